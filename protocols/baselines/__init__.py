@@ -1,0 +1,1 @@
+"""Yardsticks at equal budget: what a collaboration has to beat."""

@@ -1,0 +1,1 @@
+"""The machinery under every protocol: events, calls, runner, traces, view and registry."""

@@ -1,0 +1,117 @@
+"""A call: one request to one model, as a protocol asks for it and as it turned out.
+
+A call is single-use. Before the run it says what to ask; afterwards it holds the text or the error.
+``sees`` names the calls whose text it reads: those links *are* the collaboration graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from protocols.core.errors import StudioError
+from protocols.core.events import Event, Usage
+from protocols.core.models import Sampling
+from protocols.lib.prompts import Message
+
+State = Literal["new", "running", "ok", "failed"]
+
+
+class CallNotReady(RuntimeError):
+    """A result was read from a call that failed or has not run: check ``call.ok`` first."""
+
+
+@dataclass(eq=False)
+class BaseCall:
+    """What generating and scoring calls share.
+
+    ``messages`` may be a function of the finished parents: it receives the calls of ``sees`` that
+    ended well, in order. ``min_sees`` of them are needed, or the call fails without being sent.
+    """
+
+    id: str
+    model: str
+    messages: Sequence[Message] | Callable[[list[Call]], Sequence[Message]]
+    sees: Sequence[Call] = ()
+    prefix: str = ""
+    role: str = "answer"
+    round: int = 0
+    min_sees: int = 0
+    state: State = field(default="new", init=False)
+    error: StudioError | None = field(default=None, init=False)
+    usage: Usage = field(default=Usage(), init=False)
+    mode: ClassVar[Literal["generate", "score"]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the call ended with a usable result."""
+        return self.state == "ok"
+
+    @property
+    def done(self) -> bool:
+        """Whether the call has ended, well or not."""
+        return self.state in ("ok", "failed")
+
+    def alive(self) -> list[Call]:
+        """The parents that ended well."""
+        return [parent for parent in self.sees if parent.ok]
+
+    def render(self) -> list[Message]:
+        """The messages to send, built from the parents that ended well."""
+        made = self.messages(self.alive()) if callable(self.messages) else self.messages
+        return list(made)
+
+    def _refuse(self, what: str) -> CallNotReady:
+        return CallNotReady(
+            f"Call '{self.id}' to '{self.model}' has no {what}: it is {self.state}. "
+            "Check call.ok first."
+        )
+
+
+@dataclass(eq=False)
+class Call(BaseCall):
+    """Ask a model for text. ``prefix`` is the start of its answer and is not part of ``text``."""
+
+    sampling: Sampling | None = None
+    finish: str = field(default="", init=False)
+    _text: str = field(default="", init=False)
+    mode = "generate"
+
+    @property
+    def text(self) -> str:
+        """The generated text. Raises :class:`CallNotReady` unless the call ended well."""
+        if not self.ok:
+            raise self._refuse("text")
+        return self._text
+
+
+@dataclass(eq=False)
+class ScoreCall(BaseCall):
+    """Ask a model how likely each label is as the next token. Labels are single characters."""
+
+    labels: tuple[str, ...] = ()
+    role: str = "score"
+    _scores: dict[str, float] = field(default_factory=dict, init=False)
+    mode = "score"
+
+    @property
+    def logprobs(self) -> dict[str, float]:
+        """Natural-log probability by label, over the whole vocabulary (they need not sum to 1)."""
+        if not self.ok:
+            raise self._refuse("scores")
+        return dict(self._scores)
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """The label probabilities, normalised over the labels."""
+        logprobs = self.logprobs
+        top = max(logprobs.values())
+        weights = {label: math.exp(value - top) for label, value in logprobs.items()}
+        total = sum(weights.values())
+        return {label: weight / total for label, weight in weights.items()}
+
+
+AnyCall = Call | ScoreCall
+Step = Event | AnyCall | Sequence[AnyCall]

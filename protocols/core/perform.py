@@ -1,0 +1,331 @@
+"""Performs calls: starts them in time, streams them, counts what they cost and lets go of them.
+
+It knows engines and budgets, not protocols. One performer serves one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from protocols.core.call import AnyCall, Call, ScoreCall
+from protocols.core.control import Control
+from protocols.core.engine import Engine, GenerateRequest, ScoreRequest
+from protocols.core.errors import ContributorError, EngineError, StudioError, UserError
+from protocols.core.events import CallEnded, CallFailed, CallStarted, Delta, Event, Finish, Usage
+from protocols.core.models import ModelSpec, RunSpec, Sampling
+
+log = logging.getLogger(__name__)
+
+
+class BudgetSpent(StudioError):
+    """The run may not start another call."""
+
+    owner = "user"
+
+
+@dataclass(eq=False)
+class _Open:
+    """A call that has been sent."""
+
+    call: AnyCall
+    sent: float
+    text: list[str] = field(default_factory=list)
+    tokens: int = 0
+    prompt_tokens: int = 0
+    first: float | None = None
+    finish: Finish = "stop"
+
+    def usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.tokens,
+            seconds=round(time.monotonic() - self.sent, 4),
+            first_token_s=self.first,
+        )
+
+
+class Performer:
+    """Plays lists of calls and remembers what has been spent."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        models: Sequence[ModelSpec],
+        engine: Engine,
+        control: Control,
+        stall_s: float,
+    ) -> None:
+        self.spec, self.engine, self.control, self.stall_s = spec, engine, control, stall_s
+        self.by_id = {model.id: model for model in models}
+        self.model_of: dict[str, str] = {}
+        self.ended: list[CallEnded] = []
+        self.calls = self.failed = 0
+        self.spent = ""
+        self._reserved = 0
+        self._usage = Usage()
+        self._nonce = uuid.uuid4().hex[:12]
+        self._open: dict[AnyCall, _Open] = {}
+        self._finished: dict[AnyCall, asyncio.Event] = {}
+        self._tasks: dict[asyncio.Task[None], AnyCall] = {}
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        control.listen(self._react)
+
+    async def play(self, calls: Sequence[AnyCall], deadline: float) -> AsyncGenerator[Event, None]:
+        """Run calls, each as soon as the calls it sees have ended; yield their events as they come.
+
+        Ends when all have ended, the run is stopped, or ``deadline`` (monotonic seconds) passes.
+        """
+        self._admit(calls)
+        for call in calls:
+            task = asyncio.create_task(self._run(call))
+            self._tasks[task] = call
+            # A callback, not a finally: a task cancelled before its first step runs no code.
+            task.add_done_callback(self._settle)
+        left = len(calls)
+        while left and not self.control.stopped:
+            try:
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    event = await self._queue.get()
+            except TimeoutError:
+                return
+            if event is not None:
+                yield event
+            elif not self.control.stopped:
+                left -= 1
+
+    def _admit(self, calls: Sequence[AnyCall]) -> None:
+        """Check that ids are new and that every link points to a call known before it."""
+        for call in calls:
+            if call.id in self.model_of or call.state != "new":
+                raise ValueError(f"call id '{call.id}' is used twice in one run")
+            unknown = [p.id for p in call.sees if p.id not in self.model_of]
+            if unknown:
+                raise ValueError(f"call '{call.id}' sees {unknown}, which do not come before it")
+            self.model_of[call.id] = call.model
+            self._finished[call] = asyncio.Event()
+
+    async def _run(self, call: AnyCall) -> None:
+        try:
+            for parent in call.sees:
+                await self._finished[parent].wait()
+            await self._perform(call)
+        except BudgetSpent as error:
+            self.spent = error.message
+            call.state, call.error = "failed", error
+        except StudioError as error:
+            self._fail(call, error)
+        except asyncio.CancelledError:
+            self._cancelled(call)
+        except Exception:
+            bug = uuid.uuid4().hex[:8]
+            log.exception("bug %s in call %s", bug, call.id)
+            self._fail(call, StudioError(f"Something went wrong on our side (error {bug})."))
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        call = self._tasks.pop(task)
+        if not call.done:
+            self._cancelled(call)
+        self._finished[call].set()
+        self._queue.put_nowait(None)
+
+    async def _perform(self, call: AnyCall) -> None:
+        model = self._usable(call)
+        if isinstance(call, ScoreCall):
+            await self._score(call, model)
+            return
+        sampling = (call.sampling or self.spec.sampling).seeded(self.spec.seed, call.id)
+        sampling = self._reserve(sampling)
+        try:
+            await self._generate(call, model, sampling)
+        finally:
+            self._reserved -= sampling.max_tokens
+
+    def _usable(self, call: AnyCall) -> ModelSpec:
+        if len(call.alive()) < call.min_sees:
+            raise EngineError(
+                f"Too few of the answers this call reads are there ({len(call.alive())} of "
+                f"{len(call.sees)}). The call was not sent."
+            )
+        if call.model in self.control.stopped_models:
+            raise UserError("Stopped by a viewer.")
+        if self.calls >= self.spec.budget.calls:
+            raise BudgetSpent(f"The budget of {self.spec.budget.calls} calls is used up.")
+        return self.by_id[call.model]
+
+    def _reserve(self, sampling: Sampling) -> Sampling:
+        """Set tokens aside before sending, so that calls in parallel cannot overspend together."""
+        left = self.spec.budget.tokens - self._usage.completion_tokens - self._reserved
+        if left < 1:
+            raise BudgetSpent(f"The budget of {self.spec.budget.tokens:,} tokens is used up.")
+        granted = min(left, sampling.max_tokens)
+        self._reserved += granted
+        return sampling.model_copy(update={"max_tokens": granted})
+
+    def _send(self, call: AnyCall, max_tokens: int) -> tuple[_Open, str]:
+        """Announce a call; returns its record and the request id the engine will know it by."""
+        messages = call.render()
+        call.state = "running"
+        self.calls += 1
+        opened = self._open[call] = _Open(call, time.monotonic())
+        self._queue.put_nowait(
+            CallStarted(
+                call=call.id,
+                model=call.model,
+                role=call.role,
+                round=call.round,
+                mode=call.mode,
+                messages=tuple(dict(m) for m in messages),
+                prefix=call.prefix,
+                labels=call.labels if isinstance(call, ScoreCall) else (),
+                sees=tuple(parent.id for parent in call.alive()),
+                max_tokens=max_tokens,
+            )
+        )
+        call.messages = messages
+        return opened, f"{self._nonce}/{call.id}"
+
+    async def _generate(self, call: Call, model: ModelSpec, sampling: Sampling) -> None:
+        opened, request_id = self._send(call, sampling.max_tokens)
+        request = GenerateRequest(request_id, model, call.render(), sampling, call.prefix)
+        loop = asyncio.get_running_loop()
+        try:
+            async with (
+                asyncio.timeout(self.stall_s) as patience,
+                aclosing(self.engine.stream(request)) as stream,
+            ):
+                async for chunk in stream:
+                    patience.reschedule(loop.time() + self.stall_s)
+                    opened.tokens += chunk.tokens
+                    opened.prompt_tokens = chunk.prompt_tokens or opened.prompt_tokens
+                    opened.finish = chunk.finish or opened.finish
+                    if chunk.text:
+                        self._hear(opened, chunk.text, chunk.tokens)
+        except TimeoutError:
+            raise EngineError(
+                f"'{model.title}' was silent for {self.stall_s:g} seconds; its call was given up."
+            ) from None
+        self._end_text(call, opened, model)
+
+    def _hear(self, opened: _Open, text: str, tokens: int) -> None:
+        if opened.first is None:
+            opened.first = round(time.monotonic() - opened.sent, 4)
+        opened.text.append(text)
+        self._queue.put_nowait(Delta(call=opened.call.id, text=text, tokens=tokens))
+
+    def _end_text(self, call: Call, opened: _Open, model: ModelSpec) -> None:
+        text = "".join(opened.text)
+        # After a prefill, ending at once is an answer ("nothing to add"); otherwise it is none.
+        if not text.strip() and not (call.prefix and opened.finish == "stop"):
+            raise ContributorError(f"'{model.title}' returned an empty answer.")
+        call._text, call.finish = text, opened.finish
+        self._end(call, opened, CallEnded(call=call.id, text=text, finish=opened.finish))
+
+    async def _score(self, call: ScoreCall, model: ModelSpec) -> None:
+        opened, request_id = self._send(call, 0)
+        request = ScoreRequest(request_id, model, call.render(), call.labels, call.prefix)
+        try:
+            async with asyncio.timeout(self.stall_s):
+                scores = await self.engine.score(request)
+        except TimeoutError:
+            raise EngineError(f"'{model.title}' gave no scores in {self.stall_s:g} s.") from None
+        opened.prompt_tokens = scores.prompt_tokens
+        call._scores = dict(scores.logprobs)
+        self._end(call, opened, CallEnded(call=call.id, scores=call._scores))
+
+    def _end(self, call: AnyCall, opened: _Open, event: CallEnded) -> None:
+        if call.done:
+            return  # cut short in the same moment: its end has been announced already
+        call.usage = self._close(call, opened)
+        call.state = "ok"
+        event = event.model_copy(update={"usage": call.usage})
+        if isinstance(call, Call):
+            self.ended.append(event)
+        self._queue.put_nowait(event)
+
+    def _close(self, call: AnyCall, opened: _Open) -> Usage:
+        """Take a call off the books and add up what it cost."""
+        self._open.pop(call, None)
+        usage, total = opened.usage(), self._usage
+        self._usage = Usage(
+            prompt_tokens=total.prompt_tokens + usage.prompt_tokens,
+            completion_tokens=total.completion_tokens + usage.completion_tokens,
+            seconds=round(total.seconds + usage.seconds, 4),
+        )
+        return usage
+
+    def _fail(self, call: AnyCall, error: StudioError) -> None:
+        if call.done:
+            return
+        call.state, call.error = "failed", error
+        self.failed += 1
+        if opened := self._open.get(call):
+            call.usage = self._close(call, opened)
+        self._queue.put_nowait(
+            CallFailed(
+                call=call.id,
+                model=call.model,
+                owner=error.owner,
+                message=error.message,
+            )
+        )
+
+    def _cancelled(self, call: AnyCall) -> None:
+        """A task was cancelled: for this model alone, or because the whole run ends."""
+        if call.model in self.control.stopped_models and not self.control.stopped:
+            self._fail(call, UserError("Stopped by a viewer."))
+        elif not call.done:
+            call.state = "failed"
+
+    def _react(self) -> None:
+        """The viewer stopped something: cancel what it concerns and wake the loop in play()."""
+        for task, call in list(self._tasks.items()):
+            if self.control.stopped or call.model in self.control.stopped_models:
+                task.cancel()
+        if self.control.stopped:
+            self._queue.put_nowait(None)
+
+    def cut_short(self) -> list[Event]:
+        """End the calls that still run as aborted, with the text they have so far.
+
+        First hands over what the queue still holds, so that nothing heard is lost.
+        """
+        self.abort()
+        events = [e for e in self._drain() if e is not None]
+        for call, opened in list(self._open.items()):
+            event = CallEnded(
+                call=call.id,
+                text="".join(opened.text),
+                finish="abort",
+                usage=self._close(call, opened),
+            )
+            call.state = "failed"
+            if isinstance(call, Call):
+                self.ended.append(event)
+            events.append(event)
+        return events
+
+    def _drain(self) -> list[Event | None]:
+        drained = []
+        while not self._queue.empty():
+            drained.append(self._queue.get_nowait())
+        return drained
+
+    def abort(self) -> None:
+        """Cancel everything that runs, without waiting."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def let_go(self, seconds: float) -> None:
+        """Give aborted tasks a moment to close their streams."""
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=seconds)
+
+    def total(self) -> Usage:
+        """Tokens and model seconds spent so far, over all calls."""
+        return self._usage

@@ -1,0 +1,131 @@
+"""Protocols by folder walk: the folder is the level, the file name is the id.
+
+A protocol file holds a ``Config`` (its form, its ``--set`` options and its documentation row), an
+``answer`` generator and one ``PROTOCOL = ProtocolSpec(...)``. There is nothing to register.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from protocols.core.call import Step
+from protocols.core.errors import UserError, unknown
+from protocols.core.models import Capability, ModelSpec, Sampling
+from protocols.lib.prompts import Message
+
+LEVELS = ("api", "text", "logit", "weight", "baselines")
+View = Literal["lanes", "segments", "dag", "routing", "votes"]
+
+
+class Config(BaseModel):
+    """Base of every protocol's settings. Each field needs a sentence as its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a protocol comes from."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a protocol may look at while it answers. It cannot reach an engine.
+
+    ``fits(model, messages, prefix, reserve)`` says whether a prompt plus ``reserve`` answer tokens
+    fits that model's context window.
+    """
+
+    question: str
+    models: tuple[ModelSpec, ...]
+    config: Any
+    sampling: Sampling
+    seed: int
+    fits: Callable[[str, Sequence[Message], str, int], bool] = lambda *_: True
+
+    def rng(self, *names: object) -> random.Random:
+        """A generator that depends only on the run's seed and ``names``."""
+        return random.Random(f"{self.seed}/" + "/".join(map(str, names)))
+
+    def draw(self, **changes: object) -> Sampling:
+        """The run's sampling with changes; the runner seeds it per call."""
+        return self.sampling.model_copy(update=changes)
+
+
+AnswerFn = Callable[[Context], AsyncIterator[Step]]
+
+
+@dataclass(frozen=True)
+class ProtocolSpec:
+    """What a protocol is. ``id`` and ``level`` are filled in from its place in the tree.
+
+    ``estimate(config, n_models)`` gives the number of (generating, scoring) calls of one answer, at
+    most. ``symmetric`` protocols treat the pool as a set: permuting it permutes names only.
+    """
+
+    title: str
+    summary: str
+    paper: Reference
+    answer: AnswerFn
+    estimate: Callable[[Any, int], tuple[int, int]]
+    config: type[Config] = Config
+    views: tuple[View, ...] = ("lanes",)
+    min_models: int = 1
+    needs: frozenset[Capability] = frozenset()
+    symmetric: bool = False
+    examples: tuple[str, ...] = ()
+    id: str = field(default="", compare=False)
+    level: str = field(default="", compare=False)
+
+    def configure(self, values: dict[str, Any]) -> Any:
+        """Validate settings. Raises :class:`UserError` with one sentence for the first problem."""
+        try:
+            return self.config.model_validate(values)
+        except ValidationError as error:
+            raise UserError(self._explain(error)) from None
+
+    def _explain(self, error: ValidationError) -> str:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "settings"
+        if first["type"] == "extra_forbidden":
+            return str(unknown(f"{self.id} setting", name, self.config.model_fields))
+        return f"Setting '{name}' of {self.id} is {first['input']!r}: {first['msg']}."
+
+    def check_pool(self, count: int) -> None:
+        """Raise :class:`UserError` if ``count`` models are too few."""
+        if count < self.min_models:
+            raise UserError(
+                f"{self.title} needs at least {self.min_models} models; {count} picked. "
+                "Pick more models or another protocol."
+            )
+
+
+@cache
+def protocols() -> dict[str, ProtocolSpec]:
+    """All protocols by id, in the order of levels and then names."""
+    found: dict[str, ProtocolSpec] = {}
+    for level in LEVELS:
+        package = importlib.import_module(f"protocols.{level}")
+        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+            loaded = importlib.import_module(f"protocols.{level}.{module.name}")
+            found[module.name] = replace(loaded.PROTOCOL, id=module.name, level=level)
+    return found
+
+
+def get_protocol(name: str) -> ProtocolSpec:
+    """The protocol called ``name``. Raises :class:`UserError`, with a suggestion, if unknown."""
+    try:
+        return protocols()[name]
+    except KeyError:
+        raise unknown("protocol", name, protocols()) from None

@@ -1,0 +1,1 @@
+"""Where tokens come from. Each engine implements :class:`protocols.core.engine.Engine`."""

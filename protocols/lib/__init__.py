@@ -1,0 +1,1 @@
+"""Algorithms that several protocols share. Nothing here streams or calls an engine."""

@@ -1,0 +1,1 @@
+"""Level 3, next token: protocols that combine next-token distributions."""

@@ -1,0 +1,254 @@
+"""Runs live here, not inside a page: a page only watches.
+
+The manager owns one background event loop on which every run and every engine works, so that a
+busy page never slows a run and a closed page never ends one. Watchers poll a run's growing list of
+events (reading a list is safe from any thread); whoever wants to stop a run goes through
+:meth:`RunManager.stop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from protocols.core.control import Control
+from protocols.core.engine import Engine
+from protocols.core.errors import StudioError, UserError
+from protocols.core.events import Ended, Event
+from protocols.core.models import ModelSpec, RunSpec
+from protocols.core.run import prepare, run
+from protocols.core.trace import Trace, TraceHeader, TraceWriter
+from studio.settings import Settings
+from studio.workspace import Workspace
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+KEEP_FINISHED = 50
+"""Finished runs kept in memory; older ones are read from their files."""
+
+
+@dataclass(eq=False)
+class LiveRun:
+    """A run in memory. ``events`` only grows; ``position`` is its place in the queue, 0 = runs."""
+
+    id: str
+    spec: RunSpec
+    events: list[Event] = field(default_factory=list)
+    control: Control | None = None
+    position: int = 0
+    watchers: int = 0
+    unwatched_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last event is there."""
+        return bool(self.events) and isinstance(self.events[-1], Ended)
+
+
+class RunManager:
+    """Starts, queues, stores and stops runs. All public methods may be called from any thread."""
+
+    def __init__(self, settings: Settings, workspace: Workspace, engine: Engine) -> None:
+        self.settings, self.workspace, self.engine = settings, workspace, engine
+        self._runs: dict[str, LiveRun] = {}
+        self._waiting: list[LiveRun] = []
+        self._secret = secrets.token_bytes(32)
+        self._loop = asyncio.new_event_loop()
+        self._places = asyncio.Semaphore(settings.parallel_runs)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._work, name="runs", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.create_task(self._end_unwatched())
+        self._loop.run_forever()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the runs' event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def start(self, spec: RunSpec, pool: Sequence[ModelSpec]) -> LiveRun:
+        """Begin a run (or queue it) and return at once.
+
+        Raises :class:`UserError` if the spec cannot be carried out or too many runs wait.
+        """
+        prepare(spec, pool, self.engine)
+        if len(self._waiting) >= self.settings.queue_size:
+            raise UserError(
+                f"{len(self._waiting)} runs are waiting already. Try again in a minute."
+            )
+        live = LiveRun(f"{spec.digest[:8]}-{secrets.token_urlsafe(12).replace('_', 'x')}", spec)
+        self._runs[live.id] = live
+        self._waiting.append(live)
+        self._renumber()
+        self.submit(self._begin(live, tuple(pool)))
+        return live
+
+    async def _begin(self, live: LiveRun, pool: tuple[ModelSpec, ...]) -> None:
+        live.control = Control()
+        task = self._loop.create_task(self._play(live, pool))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _play(self, live: LiveRun, pool: tuple[ModelSpec, ...]) -> None:
+        assert live.control is not None
+        placed = False
+        try:
+            placed = await self._place(live.control)
+            self._leave_queue(live)
+            await self._record(live, pool, live.control)
+        except Exception:
+            log.exception("run %s broke", live.id)
+            live.events.append(_broken(live))
+        finally:
+            self._leave_queue(live)
+            if placed:
+                self._places.release()
+            self._forget_old()
+
+    async def _place(self, control: Control) -> bool:
+        """Wait for a place among the running; a stop while waiting ends the wait without one."""
+        place = asyncio.ensure_future(self._places.acquire())
+        stop = asyncio.ensure_future(control.wait())
+        await asyncio.wait({place, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not place.done():
+            place.cancel()
+        return place.done() and not place.cancelled()
+
+    async def _record(self, live: LiveRun, pool: tuple[ModelSpec, ...], control: Control) -> None:
+        header = TraceHeader(run=live.id, spec=live.spec, engine=self.engine.name)
+        writer = TraceWriter(self.workspace.runs / f"{live.id}.jsonl", header)
+        try:
+            async for event in run(
+                live.spec,
+                pool,
+                self.engine,
+                run_id=live.id,
+                control=control,
+                stall_s=self.settings.stall_s,
+            ):
+                writer.write([event])
+                live.events.append(event)
+        finally:
+            writer.close()
+
+    def _leave_queue(self, live: LiveRun) -> None:
+        if live in self._waiting:
+            self._waiting.remove(live)
+        self._renumber()
+
+    def _renumber(self) -> None:
+        for place, live in enumerate(list(self._waiting), start=1):
+            live.position = place
+        for live in self._runs.values():
+            if live not in self._waiting:
+                live.position = 0
+
+    def _forget_old(self) -> None:
+        finished = [run_id for run_id, live in self._runs.items() if live.ended]
+        for run_id in finished[:-KEEP_FINISHED]:
+            if not self._runs[run_id].watchers:
+                del self._runs[run_id]
+
+    async def _end_unwatched(self) -> None:
+        """Stop runs that nobody has watched for the grace time."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = time.monotonic()
+            for live in list(self._runs.values()):
+                alone = not live.watchers and now - live.unwatched_since > self.settings.grace_s
+                if alone and not live.ended and live.control:
+                    live.control.stop("Nobody was watching, so the run was stopped.")
+
+    def get(self, run_id: str) -> LiveRun | None:
+        """The run in memory, if it is."""
+        return self._runs.get(run_id)
+
+    def stored(self, run_id: str) -> Trace:
+        """A finished run or recording from its file. Raises :class:`UserError` if there is none."""
+        return self.workspace.trace(run_id)
+
+    def owner_key(self, run_id: str) -> str:
+        """What the page that started a run shows to stop it; a link alone does not carry it."""
+        return hmac.new(self._secret, run_id.encode(), "sha256").hexdigest()[:32]
+
+    def stop(self, run_id: str, key: str, model: str = "") -> None:
+        """Stop a run or one of its models.
+
+        Raises :class:`UserError` without the run's owner key. A run that has ended stays as it is.
+        """
+        if not hmac.compare_digest(self.owner_key(run_id), key):
+            raise UserError("Only the page that started a run can stop it.")
+        live = self.get(run_id)
+        if live is None or live.control is None:
+            return
+        if model and model not in live.spec.pool:
+            raise UserError(f"The run has no model '{model[:80]}'.")
+        if model:
+            self._loop.call_soon_threadsafe(live.control.stop_model, model)
+        else:
+            self._loop.call_soon_threadsafe(live.control.stop)
+
+    def watch(self, live: LiveRun) -> Watching:
+        """A context that counts as somebody watching the run."""
+        return Watching(live)
+
+    def warm_up(self, models: Sequence[ModelSpec]) -> Future[None]:
+        """Load models in the background; failures wait for the run that needs the model."""
+        return self.submit(self._warm(models))
+
+    async def _warm(self, models: Sequence[ModelSpec]) -> None:
+        try:
+            await self.engine.load(models)
+        except StudioError as error:
+            log.warning("warm-up: %s", error.message)
+
+    def close(self) -> None:
+        """Stop every run, close the engine, end the loop."""
+        self.submit(self._shut_down()).result(timeout=20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+
+    async def _shut_down(self) -> None:
+        for live in self._runs.values():
+            if live.control and not live.ended:
+                live.control.stop("The studio was shut down.")
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=5)
+        await self.engine.close()
+
+
+class Watching:
+    """``with manager.watch(run):`` while a page shows the run."""
+
+    def __init__(self, live: LiveRun) -> None:
+        self._live = live
+
+    def __enter__(self) -> LiveRun:
+        self._live.watchers += 1
+        return self._live
+
+    def __exit__(self, *_: object) -> None:
+        self._live.watchers -= 1
+        self._live.unwatched_since = time.monotonic()
+
+
+def _broken(live: LiveRun) -> Ended:
+    seq = live.events[-1].seq + 1 if live.events else 0
+    return Ended(
+        run=live.id,
+        seq=seq,
+        status="failed",
+        owner="bug",
+        message="The run could not be played or stored; the log has the details.",
+    )

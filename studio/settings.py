@@ -1,0 +1,46 @@
+"""Everything that can be set from outside, each from ``STUDIO_<NAME>`` in the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+OFFLINE = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class Settings(BaseSettings):
+    """Where things are and how much the app may use."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDIO_", frozen=True)
+
+    workspace: Path = Field(REPOSITORY / ".studio", description="Folder for models and runs.")
+    assets: Path = Field(REPOSITORY / "assets", description="Folder of pools and recordings.")
+    host: str = Field("127.0.0.1", description="Address the app listens on.")
+    port: int = Field(7860, ge=0, le=65535, description="Port the app listens on.")
+    pool: str = Field("embedded", description="Pool preset that the app opens with.")
+    engine: Literal["auto", "vllm", "transformers", "scripted"] = Field(
+        "auto", description="Which local engine serves models; auto picks the best one here."
+    )
+    parallel_runs: int = Field(4, ge=1, description="Runs that may generate at the same time.")
+    queue_size: int = Field(32, ge=1, description="Runs that may wait for a place.")
+    grace_s: float = Field(30.0, gt=0, description="Seconds a run goes on with nobody watching.")
+    stall_s: float = Field(180.0, gt=0, description="Seconds a model may stay silent.")
+    warm: bool = Field(True, description="Start loading the opening pool when the app starts.")
+
+
+def no_telemetry() -> None:
+    """Switch off every library's reporting. Call before gradio or transformers is imported."""
+    for name, value in OFFLINE.items():
+        os.environ.setdefault(name, value)
