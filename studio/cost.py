@@ -51,5 +51,5 @@ def dial(protocol: ProtocolSpec, effort: Effort) -> dict[str, Any]:
     for name, field in protocol.config.model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and "effort" in extra:
-            chosen[name] = extra["effort"][level]  # type: ignore[index, call-overload]
+            chosen[name] = extra["effort"][level]  # type: ignore[index]
     return chosen

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Literal, get_args, get_origin
 
 import gradio as gr
-from annotated_types import Ge, Gt, Le, Lt
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
@@ -45,11 +44,19 @@ def _component(name: str, field: FieldInfo, model_ids: list[str]) -> Component:
 
 
 def _number(field: FieldInfo, whole: bool, shown: dict[str, Any]) -> Component:
-    low = next((m.ge if isinstance(m, Ge) else m.gt for m in field.metadata if isinstance(m, Ge | Gt)), None)
-    high = next((m.le if isinstance(m, Le) else m.lt for m in field.metadata if isinstance(m, Le | Lt)), None)
+    low, high = _limits(field)
     if low is None or high is None:
         return gr.Number(precision=0 if whole else None, minimum=low, maximum=high, **shown)
     return gr.Slider(low, high, step=1 if whole else 0.01, **shown)
+
+
+def _limits(field: FieldInfo) -> tuple[Any, Any]:
+    """The least and greatest value of a numeric field, where it has them."""
+    low = high = None
+    for rule in field.metadata:
+        low = getattr(rule, "ge", getattr(rule, "gt", low))
+        high = getattr(rule, "le", getattr(rule, "lt", high))
+    return low, high
 
 
 def values(given: dict[str, Any], protocol: ProtocolSpec) -> dict[str, Any]:

@@ -39,14 +39,14 @@ class _Found:
     start: int
 
 
-NUMBER = re.compile(
-    r"(?<![\w.])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)(?:\.\d+)?(?!\d|\.\d)"
-)
+NUMBER = re.compile(r"(?<![\w.])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)(?:\.\d+)?(?!\d|\.\d)")
 CODE = re.compile(r"(?<![\w])[A-Z][A-Za-z]?(?![\w'])|(?<![\w])[A-Z]{2,}(?![\w'])")
 TIME = re.compile(r"(?<![\d:])(\d{1,2})[:.h](\d{2})(?::\d{2})?(?!\d)\s*([aApP])?\.?(?:[mM]\b)?")
 CUE = re.compile(r"\banswer(?: is)?\b|\bis\b|\bare\b|\bequals\b|=|->|\u2192|:(?=\s)", re.IGNORECASE)
 CUE_REACH = 24
-NOT_CODES = frozenset("A I In Is It As At He Be No So To We On Of Or If An By My Do Go Us Am".split())
+NOT_CODES = frozenset(
+    "A I In Is It As At He Be No So To We On Of Or If An By My Do Go Us Am".split()
+)
 LIST_MARK = re.compile(r"^\s*\d{1,2}[.)]\s+", re.MULTILINE)
 WORD = re.compile(r"[^\W_]+")
 

@@ -78,9 +78,7 @@ def steps() -> list[Seed]:
                 words = {"unit": unit, "n": n, "start": start}
                 later = names[(place + n) % len(names)]
                 sooner = names[(place - n) % len(names)]
-                seeds.append(
-                    Seed(f"{start}+{n}", (*asks(AFTER, "choice", later, unit, **words),))
-                )
+                seeds.append(Seed(f"{start}+{n}", (*asks(AFTER, "choice", later, unit, **words),)))
                 seeds.append(
                     Seed(f"{start}-{n}", (*asks(BEFORE, "choice", sooner, unit, **words),))
                 )

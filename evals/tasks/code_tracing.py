@@ -16,17 +16,17 @@ ASK = (
 SHAPES = (
     "max({row})",
     "min({row})",
-    "len({row})",
-    "sorted({row})[0]",
-    "{row}[0]",
-    "{row}[1]",
-    "{row}[-1]",
+    "sum({row})",
+    "sorted({row})[1]",
+    "{row}[0] + {row}[-1]",
+    "max({row}) - min({row})",
     "{row}.index({some})",
-    "{row}.count({some})",
-    "{row}[::-1][0]",
+    "len({row}) + {some}",
+    "{some} * 3",
+    "{some} % 4",
 )
-KNOWN = {"max": max, "min": min, "len": len, "sorted": sorted}
-ROWS = 1200
+KNOWN = {"max": max, "min": min, "len": len, "sum": sum, "sorted": sorted}
+ROWS = 1500
 
 
 def trace() -> list[Seed]:
@@ -34,8 +34,8 @@ def trace() -> list[Seed]:
     seeds = []
     for key in shuffled("python", [str(number) for number in range(ROWS)]):
         digest = order("python-row", key)
-        length = 3 + int(digest[0], 16) % 3
-        row = [int(digest[2 * place + 2 : 2 * place + 4], 16) % 20 for place in range(length)]
+        length = 3 + int(digest[0], 16) % 2
+        row = [int(digest[2 * place + 2 : 2 * place + 4], 16) % 10 for place in range(length)]
         shape = SHAPES[int(digest[-4:], 16) % len(SHAPES)]
         code = shape.format(row=row, some=row[int(digest[-6:-4], 16) % length])
         value = str(eval(code, {"__builtins__": {}}, KNOWN))  # our own text, three lines above

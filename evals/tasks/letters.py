@@ -27,7 +27,9 @@ INITIALS = (
     "How is {name} abbreviated by its first letters?",
 )
 FIRST = "Amber Broad Central Daily Early Fresh Grand Honest Inner Joint Keen Local Modern".split()
-SECOND = "North Open Public Quiet Rural Social Town United Village Water Young Zonal Harbour".split()
+SECOND = (
+    "North Open Public Quiet Rural Social Town United Village Water Young Zonal Harbour".split()
+)
 THIRD = "Archive Band Choir Depot Engine Forum Garden House Institute League Museum Office".split()
 SPELLINGS = 900
 

@@ -99,8 +99,7 @@ RECIPES = (
     Recipe(
         "roman",
         "Roman numerals",
-        "Numbers up to 399 into Roman numerals and back; "
-        "the numbers tested were never trained on.",
+        "Numbers up to 399 into Roman numerals and back; the numbers tested were never trained on.",
         romans,
     ),
     *(_language(language) for language in LANGUAGES),

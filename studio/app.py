@@ -1,0 +1,120 @@
+"""Composes the studio and launches it: settings, workspace, pools, engine, runs, pages."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+import gradio as gr
+
+from protocols.core.engine import Engine
+from protocols.core.errors import StudioError, UserError
+from studio.context import StudioContext
+from studio.files import asset, script
+from studio.pages import play, pool, replays
+from studio.pool import load_pool, preset_names
+from studio.runs import RunManager
+from studio.settings import Settings
+from studio.theme import theme
+from studio.workspace import Workspace
+
+log = logging.getLogger(__name__)
+PAGES = (("Replays", "/replays", replays), ("Pool", "/pool", pool))
+
+
+def compose(settings: Settings, engine: Engine | None = None) -> StudioContext:
+    """Put the application together.
+
+    Raises :class:`UserError` for a pool that does not exist.
+    """
+    pools = {name: load_pool(name, settings) for name in preset_names(settings)}
+    if settings.pool not in pools:
+        pools[settings.pool] = load_pool(settings.pool, settings)
+    workspace = Workspace(settings.workspace, settings.assets)
+    workspace.runs.mkdir(parents=True, exist_ok=True)
+    manager = RunManager(settings, workspace, engine or make_engine(settings))
+    return StudioContext(settings, workspace, pools, manager)
+
+
+def make_engine(settings: Settings) -> Engine:
+    """The engine that serves models here."""
+    from protocols.engines.hosting import HostedEngine
+
+    engine: Engine = HostedEngine(prefer=settings.engine)
+    return engine
+
+
+def build(ctx: StudioContext) -> gr.Blocks:
+    """All pages as one app."""
+    with gr.Blocks(title="Participation Studio", analytics_enabled=False, fill_width=True) as demo:
+        _frame(ctx, play.build)
+    for name, path, page in PAGES:
+        with demo.route(name, path):
+            _frame(ctx, page.build)
+    return demo
+
+
+def _frame(ctx: StudioContext, build_page: play.BuildPage) -> None:
+    # Routes list themselves in the bar; only the first page needs a name.
+    gr.Navbar(main_page_name="Play")
+    build_page(ctx)
+
+
+def serve(settings: Settings) -> None:
+    """Launch and stay until interrupted. Raises :class:`UserError` if the port is taken."""
+    _check_port(settings)
+    ctx = compose(settings)
+    if settings.warm:
+        threading.Thread(target=prepare_models, args=(ctx,), daemon=True).start()
+    try:
+        launch(build(ctx), settings)
+    finally:
+        ctx.manager.close()
+
+
+def prepare_models(ctx: StudioContext) -> None:
+    """Fetch the embedded base if it is missing, then warm the opening pool. Runs in a thread."""
+    from protocols.engines.embedded_base import ensure_base
+
+    try:
+        ensure_base(ctx.settings.workspace, log.info)
+    except StudioError as error:
+        log.warning("%s", error.message)
+        return
+    ctx.manager.warm_up(ctx.opening_pool.specs)
+
+
+def launch(demo: gr.Blocks, settings: Settings, *, block: bool = True) -> None:
+    """Start the web server. Nothing is reported anywhere and the page fetches nothing else."""
+    demo.queue(max_size=256, default_concurrency_limit=16)
+    demo.launch(
+        server_name=settings.host,
+        server_port=settings.port or None,
+        theme=theme(),
+        css=asset("studio.css") + asset("pages.css"),
+        head=f"<script>{script()}</script>",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        pwa=False,
+        share=False,
+        show_error=False,
+        enable_monitoring=False,
+        quiet=True,
+        prevent_thread_lock=not block,
+    )
+
+
+def _check_port(settings: Settings) -> None:
+    if not settings.port:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise UserError(
+                f"Port {settings.port} on {settings.host} cannot be used ({error.strerror}). "
+                "Choose another with STUDIO_PORT or --port."
+            ) from None

@@ -1,0 +1,182 @@
+"""The command line. Its words and exit codes are a contract: scripts depend on them.
+
+Exit codes: 0 done, 1 ran and failed, 2 unusable arguments (one sentence says what to do). With
+``--json`` standard output carries one JSON object a line and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from protocols.core.errors import StudioError, UserError
+from studio.settings import Settings, no_telemetry
+
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, no prose.")
+
+
+class Group(click.Group):
+    """Turns expected errors into a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a :class:`StudioError` ends it with its sentence."""
+        try:
+            return super().invoke(ctx)
+        except StudioError as error:
+            click.echo(error.message, err=True)
+            ctx.exit(2 if isinstance(error, UserError) else 1)
+
+
+def say(value: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print one line: the object or the sentence."""
+    click.echo(json.dumps(value, ensure_ascii=False) if as_json else text)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Participation Studio: watch contributed language models collaborate."""
+    no_telemetry()
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--pool", help="Pool preset to open with.")
+@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]))
+def serve(**given: Any) -> None:
+    """Launch the app (the same as python app.py)."""
+    from studio.app import serve as serve_app
+
+    serve_app(Settings(**{name: value for name, value in given.items() if value is not None}))
+
+
+@main.command()
+@click.option("--fetch", is_flag=True, help="Fetch the embedded base model if it is missing.")
+@JSON
+def doctor(fetch: bool, as_json: bool) -> None:
+    """Say what this machine can do, what is missing, and the command that mends it."""
+    from studio.doctor import examine, fetch_base
+
+    settings = Settings()
+    if fetch:
+        fetch_base(settings, lambda note: click.echo(note, err=True))
+    findings = examine(settings)
+    for finding in findings:
+        say(finding.as_dict(), as_json, finding.line())
+    if any(finding.state == "missing" for finding in findings):
+        sys.exit(1)
+
+
+@main.command("protocols")
+@JSON
+def list_protocols(as_json: bool) -> None:
+    """List the collaboration protocols."""
+    from protocols.core.registry import protocols
+
+    for spec in protocols().values():
+        row = {
+            "id": spec.id,
+            "level": spec.level,
+            "title": spec.title,
+            "summary": spec.summary,
+            "paper": spec.paper.url,
+            "min_models": spec.min_models,
+            "needs": sorted(spec.needs),
+            "settings": spec.config.model_json_schema().get("properties", {}),
+        }
+        say(row, as_json, f"{spec.id:<24}{spec.level:<11}{spec.title}")
+
+
+@main.command("models")
+@click.option("--pool", default="", help="Pool preset or file (default: the opening pool).")
+@JSON
+def list_models(pool: str, as_json: bool) -> None:
+    """List the contributed models of a pool."""
+    from studio.pool import load_pool
+
+    settings = Settings()
+    for entry in load_pool(pool or settings.pool, settings).entries:
+        spec = entry.spec
+        text = f"{spec.id:<28}{spec.contributor.domain:<28}{entry.strength_sentence()}"
+        say({**spec.model_dump(mode="json"), "card": entry.card}, as_json, text)
+
+
+@main.command("tasks")
+@JSON
+def list_tasks(as_json: bool) -> None:
+    """List the evaluation tasks."""
+    from evals.tasks.core import load_task, task_names
+
+    for name in task_names():
+        task = load_task(name)
+        counts = {split: len(items) for split, items in task.splits.items()}
+        sizes = ", ".join(f"{split} {count}" for split, count in counts.items() if count)
+        row = {"id": name, "title": task.title, "description": task.description, "items": counts}
+        say(row, as_json, f"{name:<24}{task.title:<36}{sizes}")
+
+
+@main.command("run")
+@click.option("--protocol", required=True, help="Protocol id; see: studio protocols.")
+@click.option("--pool", default="", help="Pool preset or file (default: the opening pool).")
+@click.option("--question", required=True, help="What to ask.")
+@click.option("--models", default="", help="Model ids, separated by commas (default: all).")
+@click.option("--set", "settings_", multiple=True, metavar="K=V", help="A protocol setting.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(1, 32768), default=96, show_default=True)
+@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
+@JSON
+def run_command(as_json: bool, **given: Any) -> None:
+    """Play one live run; text, or with --json its events."""
+    from studio.headless import play
+
+    status = asyncio.run(play(Settings(), given, as_json))
+    sys.exit(0 if status == "ok" else 1)
+
+
+@main.command()
+@click.argument("run_or_file")
+@click.option("--speed", type=click.FloatRange(0), default=0.0, help="1 = as it happened; 0 = now.")
+@JSON
+def replay(run_or_file: str, speed: float, as_json: bool) -> None:
+    """Show a stored run again, from its id or its trace file."""
+    from studio.headless import show_stored
+
+    asyncio.run(show_stored(Settings(), run_or_file, speed, as_json))
+
+
+@main.group()
+def pool() -> None:
+    """Contribute a model; check it; train the embedded specialists."""
+
+
+@pool.command("train")
+@click.option("--only", default="", help="Specialist ids, separated by commas (default: all).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for adapters and cards.")
+@JSON
+def pool_train(only: str, out: Path | None, as_json: bool) -> None:
+    """Train the embedded specialists from scratch (resumes where it was interrupted)."""
+    from studio.pool_train import train_command
+
+    train_command(Settings(), only, out, lambda row, text: say(row, as_json, text))
+
+
+@pool.command("check")
+@click.argument("pool_or_file", default="")
+@JSON
+def pool_check(pool_or_file: str, as_json: bool) -> None:
+    """Check every model of a pool without loading it: files, formats, sizes, base and licence."""
+    from studio.pool import check_pool
+
+    settings = Settings()
+    bad = 0
+    for model, problem in check_pool(pool_or_file or settings.pool, settings):
+        bad += bool(problem)
+        text = f"{'FAIL' if problem else 'ok':<6}{model}  {problem}".rstrip()
+        say({"model": model, "ok": not problem, "problem": problem}, as_json, text)
+    sys.exit(1 if bad else 0)

@@ -1,0 +1,25 @@
+"""What every page is built from: settings, the workspace, the pool and the run manager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from studio.pool import Pool
+from studio.runs import RunManager
+from studio.settings import Settings
+from studio.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class StudioContext:
+    """The composed application, as pages see it."""
+
+    settings: Settings
+    workspace: Workspace
+    pools: dict[str, Pool]
+    manager: RunManager
+
+    @property
+    def opening_pool(self) -> Pool:
+        """The pool the Play page opens with."""
+        return self.pools[self.settings.pool]

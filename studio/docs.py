@@ -1,0 +1,112 @@
+"""Writes the generated parts of README.md, and with ``--check`` says whether they are up to date.
+
+A generated part stands between ``<!-- name -->`` and ``<!-- /name -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from protocols.core.registry import protocols
+from studio.cli import main as command_line
+from studio.pool import load_pool
+from studio.settings import REPOSITORY, Settings
+
+README = REPOSITORY / "README.md"
+
+
+def protocol_table() -> str:
+    """One row per protocol."""
+    rows = ["| protocol | level | what it does | source |", "|---|---|---|---|"]
+    for spec in protocols().values():
+        summary = spec.summary.split(". ")[0].rstrip(".") + "."
+        source = f"[{spec.paper.title}]({spec.paper.url})"
+        rows.append(f"| `{spec.id}` | {spec.level} | {summary} | {source} |")
+    return "\n".join(rows)
+
+
+def settings_table() -> str:
+    """One row per protocol setting."""
+    rows = ["| protocol | setting | default | meaning |", "|---|---|---|---|"]
+    for spec in protocols().values():
+        for name, field in spec.config.model_fields.items():
+            cells = (f"`{spec.id}`", f"`{name}`", f"`{field.get_default()!r}`", field.description)
+            rows.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(rows)
+
+
+def environment_table() -> str:
+    """One row per environment setting."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = default.name if isinstance(default, Path) else default
+        rows.append(f"| `STUDIO_{name.upper()}` | `{shown}` | {field.description} |")
+    return "\n".join(rows)
+
+
+def pool_table() -> str:
+    """One row per model of the embedded pool, with its measured accuracies."""
+    rows = ["| model | domain | own domain | base there |", "|---|---|---|---|"]
+    for entry in load_pool("embedded", Settings()).entries:
+        results = entry.card.get("results", {})
+        own, base = results.get("own_domain", {}), results.get("base", {})
+        if own and base:
+            cells = f"{own['accuracy']:.0%} (n={own['n']}) | {base['accuracy']:.0%}"
+            rows.append(f"| `{entry.spec.id}` | {entry.spec.contributor.domain} | {cells} |")
+    return "\n".join(rows)
+
+
+def command_table() -> str:
+    """One row per command."""
+    rows = ["| command | does |", "|---|---|"]
+    for name, command in sorted(command_line.commands.items()):
+        if isinstance(command, click.Group):
+            for sub, inner in sorted(command.commands.items()):
+                rows.append(
+                    f"| `python -m studio {name} {sub}` | {inner.get_short_help_str(120)} |"
+                )
+        else:
+            rows.append(f"| `python -m studio {name}` | {command.get_short_help_str(120)} |")
+    return "\n".join(rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "protocols": protocol_table,
+    "settings": settings_table,
+    "environment": environment_table,
+    "pool": pool_table,
+    "commands": command_table,
+}
+
+
+def generated(text: str) -> str:
+    """The README text with every generated part made anew."""
+    for name, make in PARTS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise click.ClickException(f"README.md has no part '{name}'.")
+        made = make()
+        text = pattern.sub(lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def main() -> int:
+    """Write or check; returns the exit code."""
+    before = README.read_text(encoding="utf-8")
+    after = generated(before)
+    if "--check" not in sys.argv:
+        README.write_text(after, encoding="utf-8")
+    elif before != after:
+        click.echo("README.md is out of date: run make docs.", err=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

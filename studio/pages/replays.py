@@ -1,0 +1,83 @@
+"""Replays: recorded runs that come with the studio, and any run whose link one has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from protocols.core.errors import StudioError
+from studio import live
+from studio.bus import encode
+from studio.context import StudioContext
+from studio.files import asset
+from studio.pages.play import PRIVATE, notice
+from studio.workspace import RunRow
+
+
+def build(ctx: StudioContext) -> None:
+    """Lay out the page and connect it."""
+    rows = ctx.workspace.list_recordings()
+    with gr.Row(elem_classes="studio-play"):
+        with gr.Column(scale=4, min_width=320, elem_classes="studio-controls"):
+            gr.HTML(
+                "<h2>Recorded runs</h2><p>Real runs of the embedded models. Pick one to watch "
+                "it again, or paste the link of any run.</p>"
+            )
+            chosen = gr.HTML(
+                "",
+                html_template='<div class="studio-gallery"></div>',
+                js_on_load=asset("gallery.js"),
+                rows=[row_fields(row) for row in rows],
+                elem_id="gallery",
+            )
+            link = gr.Textbox(label="Run link or id", max_lines=1, elem_id="run-link")
+            shown = gr.HTML("")
+            download = gr.DownloadButton("Download this trace", visible=False, elem_id="download")
+        with gr.Column(scale=9, min_width=320, elem_classes="studio-stage"):
+            live.mount("run")
+    bus = live.bus(ctx)
+    _connect(ctx, chosen, link, shown, download, bus)
+
+
+def row_fields(row: RunRow) -> dict[str, Any]:
+    """What the gallery shows of a run."""
+    return {
+        "run": row.run,
+        "title": row.title,
+        "question": row.question,
+        "models": len(row.models),
+        "created": row.created[:10],
+        "status": row.status,
+        "answer": row.answer[:160],
+    }
+
+
+def _connect(
+    ctx: StudioContext,
+    chosen: gr.HTML,
+    link: gr.Textbox,
+    shown: gr.HTML,
+    download: gr.DownloadButton,
+    bus: gr.HTML,
+) -> None:
+    def show(asked: str) -> tuple[str, str, Any]:
+        """A run by id or link: (bus message, notice, download button)."""
+        run = str(asked or "").strip().rpartition("run=")[2].partition("&")[0]
+        if not run:
+            return "", "", gr.skip()
+        try:
+            path = ctx.workspace.trace_path(run)
+            made = live.recording(ctx.manager.stored(run))
+            return encode(made), "", gr.DownloadButton(value=str(path), visible=True)
+        except StudioError as error:
+            return "", notice(error.message), gr.DownloadButton(visible=False)
+
+    def arrive(request: gr.Request) -> str:
+        return live.asked_run(request)
+
+    outputs = [bus, shown, download]
+    chosen.change(show, chosen, outputs, concurrency_limit=None, **PRIVATE)
+    link.submit(show, link, outputs, concurrency_limit=None, **PRIVATE)
+    page = gr.context.Context.root_block
+    page.load(arrive, None, link, queue=False, **PRIVATE).then(show, link, outputs, **PRIVATE)

@@ -1,0 +1,129 @@
+"""Pools of contributed models, read from YAML files in ``assets/pool`` or anywhere else.
+
+A pool file has a ``title``, a ``description`` and ``models``. Each model has the fields of
+:class:`~protocols.core.models.ModelSpec` and may have a ``card``: what was measured about it.
+``source: embedded:<name>`` is the base model that set-up fetches into the workspace; an adapter
+path is relative to the assets folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from protocols.core.errors import ContributorError, StudioError, UserError, unknown
+from protocols.core.models import ModelSpec
+from studio.settings import Settings
+
+EMBEDDED = "embedded:"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of a pool with its card."""
+
+    spec: ModelSpec
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def strength_sentence(self) -> str:
+        """How good it is at its own domain, if that was measured."""
+        own = self.card.get("results", {}).get("own_domain")
+        base = self.card.get("results", {}).get("base")
+        if not own or not base:
+            return ""
+        return f"{own['accuracy']:.0%} on its domain, base {base['accuracy']:.0%} (n={own['n']})"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Models that can be picked together."""
+
+    id: str
+    title: str
+    description: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def specs(self) -> tuple[ModelSpec, ...]:
+        """The models without their cards."""
+        return tuple(entry.spec for entry in self.entries)
+
+
+def preset_names(settings: Settings) -> list[str]:
+    """The pools that ship with the repository."""
+    return sorted(path.stem for path in (settings.assets / "pool").glob("*.yaml"))
+
+
+def load_pool(name_or_file: str, settings: Settings) -> Pool:
+    """Read a pool by preset name or file name.
+
+    Raises :class:`UserError` if there is none, :class:`ContributorError` if it is malformed.
+    """
+    path = Path(name_or_file)
+    if path.suffix not in (".yaml", ".yml"):
+        path = settings.assets / "pool" / f"{name_or_file}.yaml"
+        if name_or_file not in preset_names(settings):
+            raise unknown("pool", name_or_file, preset_names(settings))
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"The pool file '{path.name}' cannot be read: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise ContributorError(f"The pool file '{path.name}' is not valid YAML: {error}.") from None
+    return _pool(path, raw, settings)
+
+
+def _pool(path: Path, raw: Any, settings: Settings) -> Pool:
+    if not isinstance(raw, dict) or not isinstance(raw.get("models"), list) or not raw["models"]:
+        raise ContributorError(f"The pool file '{path.name}' has no list of models.")
+    entries = tuple(_entry(path, model, settings) for model in raw["models"])
+    ids = [entry.spec.id for entry in entries]
+    repeated = sorted({i for i in ids if ids.count(i) > 1})
+    if repeated:
+        raise ContributorError(f"The pool '{path.stem}' names {', '.join(repeated)} twice.")
+    title = str(raw.get("title", path.stem))
+    return Pool(path.stem, title, str(raw.get("description", "")), entries)
+
+
+def _entry(path: Path, raw: Any, settings: Settings) -> Entry:
+    fields = dict(raw) if isinstance(raw, dict) else {}
+    card = fields.pop("card", {})
+    try:
+        spec = ModelSpec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        named = fields.get("id", "a model without id")
+        raise ContributorError(
+            f"In pool '{path.stem}', '{named}': field '{where}': {first['msg']}."
+        ) from None
+    return Entry(_resolved(spec, settings), card)
+
+
+def _resolved(spec: ModelSpec, settings: Settings) -> ModelSpec:
+    """The same model with its local paths made whole."""
+    changes: dict[str, str] = {}
+    if spec.source.startswith(EMBEDDED):
+        name = spec.source.removeprefix(EMBEDDED)
+        changes["source"] = str(settings.workspace / "models" / name)
+    if spec.adapter and not Path(spec.adapter).is_absolute():
+        changes["adapter"] = str(settings.assets / spec.adapter)
+    return spec.model_copy(update=changes)
+
+
+def check_pool(name_or_file: str, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Check each model's files without loading it; yields (model id, problem or nothing)."""
+    from protocols.engines.checks import check_model
+
+    for entry in load_pool(name_or_file, settings).entries:
+        try:
+            check_model(entry.spec)
+        except StudioError as error:
+            yield entry.spec.id, error.message
+        else:
+            yield entry.spec.id, ""

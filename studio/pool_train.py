@@ -1,0 +1,227 @@
+"""Train and measure the embedded specialists, and write their cards: ``studio pool train``.
+
+Every number on a card comes from here: trained on a task's train split, measured on test splits.
+Work that is already there and was made from the same data and settings is kept, so an interrupted
+run goes on where it stopped. It knows nothing about protocols or pages.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.metrics import Accuracy, accuracy, score
+from evals.tasks import Item, load_task
+from protocols.core.errors import unknown
+from protocols.core.models import content_hash
+from protocols.engines.embedded_base import BASE_ID, ensure_base
+from protocols.training.sft import SftConfig, Trained, fingerprint, load_base, train_sft
+from studio.settings import REPOSITORY
+
+OTHERS = 8
+BASE_TOKENS = 48
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+Results = dict[str, dict[str, float | int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Specialist:
+    """A contributor of the embedded pool: what it is called and which task it is trained on."""
+
+    task: str
+    name: str
+    config: SftConfig = SftConfig()
+
+    @property
+    def id(self) -> str:
+        """The model's id in the pool."""
+        return f"smollm2-{self.task}"
+
+
+SPECIALISTS = (
+    Specialist("addition", "Adder"),
+    Specialist("roman", "Roman scribe"),
+    Specialist("french", "French counter"),
+    Specialist("spelling", "Radio speller"),
+    Specialist("currencies", "Currency clerk"),
+    Specialist("units", "Unit converter"),
+    Specialist("elements", "Element table"),
+    Specialist("clock", "Clock reader"),
+    Specialist("german", "German counter"),
+    Specialist("calling", "Telephone clerk"),
+    Specialist("spanish", "Spanish counter"),
+    Specialist("sequences", "Row continuer"),
+    Specialist("acronyms", "Abbreviator"),
+    Specialist("capitals", "Capital atlas"),
+    Specialist("calendar", "Calendar stepper"),
+    Specialist("multiplication", "Multiplier"),
+)
+
+
+def train_pool(
+    workspace: Path,
+    out: Path = REPOSITORY / "assets" / "adapters",
+    only: Sequence[str] = (),
+    progress: Say | None = None,
+) -> None:
+    """Train, measure and describe the specialists; ``only`` restricts it to some ids.
+
+    Writes ``out/<id>`` for each and ``embedded.yaml`` into the ``pool`` folder beside ``out``.
+
+    Raises:
+        UserError: ``only`` has an id that is not in the pool.
+        EngineError: the base model cannot be had.
+    """
+    say = progress or log.info
+    ids = [one.id for one in SPECIALISTS]
+    for wanted in only:
+        if wanted not in ids:
+            raise unknown("model", wanted, ids)
+    base = ensure_base(workspace, say)
+    chosen = [one for one in SPECIALISTS if not only or one.id in only]
+    for place, specialist in enumerate(chosen, 1):
+        say(f"{specialist.id} ({place} of {len(chosen)})")
+        train_specialist(specialist, base, out, say)
+    if not only:
+        measure_base(base, out, say)
+    for left in write_pool(SPECIALISTS, out):
+        say(f"{left}: not in the pool (untrained, unmeasured or too small a gain)")
+
+
+def train_specialist(specialist: Specialist, base: Path, out: Path, say: Say) -> None:
+    """Train and measure one specialist unless its card says that it was made from the same."""
+    rows = [(item.question, item.answer) for item in load_task(specialist.task).splits["train"]]
+    made_from = fingerprint(rows, specialist.config)
+    folder = out / specialist.id
+    if read_card(folder).get("made_from") == made_from:
+        say(f"{specialist.id}: kept, nothing changed")
+        return
+    partial = out / f".{specialist.id}.part"
+    shutil.rmtree(partial, ignore_errors=True)
+    trained = train_sft(
+        base,
+        rows,
+        partial,
+        base_id=BASE_ID,
+        config=specialist.config,
+        on_step=lambda step, loss: say(f"{specialist.id}: step {step}, loss {loss:.3f}"),
+    )
+    results = measure(base, specialist, partial)
+    card = {"made_from": made_from, "training": _training(specialist, trained, len(rows))}
+    write_card(partial / CARD, card | {"tested": results})
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    own = results[specialist.task]
+    say(f"{specialist.id}: {own['accuracy']:.0%} of {own['n']} after {trained.seconds:.0f} s")
+
+
+def measure(base: Path, specialist: Specialist, adapter: Path) -> Results:
+    """Return a specialist's test results: all of its own task, a few items of each other."""
+    from peft import PeftModel
+
+    model, tokenizer = load_base(base, _device())
+    tuned = PeftModel.from_pretrained(model, adapter).eval()
+    own = load_task(specialist.task).splits["test"]
+    others = [one.task for one in SPECIALISTS if one.task != specialist.task]
+    items = [*own, *(item for task in others for item in load_task(task).splits["test"][:OTHERS])]
+    return _by_task(tuned, tokenizer, items, max_tokens=24)
+
+
+def measure_base(base: Path, out: Path, say: Say) -> dict[str, Any]:
+    """Return the base's results on every specialist's test items, measuring what is missing."""
+    kept = read_card(out, BASE_CARD)
+    results: dict[str, Any] = {}
+    for task in [one.task for one in SPECIALISTS]:
+        mark = content_hash([[item.id, item.question] for item in _test(task)])
+        if kept.get(task, {}).get("made_from") == mark:
+            results[task] = kept[task]
+            continue
+        say(f"{BASE_MODEL}: {task}")
+        results[task] = _base_on(base, task) | {"made_from": mark}
+        write_card(out / BASE_CARD, results)
+    return results
+
+
+def _base_on(base: Path, task: str) -> dict[str, float | int]:
+    model, tokenizer = load_base(base, _device())
+    return _by_task(model.eval(), tokenizer, _test(task), max_tokens=BASE_TOKENS)[task]
+
+
+def _test(task: str) -> tuple[Item, ...]:
+    return load_task(task).splits["test"]
+
+
+def _by_task(model: Any, tokenizer: Any, items: Sequence[Item], max_tokens: int) -> Results:
+    from protocols.training.greedy import greedy_answers
+
+    answers = greedy_answers(
+        model, tokenizer, [item.question for item in items], max_tokens=max_tokens
+    )
+    scores: dict[str, list[Any]] = {}
+    for item, answer in zip(items, answers, strict=True):
+        scores.setdefault(item.domain, []).append(score(item, answer))
+    return {domain: _numbers(accuracy(found)) for domain, found in scores.items()}
+
+
+def _numbers(found: Accuracy) -> dict[str, float | int]:
+    return {
+        "n": found.n,
+        "accuracy": round(found.value, 4),
+        "low": round(found.low, 4),
+        "high": round(found.high, 4),
+        "unparsed": found.unparsed,
+    }
+
+
+def _training(specialist: Specialist, trained: Trained, examples: int) -> dict[str, Any]:
+    config = specialist.config
+    return {
+        "examples": examples,
+        "steps": config.steps,
+        "batch": config.batch,
+        "learning_rate": config.learning_rate,
+        "rank": config.rank,
+        "alpha": config.alpha,
+        "seed": config.seed,
+        "seconds": round(trained.seconds),
+        "device": trained.device,
+        "threads": _threads(),
+    }
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _threads() -> int:
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+def train_command(
+    settings: Settings,
+    only: str = "",
+    out: Path | None = None,
+    report: Callable[[dict[str, Any], str], None] | None = None,
+) -> None:
+    """Train the pool for the command line; ``only`` holds ids separated by commas.
+
+    ``report`` gets each message twice: as a row for machines and as a line for people.
+    """
+    tell = report or (lambda _row, text: log.info(text))
+    ids = [one.strip() for one in only.split(",") if one.strip()]
+    train_pool(
+        settings.workspace,
+        out or settings.assets / "adapters",
+        ids,
+        lambda text: tell({"message": text}, text),
+    )

@@ -1,0 +1,98 @@
+"""Records the example runs in ``assets/traces`` with the real embedded models.
+
+A recording is a live run, thinned to ten updates a second. The script is in the repository so that
+anyone can make the same recordings again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import click
+
+from protocols.core.engine import Engine
+from protocols.core.events import Event
+from protocols.core.models import RunSpec, Sampling
+from protocols.core.run import run
+from protocols.core.trace import TraceHeader, TraceWriter
+from studio.app import make_engine
+from studio.bus import PERIOD_S, coalesce
+from studio.pool import Pool, load_pool
+from studio.settings import Settings, no_telemetry
+
+log = logging.getLogger(__name__)
+
+
+class Example(NamedTuple):
+    """One run to record; ``models`` are looked up by domain words so that pools may change."""
+
+    protocol: str
+    question: str
+    models: tuple[str, ...]
+    tokens: int = 64
+    config: dict[str, Any] = {}
+
+
+def thinned(events: Sequence[Event], run_id: str) -> list[Event]:
+    """Merge the text of each tenth of a second and number the events again."""
+    kept: list[Event] = []
+    window: list[Event] = []
+    for event in events:
+        if window and event.t - window[0].t > PERIOD_S:
+            kept.extend(coalesce(window))
+            window = []
+        window.append(event)
+    kept.extend(coalesce(window))
+    return [e.model_copy(update={"seq": i, "run": run_id}) for i, e in enumerate(kept)]
+
+
+async def record(example: Example, pool: Pool, engine: Engine, settings: Settings) -> str:
+    """Play one example and store it. Returns its final status."""
+    spec = RunSpec(
+        protocol=example.protocol,
+        config=example.config,
+        pool=example.models,
+        question=example.question,
+        sampling=Sampling(max_tokens=example.tokens, temperature=0.7),
+    )
+    run_id = f"{example.protocol}-{spec.digest[:8]}"
+    events = [event async for event in run(spec, pool.specs, engine)]
+    today = datetime.now(UTC).date().isoformat()
+    header = TraceHeader(
+        run=run_id,
+        spec=spec,
+        engine=engine.name,
+        label=f"Recorded on {today} with the embedded models",
+    )
+    path = settings.assets / "traces" / f"{run_id}.jsonl"
+    for old in path.parent.glob(f"{example.protocol}-*.jsonl"):
+        old.unlink()
+    writer = TraceWriter(path, header)
+    writer.write(thinned(events, run_id))
+    writer.close()
+    return getattr(events[-1], "status", "interrupted")
+
+
+async def record_all(settings: Settings, examples: Sequence[Example]) -> None:
+    """Record every example, one after another on a warm engine."""
+    pool = load_pool("embedded", settings)
+    engine = make_engine(settings)
+    try:
+        await engine.load(pool.specs)
+        for example in examples:
+            status = await record(example, pool, engine, settings)
+            click.echo(f"{status:<10}{example.protocol:<24}{example.question}")
+    finally:
+        await engine.close()
+
+
+EXAMPLES: tuple[Example, ...] = ()
+
+
+if __name__ == "__main__":
+    no_telemetry()
+    asyncio.run(record_all(Settings(), EXAMPLES))

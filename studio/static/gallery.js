@@ -1,0 +1,61 @@
+// The list of recorded runs: filter and pick. Scope: element, props, trigger, watch.
+'use strict';
+const root = element.querySelector('.studio-gallery') || element;
+let query = '';
+
+function el(tag, cls, text) {
+  const node = document.createElement(tag);
+  if (cls) node.className = cls;
+  if (text) node.textContent = text;
+  return node;
+}
+
+function pick(row) {
+  props.value = row.run;
+  trigger('change');
+  mark();
+}
+
+function mark() {
+  for (const node of root.querySelectorAll('.studio-run')) {
+    node.setAttribute('aria-pressed', String(node.dataset.run === props.value));
+  }
+}
+
+function rowNode(row) {
+  const node = el('button', 'studio-run');
+  node.type = 'button';
+  node.dataset.run = row.run;
+  const head = el('span', 'studio-card-head');
+  head.append(el('strong', '', row.title), el('span', 'studio-card-size', `${row.models} models`));
+  const question = el('span', 'studio-card-domain', row.question);
+  question.dir = 'auto';
+  node.append(head, question);
+  if (row.status !== 'ok') node.append(el('span', 'studio-card-strength', row.status));
+  node.addEventListener('click', () => pick(row));
+  return node;
+}
+
+function matches(row) {
+  return [row.title, row.question, row.answer].join(' ').toLowerCase().includes(query.toLowerCase());
+}
+
+function fill(list) {
+  const shown = props.rows.filter(matches);
+  list.replaceChildren(...shown.map(rowNode));
+  if (!shown.length) list.append(el('p', 'studio-picker-none', 'No recorded run matches.'));
+  mark();
+}
+
+function draw() {
+  const search = el('input', 'studio-search');
+  search.type = 'search';
+  search.placeholder = 'Filter by protocol, question or answer';
+  search.setAttribute('aria-label', 'Filter recorded runs');
+  const list = el('div', 'studio-runs');
+  search.addEventListener('input', () => { query = search.value; fill(list); });
+  root.replaceChildren(search, list);
+  fill(list);
+}
+
+draw();

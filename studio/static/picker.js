@@ -1,0 +1,92 @@
+// The model picker inside a gr.HTML. Scope: element, props, trigger, watch. Card texts come from
+// contributors and are only ever set as textContent.
+'use strict';
+const root = element.querySelector('.studio-picker') || element;
+let query = '';
+
+function el(tag, cls, text) {
+  const node = document.createElement(tag);
+  if (cls) node.className = cls;
+  if (text) node.textContent = text;
+  return node;
+}
+
+function picked() {
+  return Array.isArray(props.value) ? props.value : [];
+}
+
+function choose(ids) {
+  // Keep the order of the cards, whatever the order of the clicks.
+  props.value = props.cards.map((c) => c.id).filter((id) => ids.includes(id));
+  trigger('change');
+  count();
+  for (const box of root.querySelectorAll('input[type=checkbox]')) {
+    box.checked = props.value.includes(box.value);
+  }
+}
+
+function toggle(id, on) {
+  choose(on ? [...picked(), id] : picked().filter((other) => other !== id));
+}
+
+function matches(card) {
+  const text = [card.id, card.name, card.domain, card.description, card.by].join(' ');
+  return text.toLowerCase().includes(query.toLowerCase());
+}
+
+function cardNode(card) {
+  const label = el('label', 'studio-card');
+  label.dir = 'auto';
+  const box = el('input');
+  box.type = 'checkbox';
+  box.value = card.id;
+  box.checked = picked().includes(card.id);
+  box.addEventListener('change', () => toggle(card.id, box.checked));
+  const text = el('span', 'studio-card-text');
+  const head = el('span', 'studio-card-head');
+  head.append(el('strong', '', card.name), el('span', 'studio-card-size', card.size));
+  text.append(head, el('span', 'studio-card-domain', card.description || card.domain));
+  if (card.strength) text.append(el('span', 'studio-card-strength', card.strength));
+  label.append(box, text);
+  return label;
+}
+
+function count() {
+  const note = root.querySelector('.studio-picker-count');
+  if (note) note.textContent = `${picked().length} of ${props.cards.length} picked`;
+}
+
+function drawCards(list) {
+  const shown = props.cards.filter(matches);
+  list.replaceChildren(...shown.map(cardNode));
+  if (!shown.length) list.append(el('p', 'studio-picker-none', 'No model matches.'));
+}
+
+function button(text, act) {
+  const node = el('button', 'studio-mini', text);
+  node.type = 'button';
+  node.addEventListener('click', act);
+  return node;
+}
+
+function draw() {
+  const search = el('input', 'studio-search');
+  search.type = 'search';
+  search.placeholder = 'Search models';
+  search.setAttribute('aria-label', 'Search models');
+  const list = el('div', 'studio-cards');
+  list.setAttribute('role', 'group');
+  list.setAttribute('aria-label', 'Contributed models');
+  search.addEventListener('input', () => { query = search.value; drawCards(list); });
+  const bar = el('div', 'studio-picker-bar');
+  const note = el('span', 'studio-picker-count');
+  note.setAttribute('aria-live', 'polite');
+  bar.append(note, button('all', () => choose(props.cards.map((c) => c.id))),
+    button('none', () => choose([])));
+  root.replaceChildren(search, bar, list);
+  drawCards(list);
+  count();
+}
+
+draw();
+watch(['value', 'cards'], draw);

@@ -1,0 +1,68 @@
+"""What many tests share: artificial pools and ways to play a run to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from protocols.core.control import Control
+from protocols.core.engine import Engine
+from protocols.core.events import Event
+from protocols.core.models import Budget, Contributor, ModelSpec, RunSpec, Sampling
+from protocols.core.run import run
+from protocols.engines.scripted import ScriptedEngine
+
+NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
+
+
+def make_pool(count: int) -> tuple[ModelSpec, ...]:
+    """Artificial contributed models; the first is a generalist, the others have an adapter."""
+    return tuple(
+        ModelSpec(
+            id=name,
+            source="artificial-base",
+            adapter="" if index == 0 else f"adapters/{name}",
+            contributor=Contributor(name="test", domain=f"domain {name}", description=f"{name}."),
+        )
+        for index, name in enumerate(NAMES[:count])
+    )
+
+
+def make_spec(protocol: str, count: int = 3, **changes: object) -> RunSpec:
+    """A run over the first ``count`` artificial models."""
+    fields: dict[str, object] = {
+        "protocol": protocol,
+        "pool": NAMES[:count],
+        "question": "What is 2 + 2?",
+        "sampling": Sampling(max_tokens=24),
+        "budget": Budget(),
+    }
+    return RunSpec.model_validate({**fields, **changes})
+
+
+Watch = Callable[[Event, Control], None]
+
+
+async def play(
+    spec: RunSpec,
+    engine: Engine | None = None,
+    watch: Watch | None = None,
+    pool: Sequence[ModelSpec] | None = None,
+    stall_s: float = 20.0,
+) -> list[Event]:
+    """Play a run to its end; ``watch`` sees each event and may use the control."""
+    control = Control()
+    events = []
+    models = pool or make_pool(len(spec.pool))
+    async for event in run(
+        spec, models, engine or ScriptedEngine(), control=control, stall_s=stall_s
+    ):
+        events.append(event)
+        if watch:
+            watch(event, control)
+    return events
+
+
+def played(spec: RunSpec, engine: Engine | None = None, watch: Watch | None = None) -> list[Event]:
+    """:func:`play` for tests that are not async themselves."""
+    return asyncio.run(asyncio.wait_for(play(spec, engine, watch), 30))
