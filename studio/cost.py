@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from protocols.core.registry import ProtocolSpec
+from protocols.core.registry import Estimate, ProtocolSpec
 
 Effort = Literal["quick", "balanced", "thorough"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 MAX_TOKENS: dict[Effort, int] = {"quick": 32, "balanced": 96, "thorough": 256}
 
 
-@dataclass(frozen=True)
-class Cost:
-    """An upper bound: calls that generate, calls that only score, tokens per generating call."""
-
-    calls: int
-    scores: int
-    tokens_each: int
-
-    @property
-    def tokens(self) -> int:
-        """Generated tokens at most."""
-        return self.calls * self.tokens_each
-
-    def sentence(self, models: int) -> str:
-        """One line for the page."""
-        parts = [f"{self.calls} calls x {self.tokens_each} tokens"]
-        if self.scores:
-            parts.append(f"{self.scores} scored decisions")
-        named = f"{models} model{'s' if models != 1 else ''}"
-        return f"At most {' + '.join(parts)} = {self.tokens:,} tokens over {named}."
-
-
-def cost(protocol: ProtocolSpec, config: Any, models: int, max_tokens: int) -> Cost:
-    """The most that one answer can cost."""
-    calls, scores = protocol.estimate(config, models)
-    return Cost(calls, scores, max_tokens)
+def sentence(bound: Estimate, models: int) -> str:
+    """An upper bound as one line for the page."""
+    named = f"{models} model{'s' if models != 1 else ''}"
+    calls = f"{bound.calls} call{'s' if bound.calls != 1 else ''}"
+    scored = f" and {bound.scores} scored decisions" if bound.scores else ""
+    return f"At most {calls}{scored}, {bound.tokens:,} tokens, over {named}."
 
 
 def dial(protocol: ProtocolSpec, effort: Effort) -> dict[str, Any]:

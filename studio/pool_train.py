@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from protocols.core.errors import unknown
 from protocols.core.models import content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
 from protocols.training.sft import SftConfig, Trained, fingerprint, load_base, train_sft
-from studio.settings import REPOSITORY
+from studio.pool_cards import BASE_CARD, BASE_MODEL, CARD, read_card, write_card, write_pool
+from studio.settings import REPOSITORY, Settings
 
 OTHERS = 8
 BASE_TOKENS = 48
@@ -36,7 +37,7 @@ class Specialist:
 
     task: str
     name: str
-    config: SftConfig = SftConfig()
+    config: SftConfig = field(default_factory=SftConfig)
 
     @property
     def id(self) -> str:

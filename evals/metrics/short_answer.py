@@ -45,7 +45,32 @@ TIME = re.compile(r"(?<![\d:])(\d{1,2})[:.h](\d{2})(?::\d{2})?(?!\d)\s*([aApP])?
 CUE = re.compile(r"\banswer(?: is)?\b|\bis\b|\bare\b|\bequals\b|=|->|\u2192|:(?=\s)", re.IGNORECASE)
 CUE_REACH = 24
 NOT_CODES = frozenset(
-    "A I In Is It As At He Be No So To We On Of Or If An By My Do Go Us Am".split()
+    [
+        "A",
+        "I",
+        "In",
+        "Is",
+        "It",
+        "As",
+        "At",
+        "He",
+        "Be",
+        "No",
+        "So",
+        "To",
+        "We",
+        "On",
+        "Of",
+        "Or",
+        "If",
+        "An",
+        "By",
+        "My",
+        "Do",
+        "Go",
+        "Us",
+        "Am",
+    ]
 )
 LIST_MARK = re.compile(r"^\s*\d{1,2}[.)]\s+", re.MULTILINE)
 WORD = re.compile(r"[^\W_]+")

@@ -1,4 +1,4 @@
-"""Build the committed task files again: ``python -m evals.tasks.build`` (``--check`` only compares).
+"""Build the task files again: ``python -m evals.tasks.build`` (``--check`` only compares).
 
 Needs the packages of ``requirements-train.txt``; reading the built files does not. The same recipes
 and the same package versions give the same bytes.

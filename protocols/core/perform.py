@@ -17,7 +17,16 @@ from protocols.core.call import AnyCall, Call, ScoreCall
 from protocols.core.control import Control
 from protocols.core.engine import Engine, GenerateRequest, ScoreRequest
 from protocols.core.errors import ContributorError, EngineError, StudioError, UserError
-from protocols.core.events import CallEnded, CallFailed, CallStarted, Delta, Event, Finish, Usage
+from protocols.core.events import (
+    CallEnded,
+    CallFailed,
+    CallStarted,
+    Delta,
+    Event,
+    Finish,
+    Progress,
+    Usage,
+)
 from protocols.core.models import ModelSpec, RunSpec, Sampling
 
 log = logging.getLogger(__name__)
@@ -315,6 +324,10 @@ class Performer:
         while not self._queue.empty():
             drained.append(self._queue.get_nowait())
         return drained
+
+    def warn(self, note: str) -> None:
+        """Let viewers know of something while calls are prepared."""
+        self._queue.put_nowait(Progress(unit="context", note=note, level="warning"))
 
     def abort(self) -> None:
         """Cancel everything that runs, without waiting."""

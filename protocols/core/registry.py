@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -44,7 +44,8 @@ class Context:
     """What a protocol may look at while it answers. It cannot reach an engine.
 
     ``fits(model, messages, prefix, reserve)`` says whether a prompt plus ``reserve`` answer tokens
-    fits that model's context window.
+    fits that model's context window. ``warn(sentence)`` tells viewers about something that may
+    surprise them, also from inside a call's ``messages`` function.
     """
 
     question: str
@@ -53,6 +54,7 @@ class Context:
     sampling: Sampling
     seed: int
     fits: Callable[[str, Sequence[Message], str, int], bool] = lambda *_: True
+    warn: Callable[[str], None] = lambda _: None
 
     def rng(self, *names: object) -> random.Random:
         """A generator that depends only on the run's seed and ``names``."""
@@ -63,22 +65,30 @@ class Context:
         return self.sampling.model_copy(update=changes)
 
 
+class Estimate(NamedTuple):
+    """The most that one answer costs: generating calls, scoring calls, generated tokens."""
+
+    calls: int
+    scores: int
+    tokens: int
+
+
 AnswerFn = Callable[[Context], AsyncIterator[Step]]
+EstimateFn = Callable[[Any, int, int], Estimate]
 
 
 @dataclass(frozen=True)
 class ProtocolSpec:
     """What a protocol is. ``id`` and ``level`` are filled in from its place in the tree.
 
-    ``estimate(config, n_models)`` gives the number of (generating, scoring) calls of one answer, at
-    most. ``symmetric`` protocols treat the pool as a set: permuting it permutes names only.
+    ``estimate(config, n_models, max_tokens)`` bounds what one answer costs. ``symmetric`` protocols treat the pool as a set: permuting it permutes names only.
     """
 
     title: str
     summary: str
     paper: Reference
     answer: AnswerFn
-    estimate: Callable[[Any, int], tuple[int, int]]
+    estimate: EstimateFn
     config: type[Config] = Config
     views: tuple[View, ...] = ("lanes",)
     min_models: int = 1

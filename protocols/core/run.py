@@ -190,6 +190,7 @@ class _Session:
             sampling=self.spec.sampling,
             seed=self.spec.seed,
             fits=self._fits,
+            warn=self.performer.warn,
         )
 
     def _fits(self, model: str, messages: Sequence[Message], prefix: str, reserve: int) -> bool:

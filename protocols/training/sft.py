@@ -44,7 +44,7 @@ class SftConfig:
 
     steps: int = 160
     batch: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     warmup: int = 10
     rank: int = 2
     alpha: int = 8

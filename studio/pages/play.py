@@ -131,10 +131,10 @@ def _cost(protocol: str, config: dict[str, Any], models: int, tokens: int) -> st
     spec = protocols()[protocol]
     try:
         spec.check_pool(models)
-        bound = cost.cost(spec, spec.configure(config), models, tokens)
+        bound = spec.estimate(spec.configure(config), models, tokens)
     except StudioError as error:
         return f"<p class='studio-cost studio-warn'>{error.message}</p>"
-    return f"<p class='studio-cost'>{bound.sentence(models)}</p>"
+    return f"<p class='studio-cost'>{cost.sentence(bound, models)}</p>"
 
 
 def _config(controls: Controls, given: dict[Component, Any]) -> tuple[str, dict[str, Any]]:

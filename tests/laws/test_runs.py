@@ -304,9 +304,10 @@ def test_the_estimate_is_an_upper_bound(protocol: str) -> None:
     for count in (2, 3, 5):
         events = played(make_spec(protocol, count, sampling=Sampling(max_tokens=48)))
         started = [e for e in events if isinstance(e, CallStarted)]
-        calls, scores = spec.estimate(spec.configure({}), count)
-        assert sum(e.mode == "generate" for e in started) <= calls
-        assert sum(e.mode == "score" for e in started) <= scores
+        bound = spec.estimate(spec.configure({}), count, 48)
+        assert sum(e.mode == "generate" for e in started) <= bound.calls
+        assert sum(e.mode == "score" for e in started) <= bound.scores
+        assert events[-1].usage.completion_tokens <= bound.tokens
 
 
 @every_protocol

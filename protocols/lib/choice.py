@@ -1,0 +1,47 @@
+"""Choosing among models by scored labels: letters for models, descriptions as data, averages.
+
+A decision is never read out of free text: each option has a one-character label and the deciding
+model is asked how likely each label comes next.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Mapping, Sequence
+
+from protocols.core.models import ModelSpec
+
+LABELS = string.ascii_uppercase + string.ascii_lowercase
+"""One label per option; 52 options at most."""
+DESCRIPTION_CHARS = 160
+
+
+def generalist(models: Sequence[ModelSpec]) -> str:
+    """The first model without an adapter, else the first: who decides unless told otherwise."""
+    return next((m.id for m in models if not m.adapter), models[0].id)
+
+
+def described(models: Sequence[ModelSpec]) -> str:
+    """One line per model with its label; contributors' words are clipped to one short line."""
+    return "\n".join(f"{label}. {one_line(m)}" for label, m in zip(LABELS, models, strict=False))
+
+
+def one_line(model: ModelSpec) -> str:
+    """What a model says it is for, on one line."""
+    told = model.contributor.description or model.contributor.domain or model.title
+    return " ".join(told.split())[:DESCRIPTION_CHARS]
+
+
+def averaged(distributions: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of distributions over the same options."""
+    count = len(distributions)
+    return {key: sum(d[key] for d in distributions) / count for key in distributions[0]}
+
+
+def entropy(distribution: Mapping[str, float]) -> float:
+    """Entropy in bits divided by that of the uniform distribution: 0 is certain, 1 is a guess."""
+    if len(distribution) < 2:
+        return 0.0
+    bits = -sum(p * math.log2(p) for p in distribution.values() if p > 0)
+    return bits / math.log2(len(distribution))

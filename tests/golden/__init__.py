@@ -1,0 +1,1 @@
+"""Hand-written, artificial runs that folds and pages are tested on."""
