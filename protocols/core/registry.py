@@ -81,7 +81,8 @@ EstimateFn = Callable[[Any, int, int], Estimate]
 class ProtocolSpec:
     """What a protocol is. ``id`` and ``level`` are filled in from its place in the tree.
 
-    ``estimate(config, n_models, max_tokens)`` bounds what one answer costs. ``symmetric`` protocols treat the pool as a set: permuting it permutes names only.
+    ``estimate(config, n_models, max_tokens)`` bounds what one answer costs. ``symmetric`` protocols
+    treat the pool as a set: permuting it permutes names only.
     """
 
     title: str

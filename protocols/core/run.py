@@ -74,12 +74,12 @@ def _check_named_models(protocol: ProtocolSpec, config: object, pool: Sequence[s
     for name, field in protocol.config.model_fields.items():
         extra = field.json_schema_extra
         value = getattr(config, name)
-        if isinstance(extra, dict) and extra.get("choices") == "models" and value:
-            if value not in pool:
-                raise UserError(
-                    f"Setting '{name}' names '{value}', which is not among the picked models "
-                    f"({', '.join(pool)}). Pick it or choose another."
-                )
+        names_model = isinstance(extra, dict) and extra.get("choices") == "models" and value
+        if names_model and value not in pool:
+            raise UserError(
+                f"Setting '{name}' names '{value}', which is not among the picked models "
+                f"({', '.join(pool)}). Pick it or choose another."
+            )
 
 
 async def run(

@@ -1,4 +1,4 @@
-"""Collaboration graphs: from a matrix of weights or from a person's text to a directed acyclic graph.
+"""Collaboration graphs: directed and acyclic, from a matrix of weights or from a person's text.
 
 The paper's swarm searches over matrices; this module only turns one into a graph, always the same
 one, so that a stored matrix reproduces the score it was stored with.
@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import networkx as nx
 
@@ -73,7 +74,7 @@ def read_edges(text: str, names: Sequence[str]) -> Graph:
         chain = [_node(name.strip(), names) for name in ARROW.split(part.strip())]
         if len(chain) < 2:
             raise UserError(f"'{part.strip()}' is no edge. Write edges as 'a > b', by commas.")
-        edges |= set(zip(chain, chain[1:], strict=False))
+        edges |= set(pairwise(chain))
     return _checked(edges, names)
 
 

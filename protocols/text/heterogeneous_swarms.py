@@ -34,7 +34,7 @@ class HeterogeneousSwarms(Config):
 
     edges: str = Field(
         "",
-        description="Your own graph, such as 'a > b, b > c' by model ids or numbers; empty draws one.",
+        description="Your own graph, as 'a > b, b > c' by ids or numbers; empty draws one.",
     )
     threshold: float = Field(
         0.5, ge=0.0, le=1.0, description="An edge needs a weight above this to be kept."

@@ -1,1 +1,199 @@
+// The debate view: rounds from top to bottom, in each round a lane for every model that speaks.
+(function (S) {
+  'use strict';
+  if (S.lanes) return;
 
+  /** A view of all generating calls. `desk` knows how to stop a model. */
+  S.lanes = (desk) => {
+    const node = S.el('section', 'ps-view ps-view-lanes');
+    const empty = S.el('p', 'ps-empty', 'The models have not been asked yet.');
+    const rounds = new Map();
+    const cards = new Map();
+    node.append(empty);
+
+    function roundOf(state, call) {
+      const key = `${call.phase}/${call.round}`;
+      if (!rounds.has(key)) {
+        const made = round(titleOf(state, call), call.round);
+        rounds.set(key, made);
+        node.append(made.node);
+      }
+      return rounds.get(key);
+    }
+
+    function cardOf(state, call) {
+      if (!cards.has(call.id)) {
+        const made = card(state, call, desk);
+        cards.set(call.id, made);
+        roundOf(state, call).add(made);
+      }
+      return cards.get(call.id);
+    }
+
+    return {
+      node,
+      update(state) {
+        for (const call of state.calls.values()) {
+          if (call.mode === 'generate') cardOf(state, call).update(state, call);
+        }
+        S.show(empty, cards.size === 0);
+        const seen = new Set();
+        for (const made of rounds.values()) {
+          made.update(state, seen.has(made.number) ? null : agreementOf(state, made.number));
+          seen.add(made.number);
+        }
+      },
+    };
+  };
+
+  const agreementOf = (state, number) => state.agreement.find((a) => a.round === number) || null;
+  const titleOf = (state, call) => state.phases[call.phase]?.title || `Round ${call.round + 1}`;
+
+  function round(title, number) {
+    const strip = agreementStrip();
+    const progress = S.el('span', 'ps-round-progress');
+    const lanes = S.el('div', 'ps-lanes');
+    const head = S.el('header', 'ps-round-head', S.el('h4', '', title), progress, strip.node);
+    const node = S.el('section', 'ps-round', head, lanes);
+    const held = [];
+    return {
+      node,
+      number,
+      add(made) {
+        const next = held.findIndex((other) => other.order > made.order);
+        held.splice(next < 0 ? held.length : next, 0, made);
+        S.setChildren(lanes, held.map((one) => one.node));
+        node.style.setProperty('--lanes', String(Math.min(held.length, 4)));
+      },
+      update(state, agreement) {
+        const done = held.filter((one) => one.over).length;
+        S.setText(progress, done < held.length ? `${done} of ${held.length} answered` : '');
+        strip.update(state, agreement);
+      },
+    };
+  }
+
+  // How much the models agree after a round: one stacked bar, largest answer first.
+  function agreementStrip() {
+    const node = S.el('div', 'ps-agreement');
+    node.hidden = true;
+    const draw = S.whenChanged((agreement) => {
+      const counts = Object.entries(agreement.counts || {}).sort((a, b) => b[1] - a[1]);
+      const parts = counts.map(([answer, count]) => part(answer, count, agreement.majority));
+      const share = S.el('strong', '', `${S.percent(agreement.share || 0)} agree`);
+      node.replaceChildren(share, S.el('span', 'ps-stack', ...parts));
+    });
+    return {
+      node,
+      update(_, agreement) {
+        S.show(node, agreement);
+        if (agreement) draw(JSON.stringify(agreement), agreement);
+      },
+    };
+  }
+
+  function part(answer, count, majority) {
+    const text = S.el('bdi', 'ps-answer-text', answer);
+    const node = S.el('span', 'ps-stack-part', text, S.el('span', 'ps-times', `×${S.number(count)}`));
+    node.style.flexGrow = String(count);
+    node.title = `${answer}: ${count}`;
+    S.setData(node, 'majority', String(answer === majority));
+    return node;
+  }
+
+  function card(state, call, desk) {
+    const name = S.nameOf(state, call.model);
+    const chip = S.stateChip();
+    const stop = S.button('Stop', 'ps-quiet ps-stop', () => desk.stop(call.model));
+    stop.setAttribute('aria-label', `Stop ${name}`);
+    const head = S.el('header', 'ps-lane-head', S.markOf(state, call.model),
+      S.el('bdi', 'ps-lane-name', name), chip.node, stop);
+    const badges = badgeRow();
+    const pane = S.textPane(`What ${name} says`);
+    const error = S.el('p', 'ps-error');
+    const foot = footer();
+    const node = S.el('article', `ps-lane ${S.author(state, call.model)}`, head, badges.node,
+      pane.node, error, foot.node);
+    node.dataset.call = call.id;
+    const made = {
+      node,
+      order: [...state.models.keys()].indexOf(call.model),
+      over: false,
+      update(now, present) {
+        const running = present.state === 'running';
+        made.over = !running;
+        S.setData(node, 'state', present.state);
+        chip.set(present.state);
+        S.show(stop, running && desk.mayStop());
+        pane.show(present.text, running);
+        S.show(pane.node, present.state !== 'failed');
+        S.show(error, present.error);
+        S.setText(error, present.error);
+        S.setData(error, 'owner', present.owner);
+        badges.update(now, present);
+        foot.update(now, present);
+      },
+    };
+    return made;
+  }
+
+  // The answer read from the text, and whether the model changed its mind toward somebody.
+  function badgeRow() {
+    const node = S.el('div', 'ps-badges');
+    const draw = S.whenChanged((state, call, change) => {
+      const badges = [];
+      if (state.parsed.has(call.id)) badges.push(parsedChip(state, call));
+      if (change) badges.push(changeBadge(state, change));
+      node.replaceChildren(...badges);
+    });
+    return {
+      node,
+      update(state, call) {
+        const agreement = agreementOf(state, call.round);
+        const change = agreement?.changes?.find((one) => one.model === call.model);
+        const parsed = state.parsed.has(call.id) ? [state.parsed.get(call.id)] : 0;
+        const key = JSON.stringify([parsed, change, agreement?.majority]);
+        draw(key, state, call, change);
+        S.show(node, parsed || change);
+      },
+    };
+  }
+
+  function parsedChip(state, call) {
+    const found = state.parsed.get(call.id);
+    if (found === null) return S.el('span', 'ps-chip ps-chip-none', 'no answer found');
+    const node = S.el('span', 'ps-chip', 'answer ', S.el('bdi', 'ps-answer-text', String(found)));
+    const majority = agreementOf(state, call.round)?.majority;
+    S.setData(node, 'majority', String(majority !== undefined && found === majority));
+    node.title = String(found);
+    return node;
+  }
+
+  function changeBadge(state, change) {
+    const from = change.from ?? 'none';
+    const to = change.to ?? 'none';
+    const node = S.el('span', 'ps-chip ps-chip-change', 'changed ',
+      S.el('bdi', 'ps-answer-text', String(from)), ' → ', S.el('bdi', 'ps-answer-text', String(to)));
+    if (change.toward?.length) node.append(' toward ', ...S.marksOf(state, change.toward));
+    return node;
+  }
+
+  function footer() {
+    const cost = S.el('span', 'ps-cost');
+    const reads = S.el('span', 'ps-reads');
+    const node = S.el('footer', 'ps-lane-foot', cost, reads);
+    const draw = S.whenChanged((state, call) => {
+      const authors = call.sees.map((id) => state.calls.get(id)?.model).filter(Boolean);
+      reads.replaceChildren(...(authors.length ? ['read ', ...S.marksOf(state, authors)] : []));
+    });
+    return {
+      node,
+      update(state, call) {
+        draw(call.sees.join('\n'), state, call);
+        const time = call.seconds ? ` · ${S.seconds(call.seconds)}` : '';
+        const cut = call.finish === 'length' ? ' · cut at the limit' : '';
+        S.setText(cost, call.tokens ? S.count(call.tokens, 'token') + time + cut : '');
+      },
+    };
+  }
+})(globalThis.Studio);

@@ -69,7 +69,7 @@ async def studio_refine(models: tuple[ModelSpec, ...]) -> tuple[int, float]:
     """The same collaboration as a run on a warm engine, all rounds forced: (calls, seconds)."""
     spec = RunSpec(
         protocol="multiagent_refine",
-        config={"rounds": ROUNDS, "agreement": 1.0},
+        config={"rounds": ROUNDS, "stop_early": False},
         pool=tuple(m.id for m in models),
         question=QUESTION,
         sampling=Sampling(max_tokens=TOKENS),

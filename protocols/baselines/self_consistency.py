@@ -1,0 +1,77 @@
+"""Self-consistency: one model answers several times and votes with itself.
+
+At equal numbers of calls this is what a vote among different models has to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from pydantic import Field
+
+from protocols.core.call import Call, Step
+from protocols.core.errors import EngineError
+from protocols.core.events import Answer, Phase
+from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
+from protocols.lib.prompts import question_messages
+from protocols.lib.votes import Tally, count, parsed, spokesman
+
+
+class SelfConsistency(Config):
+    """Settings of self-consistency."""
+
+    samples: int = Field(
+        5,
+        ge=1,
+        le=32,
+        description="How many times the model answers.",
+        json_schema_extra={"effort": [3, 5, 9]},
+    )
+    model: str = Field(
+        "",
+        description="The model that answers; automatic takes the first one picked.",
+        json_schema_extra={"choices": "models"},
+    )
+
+
+async def answer(ctx: Context) -> AsyncIterator[Step]:
+    """Sample, count, and let the winning answer's fullest text speak."""
+    model = ctx.config.model or ctx.models[0].id
+    messages = question_messages(ctx.question)
+    calls = [Call(f"sample.{i + 1}", model, messages, round=i) for i in range(ctx.config.samples)]
+    yield Phase(name="sample", title=f"{model} answers {len(calls)} times")
+    yield calls
+    alive = [call for call in calls if call.ok]
+    if not alive:
+        raise EngineError(f"'{model}' gave no usable answer in {len(calls)} tries.")
+    yield parsed(alive)
+    tally = count(alive)
+    yield tally.artifact()
+    yield verdict(tally, alive, model)
+
+
+def verdict(tally: Tally, alive: list[Call], model: str) -> Answer:
+    """The winning answer's fullest text, or the fullest of all if none could be read."""
+    agreed = tally.voters[tally.winner] if tally.winner is not None else alive
+    return Answer(
+        text=spokesman(agreed).text,
+        sources=tuple(call.id for call in agreed),
+        contributors={model: 1.0},
+        note=f"{len(agreed)} of {len(alive)} samples agreed." if tally.winner else "",
+    )
+
+
+PROTOCOL = ProtocolSpec(
+    title="Self-consistency",
+    summary=(
+        "One model answers the same question several times with different random draws, and the "
+        "answer it gives most often wins. It costs as many calls as a vote among that many models, "
+        "so it shows whether different models add anything over asking one again."
+    ),
+    paper=Reference("Wang et al. 2023, Self-Consistency", "https://arxiv.org/abs/2203.11171"),
+    answer=answer,
+    estimate=lambda config, n, tokens: Estimate(config.samples, 0, config.samples * tokens),
+    config=SelfConsistency,
+    views=("votes", "lanes"),
+    examples=("What is 47 + 38?", "What is the capital of Kenya?", "Write 1987 in Roman numerals."),
+)

@@ -1,0 +1,99 @@
+"""Counting answers: classes of equal answers, abstentions, and documented ties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from protocols.core.call import Call
+from protocols.core.events import Artifact
+from protocols.lib.parsing import read_answer
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Votes by canonical answer.
+
+    ``voters`` maps each answer to the calls that gave it; ``silent`` are the calls whose text holds
+    no readable answer: they abstain and can never win.
+    """
+
+    voters: dict[str, list[Call]]
+    silent: list[Call]
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """Votes (or summed weights) by answer."""
+        return {
+            answer: sum(self.weights.get(call.model, 1.0) for call in calls)
+            for answer, calls in self.voters.items()
+        }
+
+    @property
+    def winner(self) -> str | None:
+        """The answer with the most votes.
+
+        A tie goes to the answer whose texts say more on average (in words, up to the cap of
+        :data:`DETAIL_WORDS`), then to the alphabetically first: neither depends on the order of
+        the pool.
+        """
+        if not self.voters:
+            return None
+        return min(self.voters, key=lambda a: (-self.counts[a], -detail(self.voters[a]), a))
+
+    @property
+    def agreement(self) -> float:
+        """The share of all calls, silent ones included, that gave the winning answer."""
+        total = sum(len(calls) for calls in self.voters.values()) + len(self.silent)
+        return len(self.voters[self.winner]) / total if self.winner is not None else 0.0
+
+    def artifact(self) -> Artifact:
+        """The tally as viewers see it."""
+        calls = [call for group in self.voters.values() for call in group] + self.silent
+        return Artifact(
+            name="tally",
+            data={
+                "counts": self.counts,
+                "unparsed": len(self.silent),
+                "winner": self.winner,
+                "voters": {a: [c.model for c in calls] for a, calls in self.voters.items()},
+            },
+            sources=tuple(call.id for call in calls),
+        )
+
+
+DETAIL_WORDS = 60
+
+
+def detail(calls: Sequence[Call]) -> float:
+    """Mean length in words of the texts behind an answer, capped so that floods gain nothing."""
+    return sum(min(len(call.text.split()), DETAIL_WORDS) for call in calls) / len(calls)
+
+
+def count(calls: Sequence[Call], weights: Mapping[str, float] | None = None) -> Tally:
+    """Read the answers of calls that ended well and count them; ``weights`` go by model id."""
+    voters: dict[str, list[Call]] = {}
+    silent = []
+    for call in calls:
+        value = read_answer(call.text).value
+        if value is None:
+            silent.append(call)
+        else:
+            voters.setdefault(value, []).append(call)
+    return Tally(voters, silent, weights or {})
+
+
+def parsed(calls: Sequence[Call], round_: int = 0) -> Artifact:
+    """What was read out of each call's text, for viewers."""
+    answers = {call.id: read_answer(call.text).value for call in calls}
+    return Artifact(
+        name="parsed",
+        data={"answers": answers, "round": round_},
+        sources=tuple(call.id for call in calls),
+    )
+
+
+def spokesman(calls: Sequence[Call]) -> Call:
+    """The text that speaks for an answer: the fullest one, then the first by model id."""
+    return min(calls, key=lambda call: (-min(len(call.text.split()), DETAIL_WORDS), call.model))

@@ -1,0 +1,97 @@
+"""Majority vote: every model answers on its own, and the answer given most often wins."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from pydantic import Field
+
+from protocols.core.call import Call, Step
+from protocols.core.errors import EngineError
+from protocols.core.events import Answer, Decision, Phase
+from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
+from protocols.lib.prompts import question_messages
+from protocols.lib.votes import Tally, count, parsed, spokesman
+
+
+class MajorityVote(Config):
+    """Settings of majority vote."""
+
+    quorum: float = Field(
+        0.5, ge=0.0, le=1.0, description="Share of the models that must answer for a vote to count."
+    )
+
+
+async def answer(ctx: Context) -> AsyncIterator[Step]:
+    """Ask everyone, count equal answers, let the winning answer's fullest text speak."""
+    calls = [Call(f"vote.{m.id}", m.id, question_messages(ctx.question)) for m in ctx.models]
+    yield Phase(name="vote", title="Every model answers on its own")
+    yield calls
+    alive = [call for call in calls if call.ok]
+    require_quorum(len(alive), len(calls), ctx.config.quorum)
+    yield parsed(alive)
+    tally = count(alive)
+    yield tally.artifact()
+    if tally.winner is not None:
+        yield decided(tally, alive)
+    yield verdict(tally, alive)
+
+
+def require_quorum(alive: int, asked: int, share: float) -> None:
+    """Raise :class:`EngineError` if fewer than ``share`` of the models answered (at least one)."""
+    if alive < max(1.0, share * asked):
+        raise EngineError(
+            f"Only {alive} of {asked} models answered, too few for a vote. Leave out the ones that "
+            "failed and run again."
+        )
+
+
+def decided(tally: Tally, alive: Sequence[Call]) -> Decision:
+    """The vote as a decision; scores are shares of the votes cast."""
+    total = sum(tally.counts.values())
+    return Decision(
+        what="vote",
+        options=tuple(tally.counts),
+        scores={answer: votes / total for answer, votes in tally.counts.items()},
+        chosen=str(tally.winner),
+        why=f"{len(tally.voters[str(tally.winner)])} of {len(alive)} models",
+        sources=tuple(call.id for call in alive),
+    )
+
+
+def verdict(tally: Tally, alive: Sequence[Call]) -> Answer:
+    """The winning answer's fullest text; if no answer could be read, the fullest text of all."""
+    if tally.winner is None:
+        voice = spokesman(alive)
+        note = "No answer could be read from the texts; this is the fullest of them."
+        return Answer(
+            text=voice.text, sources=(voice.id,), contributors={voice.model: 1.0}, note=note
+        )
+    winners = tally.voters[tally.winner]
+    votes: dict[str, float] = {}
+    for call in winners:
+        votes[call.model] = votes.get(call.model, 0.0) + 1 / len(winners)
+    return Answer(
+        text=spokesman(winners).text,
+        sources=tuple(call.id for call in winners),
+        contributors=votes,
+        note=f"{len(winners)} of {len(alive)} agreed.",
+    )
+
+
+PROTOCOL = ProtocolSpec(
+    title="Majority vote",
+    summary=(
+        "Every model answers the question on its own; equal answers are counted and the most "
+        "frequent one wins. Numbers count as equal by value, texts whose answer cannot be read "
+        "abstain, and a tie goes to the answer that was explained more fully."
+    ),
+    paper=Reference("Wang et al. 2023, Self-Consistency", "https://arxiv.org/abs/2203.11171"),
+    answer=answer,
+    estimate=lambda config, n, tokens: Estimate(n, 0, n * tokens),
+    config=MajorityVote,
+    views=("votes", "lanes"),
+    min_models=2,
+    symmetric=True,
+    examples=("What is 47 + 38?", "What is the capital of Kenya?", "Write 1987 in Roman numerals."),
+)
