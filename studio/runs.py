@@ -69,8 +69,11 @@ class RunManager:
 
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.create_task(self._end_unwatched())
+        patrol = self._loop.create_task(self._end_unwatched())
         self._loop.run_forever()
+        patrol.cancel()
+        self._loop.run_until_complete(asyncio.gather(patrol, return_exceptions=True))
+        self._loop.close()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the runs' event loop."""

@@ -1,1 +1,229 @@
+// The head of a run: what was asked of whom, how far it is, what it has cost so far.
+(function (S) {
+  'use strict';
+  if (S.header) return;
 
+  const WINDOW_S = 3;
+  const SPEAK_EVERY_MS = 2500;
+  const MANY_MODELS = 8;
+  const STATUS = {
+    waiting: 'Waiting', running: 'Running', ok: 'Finished', failed: 'Failed',
+    cancelled: 'Stopped', budget: 'Budget spent',
+  };
+  const BUSY = {
+    load: 'Loading models', queue: 'Waiting for a free place', train: 'Training',
+    search: 'Searching', merge: 'Merging',
+  };
+
+  /** Title, question, status, meters, phases and the models' bars. */
+  S.header = (desk) => {
+    const title = S.el('h3', 'ps-title');
+    const status = S.el('span', 'ps-status');
+    const origin = S.el('span', 'ps-origin');
+    const stop = S.button('Stop', 'ps-stop-all', () => desk.stop(''));
+    const link = S.copyButton('Copy link', () => desk.link());
+    const slot = S.el('span', 'ps-slot');
+    slot.dataset.slot = 'run-actions';
+    const question = S.el('p', 'ps-question');
+    question.dir = 'auto';
+    const parts = [meters(), phases(), progress(), models()];
+    const said = S.el('p', 'ps-status-line');
+    said.setAttribute('role', 'status');
+    said.setAttribute('aria-live', 'polite');
+    const warnings = S.el('ul', 'ps-warnings');
+    const node = S.el('section', 'ps-card ps-head',
+      S.el('div', 'ps-head-top', title, status, origin, S.el('span', 'ps-grow'), slot, link, stop),
+      question, parts[0].node, parts[1].node, parts[2].node, said, parts[3].node, warnings);
+    const drawWarnings = S.whenChanged((list) => {
+      warnings.replaceChildren(...list.map((one) => S.el('li', '', one.note)));
+    });
+    const announce = throttled((text) => S.setText(said, text));
+    return {
+      node,
+      update(state) {
+        S.setText(title, state.header?.title || 'Run');
+        S.setText(question, state.header?.question || '');
+        S.setText(status, STATUS[state.status] || state.status);
+        S.setData(status, 'status', state.status);
+        S.setText(origin, desk.origin().label);
+        S.setData(origin, 'origin', desk.origin().kind);
+        S.show(origin, desk.origin().label);
+        S.show(stop, desk.mayStop() && !S.ended(state));
+        S.show(link, desk.link());
+        for (const part of parts) part.update(state, desk);
+        announce(S.statusLine(state), S.ended(state));
+        drawWarnings(state.warnings.length, state.warnings);
+        S.show(warnings, state.warnings.length);
+      },
+    };
+  };
+
+  // A live region that speaks now and then, and at once when the run has ended.
+  function throttled(say) {
+    let last = -Infinity;
+    let spoken = '';
+    return (text, now) => {
+      const time = performance.now();
+      if (text === spoken || (!now && time - last < SPEAK_EVERY_MS)) return;
+      [last, spoken] = [time, text];
+      say(text);
+    };
+  }
+
+  /** One sentence on where the run stands, for the eye and for a screen reader. */
+  S.statusLine = (state) => {
+    if (S.ended(state)) return endLine(state);
+    if (state.busy) return busyLine(state);
+    const phase = state.phases.at(-1);
+    const here = [...state.calls.values()].filter(
+      (call) => call.mode === 'generate' && call.phase === state.phases.length - 1,
+    );
+    const done = here.filter((call) => call.state !== 'running').length;
+    const what = phase ? phase.title : 'The models';
+    if (!here.length) return phase ? `${what}: waiting for the models` : 'Waiting for the models';
+    return `${what}: ${done} of ${here.length} answered`;
+  };
+
+  function endLine(state) {
+    const { calls, failed, tokens } = state.totals;
+    const lost = failed ? `, ${failed} failed` : '';
+    const message = state.error?.message ? ` ${state.error.message}` : '';
+    return `${STATUS[state.status] || state.status}: ${S.count(calls, 'call')}${lost}, `
+      + `${S.count(tokens, 'token')} in ${S.clock(state.t)}.${message}`;
+  }
+
+  function busyLine(state) {
+    const { note, done, total } = state.progress.get(state.busy);
+    const what = note || BUSY[state.busy] || state.busy;
+    return total ? `${what} (${S.number(done)} of ${S.number(total)})` : what;
+  }
+
+  function meters() {
+    const cells = ['elapsed', 'calls', 'tokens', 'tokens/s'].map((name) => {
+      const value = S.el('dd', '', '–');
+      return { value, name, node: S.el('div', 'ps-meter', S.el('dt', '', name), value) };
+    });
+    const node = S.el('dl', 'ps-meters', ...cells.map((cell) => cell.node));
+    cells.forEach((cell) => { cell.node.dataset.meter = cell.name; });
+    const pace = speedometer();
+    return {
+      node,
+      update(state, desk) {
+        const { calls, failed, tokens } = state.totals;
+        const shown = [
+          S.clock(desk.elapsed()),
+          failed ? `${S.number(calls)} (${failed} failed)` : S.number(calls),
+          S.number(tokens),
+          pace(state),
+        ];
+        cells.forEach((cell, i) => S.setText(cell.value, shown[i]));
+      },
+    };
+  }
+
+  // Tokens per second: over the last moments while it runs, over the whole at the end.
+  function speedometer() {
+    let samples = [];
+    return (state) => {
+      if (S.ended(state)) {
+        const from = Math.min(...[...state.calls.values()].map((call) => call.started), state.t);
+        return rate(state.totals.tokens, state.t - from);
+      }
+      if (samples.length && samples.at(-1).t > state.t) samples = [];
+      if (samples.at(-1)?.t !== state.t) samples.push({ t: state.t, tokens: state.totals.tokens });
+      while (samples.length > 2 && samples[0].t < state.t - WINDOW_S) samples.shift();
+      const first = samples[0];
+      return rate(state.totals.tokens - first.tokens, state.t - first.t);
+    };
+  }
+
+  const rate = (tokens, seconds) => (
+    seconds > 0.2 && tokens > 0 ? S.number(Math.round(tokens / seconds)) : '–'
+  );
+
+  function phases() {
+    const node = S.el('ol', 'ps-phases');
+    node.setAttribute('aria-label', 'Phases of the run');
+    const draw = S.whenChanged((state) => {
+      const last = state.phases.length - 1;
+      const steps = state.phases.map((phase, i) => {
+        const open = i === last && !S.ended(state);
+        return step(phase.title, open ? 'now' : 'past', S.clock(phase.t));
+      });
+      const missing = (state.phases.at(-1)?.total ?? 0) - 1 - (state.phases.at(-1)?.index ?? 0);
+      const ahead = S.ended(state) ? 0 : Math.max(0, Math.min(missing, 12));
+      for (let i = 0; i < ahead; i += 1) steps.push(step('', 'ahead', ''));
+      node.replaceChildren(...steps);
+    });
+    return {
+      node,
+      update(state) {
+        draw(`${state.phases.length}/${state.status}/${state.phases.at(-1)?.t}`, state);
+        S.show(node, state.phases.length);
+      },
+    };
+  }
+
+  function step(title, when, time) {
+    const node = S.el('li', 'ps-phase', S.el('span', 'ps-phase-title', title),
+      S.el('span', 'ps-phase-time', time));
+    node.dataset.when = when;
+    if (when === 'now') node.setAttribute('aria-current', 'step');
+    if (when === 'ahead') node.setAttribute('aria-hidden', 'true');
+    return node;
+  }
+
+  function progress() {
+    const bar = S.bar('', 'ps-progress');
+    const [label] = bar.node.children;
+    return {
+      node: bar.node,
+      update(state) {
+        S.show(bar.node, state.busy);
+        if (!state.busy) return;
+        const { note, done, total } = state.progress.get(state.busy);
+        S.setText(label, note || BUSY[state.busy] || state.busy);
+        S.setData(bar.node, 'open', String(!total));
+        bar.set(total ? done / total : 1, total ? `${S.number(done)} of ${S.number(total)}` : '');
+      },
+    };
+  }
+
+  // One line per model: how much of the talking it did and for how long.
+  function models() {
+    const summary = S.el('summary');
+    const list = S.el('div', 'ps-models');
+    const node = S.el('details', 'ps-models-box', summary, list);
+    let rows = new Map();
+    const draw = S.whenChanged((state) => {
+      rows = new Map([...state.models.values()].map((model) => [model.id, row(state, model)]));
+      list.replaceChildren(...[...rows.values()].map((one) => one.node));
+      node.open = rows.size <= MANY_MODELS;
+      S.setText(summary, S.count(rows.size, 'model'));
+    });
+    return {
+      node,
+      update(state) {
+        draw([...state.models.keys()].join('\n'), state);
+        S.show(node, state.models.size);
+        const most = Math.max(1, ...[...state.models.values()].map((model) => model.tokens));
+        for (const [id, one] of rows) one.update(state.models.get(id), most);
+      },
+    };
+  }
+
+  function row(state, model) {
+    const bar = S.bar(S.el('bdi', 'ps-model-name', model.name), S.author(state, model.id));
+    bar.node.prepend(S.markOf(state, model.id));
+    bar.node.dataset.model = model.id;
+    if (model.domain) bar.node.title = `${model.name}: ${model.domain}`;
+    return {
+      node: bar.node,
+      update(now, most) {
+        const lost = now.failed ? ` · ${now.failed} failed` : '';
+        const cost = `${S.number(now.tokens)} tok · ${S.seconds(now.seconds)}${lost}`;
+        bar.set(now.tokens / most, now.calls || now.failed ? cost : 'not asked yet');
+      },
+    };
+  }
+})(globalThis.Studio);
