@@ -15,6 +15,8 @@ from typing import Literal, NamedTuple
 Kind = Literal["number", "letter", "text", "none"]
 SHORT_WORDS = 6
 """A whole text of so few words is taken as the answer itself."""
+SAID_WORDS = 4
+"""What a sentence says something is, is an answer if it has so few words."""
 
 CUE = re.compile(
     r"(?:\banswer|\bsolution|\bresult|\b(?:correct|right|best) (?:option|choice|one))"
@@ -132,7 +134,7 @@ def _copula(text: str) -> tuple[int, int]:
         said = COPULA.search(text[start:end])
         if said:
             begin = start + said.end()
-            brief = len(text[begin:end].split()) <= SHORT_WORDS
+            brief = len(text[begin:end].split()) <= SAID_WORDS
             return (begin, end) if brief else (0, 0)
     return 0, 0
 

@@ -213,7 +213,7 @@
     const node = S.el('div', 'ps-inspector', head, pane.node, error);
     let picked = '';
     let known = new Map();
-    const current = (state) => picked || lastActive(state, known) || '';
+    const current = (state) => (known.has(picked) ? picked : lastActive(state, known) || '');
     const chip = S.stateChip();
     const dress = S.whenChanged((state, id) => {
       const { model } = known.get(id);

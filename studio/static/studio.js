@@ -1,1 +1,240 @@
+// The page's one store of the run on show, and the functions that the rest of the page calls:
+// connect, feed, mount, play. Nothing here knows Gradio.
+(function (S) {
+  'use strict';
+  if (S.feed) return;
 
+  const RETRY_MS = 1000;
+  const TICK_MS = 500;
+  const mounts = [];
+  const abandoned = new Set();
+  const links = { resync: null, cancel: null, load: null };
+  const store = emptyStore('');
+  let generation = 0;
+  let scheduled = false;
+
+  function emptyStore(run) {
+    return {
+      run, last: -1, wanted: -1, asking: false, state: S.newState(), queue: 0, notice: '',
+      player: null, header: null, anchor: 0,
+    };
+  }
+
+  /** Hand in what needs a server: `{resync, cancel, load}`, each `(object) => Promise<object>`. */
+  S.connect = (functions) => { Object.assign(links, functions); };
+
+  /**
+   * Take in a bus message: events `{v, run, from, to, ev}`, a sign of life `{run, hb, queue}`, the
+   * key to stop an own run `{run, key}`, a recording `{run, play}`, or an `{error}`.
+   */
+  S.feed = (message) => {
+    if (message.error) return say(message.error);
+    if (message.play) return playMessage(message);
+    if (message.run && message.run !== store.run && !adopt(message)) return undefined;
+    if (message.key) keep(message.run, message.key);
+    if (message.ev) takeBatch(message);
+    else takePulse(message);
+    return S.repaint();
+  };
+
+  function say(notice) {
+    store.notice = notice;
+    S.repaint();
+  }
+
+  // A message of another run is news only if it begins that run; old watchers may still talk.
+  function adopt(message) {
+    const opens = message.from === -1 || message.key || !abandoned.has(message.run);
+    if (!opens) return false;
+    abandoned.delete(message.run);
+    begin(message.run);
+    store.anchor = performance.now();
+    remember(message.run);
+    return true;
+  }
+
+  function begin(run) {
+    store.player?.stop();
+    if (store.run && store.run !== run) abandoned.add(store.run);
+    Object.assign(store, emptyStore(run));
+    generation += 1;
+  }
+
+  // The address names the run, so a reload (also one that the server forces) finds it again.
+  function remember(run) {
+    const address = new URL(location.href);
+    if (address.searchParams.get('run') === run) return;
+    address.searchParams.set('run', run);
+    history.replaceState(null, '', address);
+  }
+
+  function takeBatch(message) {
+    store.queue = 0;
+    if (message.to <= store.last) return;
+    if (message.from === store.last) apply(message);
+    else catchUp(message.to);
+  }
+
+  function takePulse(message) {
+    if (message.queue !== undefined) store.queue = message.queue;
+    if (message.hb > store.last) catchUp(message.hb);
+  }
+
+  function apply(message) {
+    for (const event of message.ev) S.fold(store.state, event);
+    store.last = message.to;
+    // The clock that ticks between events is set by the newest one.
+    store.anchor = performance.now() - store.state.t * 1000;
+  }
+
+  // Ask for what is missing, one question at a time, until nothing is. Merged text cannot be cut,
+  // so a batch that straddles what we have is asked for again too.
+  async function catchUp(to) {
+    store.wanted = Math.max(store.wanted, to);
+    if (store.asking || !links.resync) return;
+    const { run } = store;
+    store.asking = true;
+    let pause = 0;
+    try {
+      const message = await links.resync({ run, after: store.last });
+      if (store.run !== run) return;
+      if (message?.ev && message.from === store.last) apply(message);
+      else pause = RETRY_MS;
+      if (message?.error) store.notice = message.error;
+    } catch {
+      pause = RETRY_MS;
+    }
+    if (store.run !== run) return;
+    store.asking = false;
+    S.repaint();
+    if (store.last < store.wanted && !store.notice) setTimeout(() => again(run), pause);
+  }
+
+  function again(run) {
+    if (store.run === run && store.last < store.wanted) catchUp(store.wanted);
+  }
+
+  // The key that lets this page stop its own run survives a reload of the tab, nothing else.
+  const keyName = (run) => `studio:key:${run}`;
+  function keep(run, key) {
+    try {
+      sessionStorage.setItem(keyName(run), key);
+    } catch {
+      keys.set(run, key);
+    }
+  }
+  const keys = new Map();
+  function keyOf(run) {
+    try {
+      return sessionStorage.getItem(keyName(run)) || keys.get(run) || '';
+    } catch {
+      return keys.get(run) || '';
+    }
+  }
+
+  function playMessage(message) {
+    if (store.player && store.run === message.run) return undefined;
+    return S.play(message.play.events, { header: message.play.header, run: message.run });
+  }
+
+  /**
+   * Play a recorded run from its list of events: `{speed, header: {created, label}, run, paused}`.
+   * Returns the player.
+   */
+  S.play = (events, options = {}) => {
+    begin(options.run || '');
+    store.header = options.header || null;
+    store.player = S.player(events, options, {
+      show(state, rebuilt) {
+        store.state = state;
+        if (rebuilt) generation += 1;
+        S.repaint();
+      },
+    });
+    if (options.paused) store.player.seek(options.at || 0);
+    else store.player.play();
+    return store.player;
+  };
+
+  const live = () => !store.player && store.state.status === 'running';
+  const desk = {
+    state: () => store.state,
+    situation: () => ({ notice: store.notice, run: store.run, queue: store.queue }),
+    mayStop: () => live() && Boolean(links.cancel) && Boolean(keyOf(store.run)),
+    async stop(model) {
+      const asked = { run: store.run, key: keyOf(store.run) };
+      const answer = await links.cancel(model ? { ...asked, model } : asked);
+      if (answer?.error) say(answer.error);
+    },
+    origin() {
+      if (store.player) return { kind: 'recording', label: 'Recording' };
+      return live() ? { kind: 'live', label: 'Live' } : { kind: '', label: '' };
+    },
+    elapsed() {
+      const running = live() ? (performance.now() - store.anchor) / 1000 : 0;
+      return Math.max(store.state.t, running);
+    },
+    link() {
+      if (!store.run) return '';
+      const address = new URL(location.href);
+      address.search = `?run=${encodeURIComponent(store.run)}`;
+      address.hash = '';
+      return address.href;
+    },
+  };
+
+  /** Build the live area inside `element` and keep it painted. Calling again does nothing. */
+  S.mount = (element) => {
+    if (mounts.some((one) => one.element === element && element.contains(one.root))) return;
+    const root = S.el('div', 'ps');
+    element.replaceChildren(root);
+    mounts.push({ element, root, generation: -1, screen: null, bar: null, player: null });
+    S.repaint();
+  };
+
+  /** Paint once in the next frame, whatever happens until then. */
+  S.repaint = () => {
+    if (scheduled) return;
+    scheduled = true;
+    requestAnimationFrame(paintAll);
+  };
+
+  function paintAll() {
+    scheduled = false;
+    for (const one of mounts) paint(one);
+    S.flushLater();
+  }
+
+  function paint(one) {
+    if (!one.root.isConnected) return;
+    if (one.generation !== generation) rebuild(one);
+    one.bar?.update();
+    one.screen.update(store.state);
+    S.setData(one.root, 'seq', String(store.state.seq));
+    S.setData(one.root, 'status', store.state.status);
+    S.setData(one.root, 'run', store.run);
+  }
+
+  function rebuild(one) {
+    one.generation = generation;
+    one.screen = S.screen(desk);
+    if (one.player !== store.player) {
+      one.player = store.player;
+      const about = store.player ? S.aboutRecording(store.header, store.player.events) : '';
+      one.bar = store.player ? S.playerBar(store.player, about) : null;
+    }
+    // The bar stays the same node while one scrubs, so that it keeps the focus and the pointer.
+    if (one.bar && one.root.firstChild === one.bar.node) {
+      one.root.lastChild.replaceWith(one.screen.node);
+    } else {
+      one.root.replaceChildren(...[one.bar?.node, one.screen.node].filter(Boolean));
+    }
+  }
+
+  if (typeof document === 'undefined') return;
+  document.addEventListener('visibilitychange', () => {
+    // A tab that slept may have missed messages without a later one to show it.
+    if (!document.hidden && live() && store.last >= 0) catchUp(store.last + 1);
+  });
+  setInterval(() => { if (live()) S.repaint(); }, TICK_MS);
+})(globalThis.Studio);

@@ -31,7 +31,9 @@ async def bare(engine: Engine, models: Sequence[ModelSpec], seed: int) -> tuple[
 
     async def one(model: ModelSpec) -> int:
         sampling = Sampling(max_tokens=TOKENS, seed=seed)
-        request = GenerateRequest(f"bench{seed}/{model.id}", model, question_messages(STORY), sampling)
+        request = GenerateRequest(
+            f"bench{seed}/{model.id}", model, question_messages(STORY), sampling
+        )
         return sum([chunk.tokens async for chunk in engine.stream(request)])
 
     start = time.perf_counter()

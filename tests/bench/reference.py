@@ -35,9 +35,10 @@ def load_and_answer(model: ModelSpec, prompt: str, tokens: int) -> str:
 
 def work(job: dict[str, str | int]) -> None:
     """The worker process: load, answer, print."""
-    import protocols  # noqa: F401  hides the torch extras that cannot be imported on a CPU
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import protocols  # noqa: F401  hides the torch extras that cannot be imported on a CPU
 
     tokenizer = AutoTokenizer.from_pretrained(job["base"])
     model = AutoModelForCausalLM.from_pretrained(job["base"], dtype="bfloat16")
@@ -57,7 +58,9 @@ def batch_refine(models: tuple[ModelSpec, ...]) -> tuple[int, float]:
     answers = [""] * len(models)
     for round_ in range(ROUNDS):
         peers = "\n".join(f"- {a}" for a in answers)
-        prompt = QUESTION if not round_ else f"Others said:\n{peers}\nImprove your answer: {QUESTION}"
+        prompt = (
+            QUESTION if not round_ else f"Others said:\n{peers}\nImprove your answer: {QUESTION}"
+        )
         answers = [load_and_answer(model, prompt, TOKENS) for model in models]
         loads += len(models)
     summary = "\n".join(f"- {a}" for a in answers)

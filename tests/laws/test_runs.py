@@ -9,7 +9,6 @@ from itertools import groupby
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocols.core.view import View, fold
 
 from protocols.core.control import Control
 from protocols.core.events import (
@@ -29,6 +28,7 @@ from protocols.core.events import (
 from protocols.core.models import Budget, Sampling
 from protocols.core.registry import protocols
 from protocols.core.run import run
+from protocols.core.view import View, fold
 from protocols.engines.scripted import ScriptedEngine
 from tests.helpers import NAMES, make_pool, make_spec, play, played
 

@@ -45,7 +45,12 @@ def test_known_texts(text: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  \n ", "...", "First 3, then 4, and I can not say which of them it should be in the end"],
+    [
+        "",
+        "  \n ",
+        "...",
+        "First 3, then 4, and I can not say which of them it should be",
+    ],
 )
 def test_nothing_is_never_pushed_to_an_answer(text: str) -> None:
     assert read_answer(text).value is None
@@ -61,7 +66,7 @@ def test_signs_and_places_matter() -> None:
     assert values == ["5", "-5", "1/2", "5", "50", "5%"]
 
 
-@given(st.integers(-10**9, 10**9))
+@given(st.integers(-(10**9), 10**9))
 def test_numbers_are_one_class_however_written(value: int) -> None:
     forms = {str(value), f"{value}.0", f"{value:,}", f"The answer is {value}.", f"**{value}**"}
     assert {read_answer(form).value for form in forms} == {str(value)}
