@@ -60,6 +60,10 @@ class Context:
         """A generator that depends only on the run's seed and ``names``."""
         return random.Random(f"{self.seed}/" + "/".join(map(str, names)))
 
+    def room(self, model: str) -> Callable[[Sequence[Message]], bool]:
+        """Says of a prompt whether it leaves that model room for a whole answer."""
+        return lambda messages: self.fits(model, messages, "", self.sampling.max_tokens)
+
     def draw(self, **changes: object) -> Sampling:
         """The run's sampling with changes; the runner seeds it per call."""
         return self.sampling.model_copy(update=changes)

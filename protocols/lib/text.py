@@ -35,7 +35,7 @@ def clip_middle(text: str, limit: int) -> str:
 def shortened(
     texts: Sequence[str],
     build: Callable[[Sequence[str]], list[Message]],
-    fits: Callable[[list[Message]], bool],
+    fits: Callable[[Sequence[Message]], bool],
     warn: Callable[[str], None] = lambda _: None,
 ) -> list[Message]:
     """Build messages from texts, cutting the longest ones in the middle until they fit.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protocols.core.call import Call
+from protocols.core.errors import EngineError
 from protocols.core.events import Artifact
 from protocols.lib.parsing import read_answer
 
@@ -97,3 +98,12 @@ def parsed(calls: Sequence[Call], round_: int = 0) -> Artifact:
 def spokesman(calls: Sequence[Call]) -> Call:
     """The text that speaks for an answer: the fullest one, then the first by model id."""
     return min(calls, key=lambda call: (-min(len(call.text.split()), DETAIL_WORDS), call.model))
+
+
+def require_quorum(alive: int, asked: int, share: float = 0.5) -> None:
+    """Raise :class:`EngineError` if fewer than ``share`` of the models answered (at least one)."""
+    if alive < max(1.0, share * asked):
+        raise EngineError(
+            f"Only {alive} of {asked} models answered, too few to go on. Leave out the ones that "
+            "failed and run again."
+        )

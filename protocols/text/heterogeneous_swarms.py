@@ -84,7 +84,7 @@ def node_messages(ctx: Context, model: str, role: str, alive: Sequence[Call]) ->
         lambda texts: question_messages(
             prompt.format(answers=fenced(texts, "Answer"), question=ctx.question)
         ),
-        lambda messages: ctx.fits(model, messages, "", ctx.sampling.max_tokens),
+        ctx.room(model),
         ctx.warn,
     )
 

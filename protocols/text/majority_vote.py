@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from pydantic import Field
 
 from protocols.core.call import Call, Step
-from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Decision, Phase
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.prompts import question_messages
-from protocols.lib.votes import Tally, count, parsed, spokesman
+from protocols.lib.votes import Tally, count, parsed, require_quorum, spokesman
 
 
 class MajorityVote(Config):
@@ -35,15 +34,6 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     if tally.winner is not None:
         yield decided(tally, alive)
     yield verdict(tally, alive)
-
-
-def require_quorum(alive: int, asked: int, share: float) -> None:
-    """Raise :class:`EngineError` if fewer than ``share`` of the models answered (at least one)."""
-    if alive < max(1.0, share * asked):
-        raise EngineError(
-            f"Only {alive} of {asked} models answered, too few for a vote. Leave out the ones that "
-            "failed and run again."
-        )
 
 
 def decided(tally: Tally, alive: Sequence[Call]) -> Decision:

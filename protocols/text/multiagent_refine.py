@@ -12,15 +12,14 @@ from functools import partial
 from pydantic import Field
 
 from protocols.core.call import Call, Step
-from protocols.core.errors import EngineError
-from protocols.core.events import Answer, Artifact, Phase, Progress
-from protocols.core.models import ModelSpec
+from protocols.core.events import Answer, Phase, Progress
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.choice import generalist
+from protocols.lib.debate import agreement, best_so_far, changes, stale
 from protocols.lib.parsing import read_answer
 from protocols.lib.prompts import Message, question_messages
 from protocols.lib.text import fenced, shortened
-from protocols.lib.votes import Tally, count, parsed
+from protocols.lib.votes import Tally, count, parsed, require_quorum
 
 REFINE = """\
 You are one of several models that answer the same question together. You answered:
@@ -73,13 +72,10 @@ class MultiagentRefine(Config):
     )
 
 
-def first_call(ctx: Context, model: ModelSpec) -> Call:
-    """A model's own answer, before it has seen any other."""
-    return Call(f"r0.{model.id}", model.id, question_messages(ctx.question))
-
-
-def refine_call(ctx: Context, model: str, number: int, said: dict[str, Call]) -> Call:
+def round_call(ctx: Context, model: str, number: int, said: dict[str, Call]) -> Call:
     """A model's next answer, given its own last one and some others' in a shuffled order."""
+    if number == 0:
+        return Call(f"r0.{model}", model, question_messages(ctx.question))
     rng = ctx.rng("peers", number, model)
     others = [call for name, call in sorted(said.items()) if name != model]
     peers = rng.sample(others, min(len(others), ctx.config.peers))
@@ -105,7 +101,7 @@ def refine_messages(
         shown = fenced(texts, "Peer")
         return question_messages(REFINE.format(own=mine, peers=shown, question=ctx.question))
 
-    return shortened(peers, build, partial(fits, ctx, model), ctx.warn)
+    return shortened(peers, build, ctx.room(model), ctx.warn)
 
 
 def summary_call(ctx: Context, said: dict[str, Call], tally: Tally) -> Call:
@@ -121,41 +117,9 @@ def summary_call(ctx: Context, said: dict[str, Call], tally: Tally) -> Call:
                 SUMMARY.format(answers=answers, tally=told, question=ctx.question)
             )
 
-        return shortened([c.text for c in alive], build, partial(fits, ctx, model), ctx.warn)
+        return shortened([c.text for c in alive], build, ctx.room(model), ctx.warn)
 
     return Call("summary", model, messages, sees=list(said.values()), role="summary")
-
-
-def fits(ctx: Context, model: str, messages: Sequence[Message]) -> bool:
-    """Whether a prompt leaves room for the answer."""
-    return ctx.fits(model, messages, "", ctx.sampling.max_tokens)
-
-
-def agreement(tally: Tally, number: int, before: dict[str, Call], now: dict[str, Call]) -> Artifact:
-    """Who agrees after a round, and who changed their answer towards whose."""
-    return Artifact(
-        name="agreement",
-        data={
-            "round": number,
-            "share": tally.agreement,
-            "majority": tally.winner,
-            "counts": tally.counts,
-            "changes": changes(before, now),
-        },
-        sources=tuple(call.id for call in now.values()),
-    )
-
-
-def changes(before: dict[str, Call], now: dict[str, Call]) -> list[dict[str, object]]:
-    """The models whose answer differs from their last one, with who held the new one before."""
-    held = {model: read_answer(call.text).value for model, call in before.items()}
-    moved: list[dict[str, object]] = []
-    for model, call in now.items():
-        new, old = read_answer(call.text).value, held.get(model)
-        if model in held and new != old:
-            toward = [m for m, value in held.items() if value == new and m != model]
-            moved.append({"model": model, "from": old, "to": new, "toward": toward})
-    return moved
 
 
 def settled(config: MultiagentRefine, tally: Tally, changed: bool) -> bool:
@@ -168,17 +132,14 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     config: MultiagentRefine = ctx.config
     said: dict[str, Call] = {}
     for number in range(config.rounds):
-        title = "First answers" if number == 0 else f"Refinement {number}"
+        title = f"Refinement {number}" if number else "First answers"
         yield Phase(name="round", title=title, index=number, total=config.rounds)
-        calls = [
-            refine_call(ctx, m.id, number, said) if number else first_call(ctx, m)
-            for m in ctx.models
-        ]
+        calls = [round_call(ctx, m.id, number, said) for m in ctx.models]
         yield calls
         before, said = said, said | {call.model: call for call in calls if call.ok}
         for note in stale(calls, before):
             yield note
-        require_quorum(said, ctx.models)
+        require_quorum(len(said), len(ctx.models))
         tally = count(list(said.values()))
         yield parsed([call for call in calls if call.ok], number)
         yield agreement(tally, number, before, said)
@@ -192,37 +153,6 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     yield summary
     for event in conclude(ctx, summary, tally, said):
         yield event
-
-
-def stale(calls: Sequence[Call], before: dict[str, Call]) -> list[Progress]:
-    """A warning for each failed model whose last good answer stands in for it."""
-    names = [call.model for call in calls if not call.ok and call.model in before]
-    return [
-        Progress(unit="stale", note=f"'{n}' failed; its last answer is kept.", level="warning")
-        for n in names
-    ]
-
-
-def require_quorum(said: dict[str, Call], models: Sequence[ModelSpec]) -> None:
-    """Raise :class:`EngineError` unless at least half of the models have answered."""
-    if 2 * len(said) < len(models):
-        raise EngineError(
-            f"Only {len(said)} of {len(models)} models answered, too few for a debate. Leave out "
-            "the ones that failed and run again."
-        )
-
-
-def best_so_far(tally: Tally, said: dict[str, Call]) -> Answer:
-    """The majority's answer, in case the run is stopped."""
-    agreed = tally.voters.get(tally.winner or "") or list(said.values())[:1]
-    share = 1 / len(agreed)
-    return Answer(
-        text=agreed[0].text,
-        sources=tuple(call.id for call in agreed),
-        contributors={call.model: share for call in agreed},
-        partial=True,
-        note="The majority so far; the debate had not ended.",
-    )
 
 
 def conclude(

@@ -81,7 +81,6 @@
     return {
       node,
       update(state) {
-        S.show(node, state.status === 'failed');
         if (state.status !== 'failed') return;
         S.setText(text, state.error?.message || 'No reason was given.');
         S.setText(hint, HINTS[state.error?.owner] || '');

@@ -9,35 +9,27 @@
   S.screen = (desk) => {
     const node = S.el('div', 'ps-screen');
     const waiting = waitingCard(desk);
-    const fixed = [waiting, S.header(desk), S.failure(), S.answer(desk)];
+    const [head, failure, answer] = [S.header(desk), S.failure(), S.answer(desk)];
     const views = S.el('div', 'ps-views');
     let made = null;
-    node.append(...fixed.map((part) => part.node), views);
+    node.append(waiting.node, head.node, failure.node, answer.node, views);
     return {
       node,
       update(state) {
         const begun = state.header !== null;
-        made ||= begun ? viewsOf(state, desk) : null;
-        if (made && !views.childNodes.length) views.append(...made.map((view) => view.node));
-        fixed.forEach((part, i) => { if (i && begun) part.update(state); });
-        if (!begun || state.status === 'failed') hideRest(fixed, begun);
-        else fixed.slice(1).forEach((part) => keep(part, state));
         waiting.update(begun);
-        for (const view of made || []) view.update(state);
+        S.show(head.node, begun);
+        S.show(failure.node, begun && state.status === 'failed');
+        S.show(answer.node, begun && (state.answer || state.status !== 'failed'));
+        if (!begun) return;
+        if (!made) {
+          made = viewsOf(state, desk);
+          views.append(...made.map((view) => view.node));
+        }
+        for (const part of [head, failure, answer, ...made]) part.update(state);
       },
     };
   };
-
-  // Before a run begins only the waiting card stands; a run that failed has no answer card.
-  function hideRest(fixed, begun) {
-    S.show(fixed[1].node, begun);
-    S.show(fixed[2].node, begun);
-    S.show(fixed[3].node, false);
-  }
-
-  function keep(part, state) {
-    if (!part.node.classList.contains('ps-failure')) S.show(part.node, state.header);
-  }
 
   function viewsOf(state, desk) {
     const named = state.header.views.filter((name) => VIEWS[name]);

@@ -98,7 +98,8 @@
     try {
       const message = await links.resync({ run, after: store.last });
       if (store.run !== run) return;
-      if (message?.ev && message.from === store.last) apply(message);
+      if (message?.to > store.last && message.from === store.last) apply(message);
+      else if (message?.ev) store.wanted = store.last;
       else pause = RETRY_MS;
       if (message?.error) store.notice = message.error;
     } catch {

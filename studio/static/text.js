@@ -40,9 +40,13 @@
     let stuck = true;
     let visible = true;
     let waiting = null;
-    const paint = (value) => {
+    const paint = (value, streaming) => {
       waiting = null;
-      if (S.growText(text, value) && stuck) S.later(() => { node.scrollTop = node.scrollHeight; });
+      const fresh = !text.data;
+      if (fresh) stuck = true;
+      // A text that comes whole is read from its beginning, one that grows is followed.
+      const follow = S.growText(text, value) && stuck && (streaming || !fresh);
+      if (follow) S.later(() => { node.scrollTop = node.scrollHeight; });
     };
     node.addEventListener('scroll', () => {
       stuck = node.scrollHeight - node.scrollTop - node.clientHeight < STICKY;
@@ -52,13 +56,12 @@
       show(value, streaming) {
         S.setData(node, 'streaming', String(Boolean(streaming)));
         if (streaming && !visible) waiting = value;
-        else paint(value);
-        if (!streaming) stuck = false;
+        else paint(value, streaming);
       },
       see(on) {
         visible = on;
         if (on && waiting !== null) {
-          paint(waiting);
+          paint(waiting, true);
           S.flushLater();
         }
       },
