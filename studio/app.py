@@ -11,11 +11,12 @@ import gradio as gr
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
 from studio.context import StudioContext
-from studio.files import asset, script
+from studio.files import asset
 from studio.pages import play, pool, replays
 from studio.pool import load_pool, preset_names
 from studio.runs import RunManager
 from studio.settings import Settings
+from studio.static import script, style
 from studio.theme import theme
 from studio.workspace import Workspace
 
@@ -92,7 +93,7 @@ def launch(demo: gr.Blocks, settings: Settings, *, block: bool = True) -> None:
         server_name=settings.host,
         server_port=settings.port or None,
         theme=theme(),
-        css=asset("studio.css") + asset("pages.css"),
+        css=style() + asset("pages.css"),
         head=f"<script>{script()}</script>",
         footer_links=[],
         run_history=False,

@@ -10,11 +10,3 @@ from importlib.resources import files
 def asset(name: str) -> str:
     """The text of a file in ``studio/static``."""
     return files("studio").joinpath("static", name).read_text(encoding="utf-8")
-
-
-SCRIPTS = ("fold.js", "dag.js", "views.js", "player.js", "studio.js")
-
-
-def script() -> str:
-    """The live views as one script that can stand inside a page."""
-    return "\n".join(asset(name) for name in SCRIPTS)

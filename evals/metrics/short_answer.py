@@ -114,8 +114,14 @@ def _find(item: Item, text: str) -> list[_Found]:
 
 
 def _fresh(found: list[_Found], asked: list[_Found], golds: set[str]) -> list[_Found]:
-    """Drop what only repeats the question, unless that would leave nothing."""
-    known = {one.form for one in asked} - golds
+    """Drop what only repeats the question, unless nothing is left or the gold is among it.
+
+    Where the question holds its own answer ("90 - 45"), naming it is no sign of knowing it, so
+    position alone decides.
+    """
+    known = {one.form for one in asked}
+    if known & golds:
+        return found
     return [one for one in found if one.form not in known] or found
 
 

@@ -163,12 +163,11 @@ def conclude(
         note = f"'{summary.model}' could not sum up; this is the majority's answer."
         return [best_so_far(tally, said).model_copy(update={"partial": False, "note": note})]
     final = read_answer(summary.text).value
-    share = 1 / len(said)
     events: list[Progress | Answer] = [
         Answer(
             text=summary.text,
             sources=(summary.id, *(call.id for call in said.values())),
-            contributors=dict.fromkeys(said, share),
+            contributors=dict.fromkeys(said, 1 / len(said)),
             note=f"Majority of the debate: {tally.winner}." if tally.winner else "",
         )
     ]

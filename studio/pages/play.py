@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,7 @@ def _controls(ctx: StudioContext) -> Controls:
         type="values",
     )
     run = gr.Button("Run", variant="primary", elem_id="run")
-    notice = gr.HTML("", elem_classes="studio-notice")
+    notice = gr.HTML("", elem_classes="studio-notice", visible=False)
     shown = gr.HTML(_cost(first, {}, len(picker.opening(pool)), cost.MAX_TOKENS["balanced"]))
     protocol = gr.Dropdown(_protocol_choices(), value=first, label="Protocol", elem_id="protocol")
     about = gr.HTML(describe(protocols()[first]), elem_classes="studio-about")
@@ -193,7 +194,7 @@ def _connect_form(ctx: StudioContext, controls: Controls) -> None:
 
 
 def _connect_run(ctx: StudioContext, controls: Controls, bus: gr.HTML, ticket: gr.State) -> None:
-    def start(given: dict[Component, Any]) -> tuple[dict[str, Any] | None, str]:
+    def start(given: dict[Component, Any]) -> tuple[dict[str, Any] | None, gr.HTML]:
         try:
             pool = ctx.pools.get(str(given[controls.pool])) or ctx.opening_pool
             name, config = _config(controls, given)
@@ -201,7 +202,7 @@ def _connect_run(ctx: StudioContext, controls: Controls, bus: gr.HTML, ticket: g
             question, seed = str(given[controls.question] or ""), int(given[controls.seed] or 0)
             tokens = int(given[controls.tokens] or 96)
             spec = make_spec(name, picked, question, seed, tokens, config)
-            return live.ticket_for(ctx, ctx.manager.start(spec, pool.specs)), ""
+            return live.ticket_for(ctx, ctx.manager.start(spec, pool.specs)), notice("")
         except StudioError as error:
             return None, notice(error.message)
 
@@ -233,8 +234,7 @@ def opening_recording(ctx: StudioContext) -> str:
     return next((row.run for row in [*debates, *rows]), "")
 
 
-def notice(sentence: str) -> str:
-    """An inline message beside the button; toasts would cover the controls on a phone."""
-    import html
-
-    return f"<p role='alert' class='studio-warn'>{html.escape(sentence)}</p>"
+def notice(sentence: str) -> gr.HTML:
+    """An inline message beside the button, or none; toasts would cover the controls on a phone."""
+    told = f"<p role='alert' class='studio-warn'>{html.escape(sentence)}</p>"
+    return gr.HTML(told, visible=bool(sentence))

@@ -32,7 +32,7 @@ def build(ctx: StudioContext) -> None:
                 elem_id="gallery",
             )
             link = gr.Textbox(label="Run link or id", max_lines=1, elem_id="run-link")
-            shown = gr.HTML("")
+            shown = gr.HTML("", visible=False)
             download = gr.DownloadButton("Download this trace", visible=False, elem_id="download")
         with gr.Column(scale=9, min_width=320, elem_classes="studio-stage"):
             live.mount("run")
@@ -61,15 +61,15 @@ def _connect(
     download: gr.DownloadButton,
     bus: gr.HTML,
 ) -> None:
-    def show(asked: str) -> tuple[str, str, Any]:
+    def show(asked: str) -> tuple[str, gr.HTML, Any]:
         """A run by id or link: (bus message, notice, download button)."""
         run = str(asked or "").strip().rpartition("run=")[2].partition("&")[0]
         if not run:
-            return "", "", gr.skip()
+            return "", notice(""), gr.skip()
         try:
             path = ctx.workspace.trace_path(run)
             made = live.recording(ctx.manager.stored(run))
-            return encode(made), "", gr.DownloadButton(value=str(path), visible=True)
+            return encode(made), notice(""), gr.DownloadButton(value=str(path), visible=True)
         except StudioError as error:
             return "", notice(error.message), gr.DownloadButton(visible=False)
 

@@ -39,7 +39,7 @@
     return S.ended(state) ? 'none' : 'waiting';
   };
   const placeholder = (state) => (
-    S.ended(state) ? 'There is no answer.' : 'The answer appears here when the models agree on it.'
+    S.ended(state) ? 'There is no answer.' : 'The answer appears here as soon as the models have one.'
   );
 
   // Who contributed: one stacked bar and a legend whose numbers are the shares.

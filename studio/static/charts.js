@@ -54,18 +54,21 @@
     );
   }
 
+  const CLARITY = [
+    [50, 'A clear choice'], [20, 'A fairly clear choice'], [8, 'A close choice'],
+    [0, 'Almost a toss-up'],
+  ];
+
   /** How sure a choice was, in a sentence: margin over the next and entropy. */
   S.sureness = (state, decision) => {
     const shares = decision.options.map((option) => decision.scores[option] ?? 0);
     const sorted = [...shares].sort((a, b) => b - a);
     if (!sorted[0] || sorted.length < 2) return '';
     const bits = -shares.reduce((sum, p) => sum + (p > 0 ? p * Math.log2(p) : 0), 0);
-    const most = Math.log2(shares.length);
     const margin = Math.round((sorted[0] - sorted[1]) * 100);
-    const words = ['very sure', 'fairly sure', 'torn', 'close to guessing'];
-    const word = words[Math.min(3, Math.floor((bits / most) * 4))];
-    return `The choice is ${word}: ${margin} points ahead of the next, `
-      + `entropy ${bits.toFixed(2)} of ${most.toFixed(2)} bits.`;
+    const [, word] = CLARITY.find(([least]) => margin >= least);
+    return `${word}: ${S.count(margin, 'point')} ahead of the next, `
+      + `entropy ${bits.toFixed(2)} of ${Math.log2(shares.length).toFixed(2)} bits.`;
   };
 
   /** The votes: answers by weight, who gave them, and who gave none that could be read. */

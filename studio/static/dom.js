@@ -86,6 +86,7 @@
   S.percent = (share) => `${Math.round(share * 100)}\u202f%`;
   S.seconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} s`;
   S.clock = (value) => {
+    if (value < 10) return S.seconds(value);
     const whole = Math.floor(value);
     return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`;
   };

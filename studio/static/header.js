@@ -221,7 +221,8 @@
       node: bar.node,
       update(now, most) {
         const lost = now.failed ? ` · ${now.failed} failed` : '';
-        const cost = `${S.number(now.tokens)} tok · ${S.seconds(now.seconds)}${lost}`;
+        const spent = now.tokens ? `${S.number(now.tokens)} tok` : S.count(now.calls, 'call');
+        const cost = `${spent} · ${S.seconds(now.seconds)}${lost}`;
         bar.set(now.tokens / most, now.calls || now.failed ? cost : 'not asked yet');
       },
     };

@@ -47,7 +47,12 @@
   };
 
   const agreementOf = (state, number) => state.agreement.find((a) => a.round === number) || null;
-  const titleOf = (state, call) => state.phases[call.phase]?.title || `Round ${call.round + 1}`;
+  const titleOf = (state, call) => (
+    state.phases[call.phase]?.title || (call.round ? `Round ${call.round + 1}` : 'Answers')
+  );
+
+  // Rows of equal length where that is possible: five lanes stand as three and two.
+  const columns = (count) => (count <= 4 ? count : Math.ceil(count / Math.ceil(count / 4)));
 
   function round(title, number) {
     const strip = agreementStrip();
@@ -63,7 +68,7 @@
         const next = held.findIndex((other) => other.order > made.order);
         held.splice(next < 0 ? held.length : next, 0, made);
         S.setChildren(lanes, held.map((one) => one.node));
-        node.style.setProperty('--lanes', String(Math.min(held.length, 4)));
+        node.style.setProperty('--columns', String(columns(held.length)));
       },
       update(state, agreement) {
         const done = held.filter((one) => one.over).length;

@@ -70,8 +70,13 @@
     const draft = S.el('span', 'ps-segment ps-draft');
     const draftText = document.createTextNode('');
     draft.append(draftText);
-    node.append(empty, draft);
+    const draftMark = S.el('span', 'ps-draft-mark');
+    node.append(empty, draftMark, draft);
     let drawn = 0;
+    const markDraft = S.whenChanged((state, call) => {
+      const takesOver = call && state.segments.at(-1)?.model !== call.model;
+      S.setChildren(draftMark, takesOver ? [S.markOf(state, call.model)] : []);
+    });
     const focus = (model) => {
       S.setData(node, 'dim', String(Boolean(model)));
       for (const span of node.querySelectorAll('.ps-segment')) {
@@ -87,7 +92,7 @@
       focus,
       update(state) {
         for (; drawn < state.segments.length; drawn += 1) {
-          draft.before(...piece(state, drawn, openChoice));
+          draftMark.before(...piece(state, drawn, openChoice));
         }
         const call = openCall(state);
         S.show(draft, call);
@@ -95,6 +100,7 @@
           draft.className = `ps-segment ps-draft ${S.author(state, call.model)}`;
           S.setData(draft, 'model', call.model);
         }
+        markDraft(call ? `${drawn}/${call.model}` : '', state, call);
         S.growText(draftText, call ? call.text : '');
         S.show(empty, !drawn && !call);
       },
