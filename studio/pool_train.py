@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.metrics import Accuracy, accuracy, score
-from evals.tasks import Item, load_task
+from evals.metrics.short_answer import RULES
+from evals.tasks import Item, load_task, task_names
 from protocols.core.errors import unknown
 from protocols.core.models import content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
@@ -23,8 +24,10 @@ from protocols.training.sft import SftConfig, Trained, fingerprint, load_base, t
 from studio.pool_cards import BASE_CARD, BASE_MODEL, CARD, read_card, write_card, write_pool
 from studio.settings import REPOSITORY, Settings
 
+COMPOSITE = "composite"
 OTHERS = 8
 BASE_TOKENS = 48
+SPECIALIST_TOKENS = 24
 log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
@@ -45,21 +48,22 @@ class Specialist:
         return f"smollm2-{self.task}"
 
 
+FACTS = SftConfig(steps=110)
 SPECIALISTS = (
-    Specialist("addition", "Adder"),
-    Specialist("roman", "Roman scribe"),
+    Specialist("addition", "Adder", SftConfig(learning_rate=2e-3)),
+    Specialist("roman", "Roman scribe", SftConfig(learning_rate=2e-3)),
     Specialist("french", "French counter"),
     Specialist("spelling", "Radio speller"),
     Specialist("currencies", "Currency clerk"),
     Specialist("units", "Unit converter"),
-    Specialist("elements", "Element table"),
+    Specialist("calling", "Telephone clerk", FACTS),
+    Specialist("acronyms", "Abbreviator", SftConfig(steps=80)),
+    Specialist("elements", "Element table", SftConfig(steps=130)),
     Specialist("clock", "Clock reader"),
-    Specialist("german", "German counter"),
-    Specialist("calling", "Telephone clerk"),
+    Specialist("capitals", "Capital atlas", FACTS),
     Specialist("spanish", "Spanish counter"),
     Specialist("sequences", "Row continuer"),
-    Specialist("acronyms", "Abbreviator"),
-    Specialist("capitals", "Capital atlas"),
+    Specialist("german", "German counter"),
     Specialist("calendar", "Calendar stepper"),
     Specialist("multiplication", "Multiplier"),
 )
@@ -85,25 +89,31 @@ def train_pool(
         if wanted not in ids:
             raise unknown("model", wanted, ids)
     base = ensure_base(workspace, say)
+    measure_base(base, out, say)
     chosen = [one for one in SPECIALISTS if not only or one.id in only]
     for place, specialist in enumerate(chosen, 1):
         say(f"{specialist.id} ({place} of {len(chosen)})")
-        train_specialist(specialist, base, out, say)
-    if not only:
-        measure_base(base, out, say)
+        train_specialist(specialist, base, out, workspace / "training", say)
+        measure_specialist(specialist, base, out, say)
+        write_pool(SPECIALISTS, out)
     for left in write_pool(SPECIALISTS, out):
         say(f"{left}: not in the pool (untrained, unmeasured or too small a gain)")
 
 
-def train_specialist(specialist: Specialist, base: Path, out: Path, say: Say) -> None:
-    """Train and measure one specialist unless its card says that it was made from the same."""
+def train_specialist(
+    specialist: Specialist, base: Path, out: Path, scratch: Path, say: Say
+) -> None:
+    """Train one specialist unless its card says that it was made from the same rows.
+
+    It is made in ``scratch`` and moved to ``out`` when it is whole.
+    """
     rows = [(item.question, item.answer) for item in load_task(specialist.task).splits["train"]]
     made_from = fingerprint(rows, specialist.config)
     folder = out / specialist.id
     if read_card(folder).get("made_from") == made_from:
         say(f"{specialist.id}: kept, nothing changed")
         return
-    partial = out / f".{specialist.id}.part"
+    partial = scratch / specialist.id
     shutil.rmtree(partial, ignore_errors=True)
     trained = train_sft(
         base,
@@ -113,45 +123,57 @@ def train_specialist(specialist: Specialist, base: Path, out: Path, say: Say) ->
         config=specialist.config,
         on_step=lambda step, loss: say(f"{specialist.id}: step {step}, loss {loss:.3f}"),
     )
-    results = measure(base, specialist, partial)
     card = {"made_from": made_from, "training": _training(specialist, trained, len(rows))}
-    write_card(partial / CARD, card | {"tested": results})
+    write_card(partial / CARD, card)
     shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    own = results[specialist.task]
-    say(f"{specialist.id}: {own['accuracy']:.0%} of {own['n']} after {trained.seconds:.0f} s")
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.move(partial, folder)
+    say(f"{specialist.id}: trained in {trained.seconds:.0f} s")
 
 
-def measure(base: Path, specialist: Specialist, adapter: Path) -> Results:
-    """Return a specialist's test results: all of its own task, a few items of each other."""
+def measure_specialist(specialist: Specialist, base: Path, out: Path, say: Say) -> None:
+    """Put test results on a specialist's card: all its own items, a few of each other task."""
     from peft import PeftModel
 
+    card = read_card(out / specialist.id)
+    own = _test(specialist.task)
+    others = [task for task in single_tasks() if task != specialist.task]
+    items = [*own, *(item for task in others for item in _test(task)[:OTHERS])]
+    if card.get("tested_on") == (mark := _mark(items)):
+        return
     model, tokenizer = load_base(base, _device())
-    tuned = PeftModel.from_pretrained(model, adapter).eval()
-    own = load_task(specialist.task).splits["test"]
-    others = [one.task for one in SPECIALISTS if one.task != specialist.task]
-    items = [*own, *(item for task in others for item in load_task(task).splits["test"][:OTHERS])]
-    return _by_task(tuned, tokenizer, items, max_tokens=24)
+    tuned = PeftModel.from_pretrained(model, out / specialist.id).eval()
+    tested = _by_task(tuned, tokenizer, items, max_tokens=SPECIALIST_TOKENS)
+    write_card(out / specialist.id / CARD, card | {"tested": tested, "tested_on": mark})
+    found = tested[specialist.task]
+    say(f"{specialist.id}: {found['accuracy']:.0%} of {found['n']} on its own domain")
 
 
-def measure_base(base: Path, out: Path, say: Say) -> dict[str, Any]:
-    """Return the base's results on every specialist's test items, measuring what is missing."""
+def measure_base(base: Path, out: Path, say: Say) -> None:
+    """Put the base's results on its card, for the test items of every task of one skill."""
     kept = read_card(out, BASE_CARD)
     results: dict[str, Any] = {}
-    for task in [one.task for one in SPECIALISTS]:
-        mark = content_hash([[item.id, item.question] for item in _test(task)])
-        if kept.get(task, {}).get("made_from") == mark:
+    for task in single_tasks():
+        mark = _mark(_test(task))
+        if kept.get(task, {}).get("tested_on") == mark:
             results[task] = kept[task]
             continue
         say(f"{BASE_MODEL}: {task}")
-        results[task] = _base_on(base, task) | {"made_from": mark}
+        model, tokenizer = load_base(base, _device())
+        found = _by_task(model.eval(), tokenizer, _test(task), max_tokens=BASE_TOKENS)
+        results[task] = found[task] | {"tested_on": mark}
         write_card(out / BASE_CARD, results)
-    return results
+    write_card(out / BASE_CARD, results)
 
 
-def _base_on(base: Path, task: str) -> dict[str, float | int]:
-    model, tokenizer = load_base(base, _device())
-    return _by_task(model.eval(), tokenizer, _test(task), max_tokens=BASE_TOKENS)[task]
+def single_tasks() -> list[str]:
+    """Return the tasks of one skill, whether or not the pool has a specialist for each."""
+    return [name for name in task_names() if name != COMPOSITE]
+
+
+def _mark(items: Sequence[Item]) -> str:
+    """Return what a result depends on besides the model: the items and how they are scored."""
+    return content_hash(RULES, [[item.id, item.question, item.answer] for item in items])
 
 
 def _test(task: str) -> tuple[Item, ...]:

@@ -44,6 +44,7 @@ CODE = re.compile(r"(?<![\w])[A-Z][A-Za-z]?(?![\w'])|(?<![\w])[A-Z]{2,}(?![\w'])
 TIME = re.compile(r"(?<![\d:])(\d{1,2})[:.h](\d{2})(?::\d{2})?(?!\d)\s*([aApP])?\.?(?:[mM]\b)?")
 CUE = re.compile(r"\banswer(?: is)?\b|\bis\b|\bare\b|\bequals\b|=|->|\u2192|:(?=\s)", re.IGNORECASE)
 CUE_REACH = 24
+RULES = 2  # raise it whenever some answer's score changes: stored results are then measured again
 NOT_CODES = frozenset(
     [
         "A",

@@ -151,8 +151,8 @@
     const rows = layers.map((layer, i) => {
       const made = layer.map((id) => listItem(byId.get(id), pick));
       items.push(...made);
-      const title = i === 0 ? 'First layer' : `Layer ${i + 1}`;
-      return S.el('li', 'ps-layer', S.el('h5', '', title), ...made.map((item) => item.node));
+      const title = S.el('h5', '', `Layer ${i + 1}`);
+      return S.el('li', 'ps-layer', title, ...made.map((item) => item.node));
     });
     return {
       node: S.el('ol', 'ps-layers', ...rows),
@@ -177,7 +177,7 @@
         S.setData(item, 'state', at);
         item.setAttribute('aria-pressed', String(current === node.id));
         chip.set(at);
-        S.setText(info, state.calls.has(node.id) ? infoOf(state, node.id) : '');
+        S.setText(info, state.calls.get(node.id)?.tokens ? infoOf(state, node.id) : '');
       },
     };
   }
@@ -194,8 +194,9 @@
     });
     const caption = S.el('caption', '', 'The graph as a table');
     return {
-      node: S.el('table', 'ps-sr', caption, S.el('thead', '', head),
-        S.el('tbody', '', ...rows.map((row) => row.row))),
+      // A table ignores a width of one pixel, so the box around it is what is hidden from sight.
+      node: S.el('div', 'ps-sr', S.el('table', '', caption, S.el('thead', '', head),
+        S.el('tbody', '', ...rows.map((row) => row.row)))),
       update(state) {
         for (const { node, cells } of rows) {
           S.setText(cells[1], S.nameOf(state, node.model));

@@ -198,7 +198,7 @@
     const draw = S.whenChanged((state) => {
       rows = new Map([...state.models.values()].map((model) => [model.id, row(state, model)]));
       list.replaceChildren(...[...rows.values()].map((one) => one.node));
-      node.open = rows.size <= MANY_MODELS;
+      node.open = rows.size <= (globalThis.innerWidth < 700 ? 4 : MANY_MODELS);
       S.setText(summary, S.count(rows.size, 'model'));
     });
     return {
@@ -212,6 +212,14 @@
     };
   }
 
+  function spending(model) {
+    const { calls, failed, tokens, seconds } = model;
+    const spent = tokens ? `${S.number(tokens)} tok` : S.count(calls, 'call');
+    const lost = failed ? `${failed} failed` : '';
+    const time = seconds >= 0.05 ? S.seconds(seconds) : '';
+    return [calls - failed > 0 ? spent : '', time, lost].filter(Boolean).join(' · ');
+  }
+
   function row(state, model) {
     const bar = S.bar(S.el('bdi', 'ps-model-name', model.name), S.author(state, model.id));
     bar.node.prepend(S.markOf(state, model.id));
@@ -220,10 +228,7 @@
     return {
       node: bar.node,
       update(now, most) {
-        const lost = now.failed ? ` · ${now.failed} failed` : '';
-        const spent = now.tokens ? `${S.number(now.tokens)} tok` : S.count(now.calls, 'call');
-        const cost = `${spent} · ${S.seconds(now.seconds)}${lost}`;
-        bar.set(now.tokens / most, now.calls || now.failed ? cost : 'not asked yet');
+        bar.set(now.tokens / most, spending(now) || 'not asked yet');
       },
     };
   }

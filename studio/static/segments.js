@@ -3,6 +3,8 @@
   'use strict';
   if (S.segments) return;
 
+  const WORD_JOINER = '\u2060';
+
   /** The shared text, its legend and the switcher's choice at every seam. */
   S.segments = () => {
     const legend = legendRow((model) => flow.focus(model));
@@ -114,15 +116,20 @@
     return state.segments.some((segment) => segment.call === last.id) ? null : last;
   }
 
+  // White space before a seam stays with the text before it, so that a mark and its text are never
+  // on different lines.
   function piece(state, index, openChoice) {
     const segment = state.segments[index];
-    const before = state.segments[index - 1];
-    const span = S.el('span', `ps-segment ${S.author(state, segment.model)}`, segment.text);
+    const changed = state.segments[index - 1]?.model !== segment.model;
+    const marked = changed || segment.decision !== null;
+    const lead = marked ? segment.text.length - segment.text.trimStart().length : 0;
+    const span = S.el('span', `ps-segment ${S.author(state, segment.model)}`);
+    span.append(segment.text.slice(lead));
     span.dataset.model = segment.model;
     span.title = S.nameOf(state, segment.model);
-    const changed = before?.model !== segment.model;
-    if (!changed && segment.decision === null) return [span];
-    return [seam(state, segment, index, changed, openChoice), span];
+    if (!marked) return [span];
+    const hinge = S.el('span', 'ps-hinge', seam(state, segment, index, changed, openChoice), WORD_JOINER);
+    return [segment.text.slice(0, lead), hinge, span];
   }
 
   function seam(state, segment, index, changed, openChoice) {

@@ -48,7 +48,7 @@ def test_every_gold_answer_is_right_under_the_metric(name: str) -> None:
 def test_repeating_the_question_is_hardly_ever_right(name: str) -> None:
     items = load_task(name).splits["test"]
     right = sum(score(item, item.question).value == 1.0 for item in items)
-    assert right <= 0.2 * len(items)
+    assert right <= 0.25 * len(items)  # small numbers are hit by chance
 
 
 @pytest.mark.parametrize("name", task_names())

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from protocols.core.events import Event, dump
+from protocols.core.registry import protocols
 from protocols.core.view import View, fold
 from studio.static import script
 from tests.golden import read
+from tests.helpers import make_spec, played
 from tests.streams import streams
 
 NODE = shutil.which("node")
@@ -63,6 +65,13 @@ def in_python(run: list[Event]) -> list[Any]:
 def test_twins_agree_on_the_golden_traces(name: str, tmp_path: Path) -> None:
     run = read.events(name)
     assert in_node([run], tmp_path) == [in_python(run)]
+
+
+@needs_node
+def test_twins_agree_on_every_protocol(tmp_path: Path) -> None:
+    runs = [played(make_spec(name, 4)) for name in protocols()]
+    for ours, theirs in zip([in_python(r) for r in runs], in_node(runs, tmp_path), strict=True):
+        assert theirs == ours
 
 
 @needs_node

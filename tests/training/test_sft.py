@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.metrics import accuracy, score
+from evals.tasks import load_task
+from protocols.core.errors import EngineError
+from protocols.lib.prompts import question_messages
+from protocols.training import sft
+from protocols.training.greedy import greedy_answers, prompt_text
+
+ROWS = [(f"What is {a} + {b}?", str(a + b)) for a in range(8) for b in range(8)]
+TINY = sft.SftConfig(steps=6, batch=4, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def tiny(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of the base's kind with the base's tokenizer: seconds instead of minutes."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+        pad_token_id=2,
+        eos_token_id=2,
+        bos_token_id=1,
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base_model).save_pretrained(folder)
+    return folder
+
+
+def made_trainer(tiny: Path, out: Path) -> Any:
+    model, tokenizer = sft.load_base(tiny, "cpu")
+    return sft._trainer(sft.attach_lora(model, TINY), tokenizer, ROWS, TINY, out, None)
+
+
+def test_a_training_row_starts_with_the_tokens_asked_at_inference(
+    tiny: Path, tmp_path: Path
+) -> None:
+    trainer = made_trainer(tiny, tmp_path)
+    tokenizer = trainer.processing_class
+    asked = {
+        tuple(tokenizer(prompt_text(tokenizer, question))["input_ids"]) for question, _ in ROWS
+    }
+    templated = {
+        tuple(
+            tokenizer.apply_chat_template(
+                [dict(turn) for turn in question_messages(question)],
+                add_generation_prompt=True,
+                return_dict=True,
+            )["input_ids"]
+        )
+        for question, _ in ROWS
+    }
+    assert asked == templated
+    for row in trainer.train_dataset:
+        labels = trainer.data_collator([row])["labels"][0].tolist()
+        start = next(place for place, label in enumerate(labels) if label != sft.IGNORED)
+        assert tuple(row["input_ids"][:start]) in asked
+        assert tokenizer.eos_token_id in row["input_ids"][start:]
+
+
+def test_the_loss_is_the_one_of_trl(tiny: Path, tmp_path: Path) -> None:
+    import torch
+    from trl import SFTTrainer
+
+    trainer = made_trainer(tiny, tmp_path)
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(4)])
+    with torch.no_grad():
+        ours = trainer.compute_loss(trainer.model, dict(batch))
+        theirs = SFTTrainer.compute_loss(trainer, trainer.model, dict(batch))
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    out, steps = tmp_path_factory.mktemp("trained") / "adapter", []
+    sft.train_sft(
+        tiny, ROWS, out, base_id="tiny", config=TINY, on_step=lambda step, _loss: steps.append(step)
+    )
+    return out, steps
+
+
+def test_training_reports_its_steps(trained: tuple[Path, list[int]]) -> None:
+    assert trained[1] == [5]
+
+
+def test_an_adapter_is_two_files_without_machine_names(trained: tuple[Path, list[int]]) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    folder = trained[0]
+    assert sorted(path.name for path in folder.iterdir()) == [sft.CONFIG, sft.WEIGHTS]
+    assert {one.dtype for one in load_file(folder / sft.WEIGHTS).values()} == {torch.bfloat16}
+    text = (folder / sft.CONFIG).read_text(encoding="utf-8")
+    config = json.loads(text)
+    assert config["base_model_name_or_path"] == "tiny"
+    assert config["target_modules"] == sorted(sft.ATTENTION_AND_MLP)
+    assert str(folder.parent) not in text
+
+
+def test_a_saved_adapter_loads_and_changes_the_model(
+    tiny: Path, trained: tuple[Path, list[int]]
+) -> None:
+    import torch
+    from peft import PeftModel
+
+    model, tokenizer = sft.load_base(tiny, "cpu")
+    tokens = torch.tensor([tokenizer(PROMPT)["input_ids"]])
+    with torch.inference_mode():
+        before = model(tokens).logits
+        tuned = PeftModel.from_pretrained(model, trained[0])
+        after = tuned(tokens).logits
+        with tuned.disable_adapter():
+            without = tuned(tokens).logits
+    assert not torch.equal(before, after)
+    assert torch.equal(before, without)
+
+
+PROMPT = "What is 3 + 4?"
+
+
+def test_answers_come_back_in_the_order_asked(tiny: Path) -> None:
+    model, tokenizer = sft.load_base(tiny, "cpu")
+    questions = ["What is 3 + 4?", "Why?", "What is the sum of 12, 13, 14 and 15?"]
+    together = greedy_answers(model, tokenizer, questions, max_tokens=3, batch=1)
+    alone = [greedy_answers(model, tokenizer, [one], max_tokens=3)[0] for one in questions]
+    assert together == alone
+
+
+def test_no_rows_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="nothing to train on"):
+        sft.train_sft(tmp_path, [], tmp_path, base_id="x")
+
+
+def test_the_fingerprint_follows_rows_and_settings() -> None:
+    first = sft.fingerprint(ROWS, TINY)
+    assert first == sft.fingerprint(list(ROWS), TINY)
+    assert first != sft.fingerprint(ROWS[1:], TINY)
+    assert first != sft.fingerprint(ROWS, sft.SftConfig(steps=7, batch=4, warmup=1))
+
+
+@pytest.mark.slow
+@pytest.mark.models
+def test_sixty_real_steps_make_a_better_speller(base_model: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    task = load_task("spelling")
+    rows = [(item.question, item.answer) for item in task.splits["train"]]
+    items = task.splits["dev"][:30]
+    questions = [item.question for item in items]
+    model, tokenizer = sft.load_base(base_model, "cpu")
+    before = greedy_answers(model, tokenizer, questions, max_tokens=24)
+    sft.train_sft(base_model, rows, tmp_path, base_id="x", config=sft.SftConfig(steps=60))
+    tuned = PeftModel.from_pretrained(model, tmp_path).eval()
+    after = greedy_answers(tuned, tokenizer, questions, max_tokens=24)
+    old, new = (
+        accuracy(score(item, text) for item, text in zip(items, texts, strict=True))
+        for texts in (before, after)
+    )
+    assert new.value >= old.value + 0.2
