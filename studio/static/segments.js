@@ -3,7 +3,7 @@
   'use strict';
   if (S.segments) return;
 
-  const WORD_JOINER = '\u2060';
+  const SEAM = /^(\s*)(\S{0,24})([^]*)$/;
 
   /** The shared text, its legend and the switcher's choice at every seam. */
   S.segments = () => {
@@ -116,20 +116,22 @@
     return state.segments.some((segment) => segment.call === last.id) ? null : last;
   }
 
-  // White space before a seam stays with the text before it, so that a mark and its text are never
-  // on different lines.
+  // White space before a seam stays with the text before it and the first word stays with the
+  // seam, so that a mark and its text are never on different lines.
   function piece(state, index, openChoice) {
     const segment = state.segments[index];
     const changed = state.segments[index - 1]?.model !== segment.model;
-    const marked = changed || segment.decision !== null;
-    const lead = marked ? segment.text.length - segment.text.trimStart().length : 0;
     const span = S.el('span', `ps-segment ${S.author(state, segment.model)}`);
-    span.append(segment.text.slice(lead));
     span.dataset.model = segment.model;
     span.title = S.nameOf(state, segment.model);
-    if (!marked) return [span];
-    const hinge = S.el('span', 'ps-hinge', seam(state, segment, index, changed, openChoice), WORD_JOINER);
-    return [segment.text.slice(0, lead), hinge, span];
+    if (!changed && segment.decision === null) {
+      span.append(segment.text);
+      return [span];
+    }
+    const [, lead, word, rest] = segment.text.match(SEAM);
+    const button = seam(state, segment, index, changed, openChoice);
+    span.append(S.el('span', 'ps-hinge', button, word), rest);
+    return [lead, span];
   }
 
   function seam(state, segment, index, changed, openChoice) {

@@ -1,0 +1,194 @@
+"""Which engine serves which model, and what stays in memory.
+
+Endpoints are served over HTTP, everything else by one local engine. Loads happen once however many
+ask; when memory runs short, the base that was used least recently is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from protocols.core.engine import (
+    Chunk,
+    Engine,
+    GenerateRequest,
+    LoadProgress,
+    ScoreRequest,
+    Scores,
+)
+from protocols.core.errors import EngineError, UserError
+from protocols.core.models import Capability, ModelSpec
+from protocols.engines.openai_engine import OpenAIEngine
+from protocols.engines.transformers_engine import TransformersEngine
+from protocols.engines.vllm_engine import VllmEngine, on_cpu
+from protocols.lib.prompts import Message
+
+log = logging.getLogger(__name__)
+Preference = Literal["auto", "vllm", "transformers", "scripted"]
+MEMORY_SHARE = 0.7
+"""The part of the free memory that loaded bases may fill."""
+
+
+def has_vllm() -> bool:
+    """Whether vLLM is installed and the torch extras that break it are not."""
+    return find_spec("vllm") is not None
+
+
+def choose_engine(prefer: Preference = "auto") -> tuple[str, str]:
+    """The local engine to use and the reason, as shown by ``doctor``.
+
+    Raises :class:`EngineError` if the one asked for is not installed.
+    """
+    if prefer == "transformers":
+        return "transformers", "asked for"
+    if prefer == "vllm":
+        if not has_vllm():
+            raise EngineError("vLLM is not installed. Install it with make setup.")
+        return "vllm", "asked for"
+    if has_vllm() and not on_cpu():
+        return "vllm", "a CUDA build of vLLM is installed"
+    return "transformers", CPU_REASON
+
+
+CPU_REASON = (
+    "on a processor it decodes many adapters of one base in one pass, which is faster there than "
+    "vLLM's adapters (make bench shows both)"
+)
+
+
+def make_local(prefer: Preference) -> Engine:
+    """The local engine, not yet loaded with anything."""
+    name, _ = choose_engine(prefer)
+    made: Engine = VllmEngine() if name == "vllm" else TransformersEngine()
+    return made
+
+
+class HostedEngine:
+    """Implements :class:`protocols.core.engine.Engine` by passing requests on.
+
+    ``memory_bytes`` bounds the weights of local bases; by default a share of what is free.
+    """
+
+    def __init__(self, prefer: Preference = "auto", memory_bytes: int | None = None) -> None:
+        self._local = make_local(prefer)
+        self._remote = OpenAIEngine()
+        free = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        self._budget = memory_bytes if memory_bytes is not None else free
+        self._used: dict[str, float] = {}
+        """When each local base was last used (monotonic seconds)."""
+        self._loaded: dict[str, ModelSpec] = {}
+        self._lock = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """The local engine's name."""
+        return self._local.name
+
+    @property
+    def open_streams(self) -> int:
+        """Requests being served now."""
+        return self._local.open_streams + self._remote.open_streams
+
+    def _engine(self, model: ModelSpec) -> Engine:
+        return self._remote if model.is_endpoint else self._local
+
+    def capabilities(self, model: ModelSpec) -> frozenset[Capability]:
+        """What the model's engine can do."""
+        return self._engine(model).capabilities(model)
+
+    async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
+        """Make room, then load; one load at a time, and a cancelled waiter does not end it."""
+        await asyncio.shield(asyncio.ensure_future(self._load(models, progress)))
+
+    async def _load(self, models: Sequence[ModelSpec], progress: LoadProgress | None) -> None:
+        async with self._lock:
+            local = [m for m in models if not m.is_endpoint]
+            remote = [m for m in models if m.is_endpoint]
+            await self._make_room(local)
+            for model in local:
+                self._used[_base_of(model)] = time.monotonic()
+            errors: list[Exception] = []
+            for engine, part in ((self._local, local), (self._remote, remote)):
+                try:
+                    if part:
+                        await engine.load(part, progress)
+                except (EngineError, UserError) as error:
+                    errors.append(error)
+            self._loaded.update({m.id: m for m in local})
+        if errors:
+            raise errors[0]
+
+    async def _make_room(self, wanted: Sequence[ModelSpec]) -> None:
+        """Drop the bases used longest ago until the wanted ones fit the budget."""
+        keep = {_base_of(m) for m in wanted}
+        sizes = {_base_of(m): weight_bytes(m) for m in [*self._loaded.values(), *wanted]}
+        idle = sorted(set(self._used) - keep, key=lambda base: self._used[base])
+        while idle and sum(sizes.get(b, 0) for b in keep | set(idle)) > self._budget:
+            oldest = idle.pop(0)
+            for model in [m for m in self._loaded.values() if _base_of(m) == oldest]:
+                log.info("dropping %s to make room", model.id)
+                await self._local.unload(model)
+                del self._loaded[model.id]
+            await self._local.unload(ModelSpec(id="base", source=oldest))
+            self._used.pop(oldest, None)
+
+    async def unload(self, model: ModelSpec) -> None:
+        """Free what the model holds."""
+        self._loaded.pop(model.id, None)
+        await self._engine(model).unload(model)
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        """Pass on to the model's engine."""
+        self._used[_base_of(request.model)] = time.monotonic()
+        async with aclosing(self._engine(request.model).stream(request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def score(self, request: ScoreRequest) -> Scores:
+        """Pass on to the model's engine."""
+        self._used[_base_of(request.model)] = time.monotonic()
+        return await self._engine(request.model).score(request)
+
+    def window(self, model: ModelSpec) -> int:
+        """Context length in tokens."""
+        return self._engine(model).window(model)
+
+    def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
+        """Length of the rendered prompt in tokens."""
+        return self._engine(model).count_tokens(model, messages, prefix)
+
+    def status(self) -> dict[str, Any]:
+        """What is loaded and how much of the budget it takes, for people."""
+        bases = {_base_of(m): weight_bytes(m) for m in self._loaded.values()}
+        return {
+            "engine": self.name,
+            "models": sorted(self._loaded),
+            "bytes": sum(bases.values()),
+            "budget": self._budget,
+        }
+
+    async def close(self) -> None:
+        """End everything."""
+        await self._local.close()
+        await self._remote.close()
+
+
+def _base_of(model: ModelSpec) -> str:
+    return model.source
+
+
+def weight_bytes(model: ModelSpec) -> int:
+    """Bytes of a local base's weights; from the number of parameters (bf16) if they are not here."""
+    folder = Path(model.source)
+    if folder.is_dir():
+        return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return 2 * model.parameters

@@ -1,0 +1,214 @@
+"""Models served elsewhere: any OpenAI-compatible endpoint, through the official client.
+
+The client does the retries (before the first token only), time-outs and connection pooling. Keys
+come from the environment and are never stored or logged. What a server cannot do is known only
+when it is asked, so scores and prefill may raise :class:`CapabilityError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from protocols.core.engine import Chunk, GenerateRequest, LoadProgress, ScoreRequest, Scores
+from protocols.core.errors import CapabilityError, EngineError, UserError
+from protocols.core.events import Finish
+from protocols.core.models import Capability, ModelSpec
+from protocols.lib.prompts import Message
+
+KEY_VARIABLE = "STUDIO_ENDPOINT_KEY"
+TIMEOUT_S = 120.0
+RETRIES = 2
+WINDOW = 8192
+"""Assumed context length in tokens: the protocol has no way to ask for it."""
+TOP = 20
+"""How many likeliest tokens are asked for when labels are scored; the protocol's most."""
+CHARS_PER_TOKEN = 3.0
+"""A cautious guess: the server's tokenizer is not known here."""
+FINISH: dict[str, Finish] = {"stop": "stop", "length": "length"}
+
+
+class OpenAIEngine:
+    """Implements :class:`protocols.core.engine.Engine` over HTTP."""
+
+    name = "openai"
+
+    def __init__(self) -> None:
+        self._clients: dict[str, Any] = {}
+        self._open = 0
+
+    @property
+    def open_streams(self) -> int:
+        """Requests being served now."""
+        return self._open
+
+    def capabilities(self, model: ModelSpec) -> frozenset[Capability]:
+        """What servers commonly can do; vLLM's can do both."""
+        return frozenset({"prefill", "score"})
+
+    async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
+        """Ask each endpoint whether it serves the model. Raises :class:`EngineError` if not."""
+        for number, model in enumerate(models):
+            if progress and model.source not in self._clients:
+                progress(number, len(models), f"Connecting to {model.title}")
+            await self._check(model)
+
+    async def _check(self, model: ModelSpec) -> None:
+        import openai
+
+        try:
+            served = [entry.id async for entry in self._client(model).models.list()]
+        except openai.OpenAIError as error:
+            raise _explained(model, error) from error
+        if served and _served_name(model) not in served:
+            raise EngineError(
+                f"The endpoint of '{model.title}' does not serve '{_served_name(model)}'; it "
+                f"serves {', '.join(served[:5])}. Set served_name in the pool entry."
+            )
+
+    def _client(self, model: ModelSpec) -> Any:
+        import openai
+
+        if model.source not in self._clients:
+            self._clients[model.source] = openai.AsyncOpenAI(
+                base_url=model.source,
+                api_key=os.environ.get(KEY_VARIABLE, "none"),
+                timeout=TIMEOUT_S,
+                max_retries=RETRIES,
+            )
+        return self._clients[model.source]
+
+    async def unload(self, model: ModelSpec) -> None:
+        """Forget the connection."""
+        client = self._clients.pop(model.source, None)
+        if client:
+            await client.close()
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        """Generate; closing the iterator closes the connection, which ends it at the server."""
+        import openai
+
+        sampling = request.sampling
+        self._open += 1
+        try:
+            answer = await self._client(request.model).chat.completions.create(
+                **_common(request.model, request.messages, request.prefix),
+                max_tokens=sampling.max_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                seed=sampling.seed,
+                stop=list(sampling.stop) or None,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+            async with answer:
+                async for chunk in _chunks(answer):
+                    yield chunk
+        except openai.OpenAIError as error:
+            raise _explained(request.model, error) from error
+        finally:
+            self._open -= 1
+
+    async def score(self, request: ScoreRequest) -> Scores:
+        """Label log-probabilities out of the likeliest next tokens.
+
+        A label that is not among the likeliest gets the smallest log-probability reported: an
+        upper bound. Raises :class:`CapabilityError` if the server reports none.
+        """
+        import openai
+
+        self._open += 1
+        try:
+            answer = await self._client(request.model).chat.completions.create(
+                **_common(request.model, request.messages, request.prefix),
+                max_tokens=1,
+                temperature=0.0,
+                logprobs=True,
+                top_logprobs=TOP,
+            )
+        except openai.OpenAIError as error:
+            raise _explained(request.model, error) from error
+        finally:
+            self._open -= 1
+        return Scores(_labels(request, answer), answer.usage.prompt_tokens if answer.usage else 0)
+
+    def window(self, model: ModelSpec) -> int:
+        """The assumed context length."""
+        return WINDOW
+
+    def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
+        """A cautious estimate from the number of characters."""
+        characters = sum(len(m["content"]) for m in messages) + len(prefix)
+        return int(characters / CHARS_PER_TOKEN) + 8 * len(messages)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+
+
+def _served_name(model: ModelSpec) -> str:
+    return model.served_name or model.id
+
+
+def _common(model: ModelSpec, messages: Sequence[Message], prefix: str) -> dict[str, Any]:
+    """What every request carries; a prefill continues the last, assistant turn (vLLM's way)."""
+    turns: list[dict[str, str]] = [dict(m) for m in messages]  # type: ignore[arg-type]
+    if not prefix:
+        return {"model": _served_name(model), "messages": turns}
+    turns.append({"role": "assistant", "content": prefix})
+    extra = {"continue_final_message": True, "add_generation_prompt": False}
+    return {"model": _served_name(model), "messages": turns, "extra_body": extra}
+
+
+async def _chunks(answer: Any) -> AsyncGenerator[Chunk, None]:
+    """The server's pieces as ours; token counts come from its last message if it sends them."""
+    finish: Finish = "stop"
+    counted, prompt, total = 0, 0, None
+    async for piece in answer:
+        if piece.usage:
+            prompt, total = piece.usage.prompt_tokens, piece.usage.completion_tokens
+        if not piece.choices:
+            continue
+        choice = piece.choices[0]
+        finish = FINISH.get(choice.finish_reason or "", finish)
+        if choice.delta.content:
+            counted += 1
+            yield Chunk(choice.delta.content, 1)
+    yield Chunk("", max(0, (total or counted) - counted), finish, prompt)
+
+
+def _labels(request: ScoreRequest, answer: Any) -> dict[str, float]:
+    content = answer.choices[0].logprobs.content if answer.choices[0].logprobs else None
+    if not content:
+        raise CapabilityError(
+            f"The server of '{request.model.title}' reports no log-probabilities, so the model "
+            "cannot decide among options. Let another model decide."
+        )
+    found: dict[str, float] = {}
+    for entry in content[0].top_logprobs:
+        token = entry.token.strip()
+        if token in request.labels:
+            found[token] = max(entry.logprob, found.get(token, entry.logprob))
+    floor = min(entry.logprob for entry in content[0].top_logprobs)
+    return {label: found.get(label, floor) for label in request.labels}
+
+
+def _explained(model: ModelSpec, error: Exception) -> EngineError | UserError:
+    """One sentence for a client error, without the request, which may hold a key."""
+    import openai
+
+    if isinstance(error, openai.BadRequestError):
+        told = str(getattr(error, "message", ""))[:200]
+        return UserError(f"The endpoint of '{model.title}' refused the request: {told}")
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        return EngineError(
+            f"The endpoint of '{model.title}' refused the key. Set it in {KEY_VARIABLE}."
+        )
+    if isinstance(error, openai.APITimeoutError):
+        return EngineError(f"The endpoint of '{model.title}' did not answer in {TIMEOUT_S:g} s.")
+    if isinstance(error, openai.APIConnectionError):
+        return EngineError(f"The endpoint of '{model.title}' cannot be reached. Is it running?")
+    return EngineError(f"The endpoint of '{model.title}' failed ({type(error).__name__}).")

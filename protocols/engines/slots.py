@@ -1,0 +1,121 @@
+"""A key/value cache of slots: rows join and leave the batch between steps.
+
+Row ``i`` of a batch lives in slot ``i``. When a row leaves, the last row moves into its slot, so
+the active rows are always the first ones and no step copies the cache. It knows transformers'
+cache and attention interfaces, and nothing about adapters or text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  the field's name for it
+from transformers import AttentionInterface
+
+ATTENTION = "studio_slots"
+FIRST_LENGTH = 512
+"""Tokens per slot at the beginning; doubled when a longer row comes."""
+
+
+def attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Grouped-query attention that never repeats keys and values.
+
+    query [rows, heads, tokens, size], key and value [rows, groups, context, size], additive mask
+    [rows, 1, tokens, context]; returns [rows, tokens, heads, size].
+    """
+    rows, heads, tokens, size = query.shape
+    groups = key.shape[1]
+    if tokens == 1 and heads != groups:
+        shared = query.reshape(rows, groups, heads // groups, size)
+        out = F.scaled_dot_product_attention(
+            shared, key, value, attn_mask=attention_mask, scale=scaling
+        )
+        return out.reshape(rows, 1, heads, size), None
+    out = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=attention_mask, scale=scaling, enable_gqa=heads != groups
+    )
+    return out.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(ATTENTION, attention)
+
+
+class SlotCache:
+    """Keys and values of up to ``slots`` rows, grown on demand. Passed as ``past_key_values``.
+
+    Before each forward pass :meth:`aim` says where the new tokens go.
+    """
+
+    is_compileable = False
+
+    def __init__(self, slots: int, dtype: torch.dtype, device: str) -> None:
+        self.slots, self.length = slots, FIRST_LENGTH
+        self._dtype, self._device = dtype, device
+        self._keys: list[torch.Tensor] = []
+        self._values: list[torch.Tensor] = []
+        self._rows = torch.zeros(1, dtype=torch.long)
+        self._places = torch.zeros(1, 1, dtype=torch.long)
+        self._end = 0
+        self._first = self._last = 0
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Transformers asks for this to make positions; ours are always given."""
+        return 0
+
+    def fit(self, length: int) -> None:
+        """Make every slot hold at least ``length`` tokens."""
+        while self.length < length:
+            self.length *= 2
+            self._keys = [_widened(k, self.length) for k in self._keys]
+            self._values = [_widened(v, self.length) for v in self._values]
+
+    def aim(self, first: int, starts: list[int], tokens: int) -> torch.Tensor:
+        """The next pass writes ``tokens`` tokens per row, for rows in slots ``first`` and on.
+
+        ``starts`` are their positions in each row. Returns the additive mask
+        [rows, 1, tokens, context] under which each token sees its row up to itself.
+        """
+        count = len(starts)
+        self._first, self._last = first, first + count
+        begin = torch.tensor(starts, device=self._device)
+        self._places = begin[:, None] + torch.arange(tokens, device=self._device)
+        self._rows = torch.arange(first, first + count, device=self._device)[:, None]
+        self._end = max(starts) + tokens
+        seen = torch.arange(self._end, device=self._device) <= self._places[..., None]
+        mask = torch.zeros(seen.shape, dtype=self._dtype, device=self._device)
+        return mask.masked_fill_(~seen, float("-inf"))[:, None]
+
+    def update(
+        self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store new keys and values [rows, groups, tokens, size]; return the rows' whole context."""
+        if layer_idx == len(self._keys):
+            shape = (self.slots, self.length, key.shape[1], key.shape[3])
+            self._keys.append(torch.zeros(shape, dtype=key.dtype, device=key.device))
+            self._values.append(torch.zeros(shape, dtype=value.dtype, device=value.device))
+        found = []
+        for store, new in ((self._keys[layer_idx], key), (self._values[layer_idx], value)):
+            store[self._rows, self._places] = new.transpose(1, 2)
+            found.append(store[self._first : self._last, : self._end].transpose(1, 2))
+        return found[0], found[1]
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first ``length`` tokens of a slot into another."""
+        for store in (*self._keys, *self._values):
+            store[target, :length] = store[source, :length]
+
+
+def _widened(store: torch.Tensor, length: int) -> torch.Tensor:
+    wider = torch.zeros(store.shape[0], length, *store.shape[2:], dtype=store.dtype)
+    wider = wider.to(store.device)
+    wider[:, : store.shape[1]] = store
+    return wider
