@@ -59,8 +59,12 @@ def _wire(event: Event) -> dict[str, Any]:
 
 
 def encode(value: dict[str, Any]) -> str:
-    """Compact JSON. A string value costs the page's framework one replacement per update."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Compact JSON without ``<``, so that no reader on the way can take model text for markup.
+
+    A string value costs the page's framework one replacement per update.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
 
 
 async def follow(manager: RunManager, live: LiveRun, after: int) -> AsyncGenerator[str, None]:

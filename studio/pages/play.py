@@ -26,6 +26,10 @@ LEVEL_NAMES = {
 }
 OPENING_PROTOCOL = "multiagent_refine"
 BuildPage = Callable[[StudioContext], None]
+WELCOME = (
+    "<h1>Participation Studio</h1><p>Small language models, each contributed for what it is good "
+    "at, answer together. Pick some, choose how they collaborate, ask, and watch.</p>"
+)
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -58,6 +62,7 @@ def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
     with gr.Row(elem_classes="studio-play"):
         with gr.Column(scale=4, min_width=320, elem_classes="studio-controls"):
+            gr.HTML(WELCOME, elem_classes="studio-brand")
             controls = _controls(ctx)
         with gr.Column(scale=9, min_width=320, elem_classes="studio-stage"):
             live.mount("run")

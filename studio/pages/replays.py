@@ -21,7 +21,7 @@ def build(ctx: StudioContext) -> None:
     with gr.Row(elem_classes="studio-play"):
         with gr.Column(scale=4, min_width=320, elem_classes="studio-controls"):
             gr.HTML(
-                "<h2>Recorded runs</h2><p>Real runs of the embedded models. Pick one to watch "
+                "<h1>Recorded runs</h1><p>Real runs of the embedded models. Pick one to watch "
                 "it again, or paste the link of any run.</p>"
             )
             chosen = gr.HTML(

@@ -27,4 +27,4 @@ function cardNode(card) {
 
 const grid = el('div', 'studio-pool-grid');
 grid.append(...props.cards.map(cardNode));
-root.replaceChildren(el('h2', '', props.title), el('p', '', props.about), grid);
+root.replaceChildren(el('h1', '', props.title), el('p', '', props.about), grid);

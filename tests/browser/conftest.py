@@ -1,0 +1,137 @@
+"""The app as people meet it: in its own process with real models, or with scripted ones."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from protocols.engines.scripted import ScriptedEngine
+from studio import app
+from studio.settings import Settings
+from tests.browser.harness import CHROMIUM, chromium
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium: install it with apt-get install chromium")
+    with chromium() as running:
+        yield running
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, "the app ended while it was starting"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"the app did not answer within {seconds:g} s")
+
+
+@pytest.fixture(scope="session")
+def real_app(
+    workspace: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """``python app.py`` with the embedded pool and a workspace of its own for runs."""
+    folder = tmp_path_factory.mktemp("workspace")
+    (folder / "models").symlink_to(workspace.resolve() / "models")
+    port = free_port()
+    environment = {**os.environ, "STUDIO_WORKSPACE": str(folder), "STUDIO_PORT": str(port)}
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        log.close()
+
+
+@pytest.fixture
+def scripted_app(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Launches the app on a scripted engine; returns its address."""
+    launched = []
+
+    def launch(engine: ScriptedEngine, **settings: object) -> str:
+        shutil.copytree(ROOT / "assets" / "pool", tmp_path / "assets" / "pool")
+        fields = {"workspace": tmp_path, "assets": tmp_path / "assets", "port": free_port()}
+        chosen = Settings.model_validate({**fields, **settings})
+        ctx = app.compose(chosen, engine)
+        demo = app.build(ctx)
+        app.launch(demo, chosen, block=False)
+        launched.append((demo, ctx))
+        return f"http://127.0.0.1:{chosen.port}"
+
+    yield launch
+    for demo, ctx in launched:
+        demo.close()
+        ctx.manager.close()
+
+
+class Visit:
+    """A page with a record of what it asked for and complained about."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.page: Page = context.new_page()
+        self.outside: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", self._asked)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._said)
+
+    def _asked(self, request: object) -> None:
+        url = request.url  # type: ignore[attr-defined]
+        if not url.startswith(("http://127.0.0.1", "data:", "blob:", "about:")):
+            self.outside.append(url)
+
+    def _said(self, message: object) -> None:
+        text = message.text  # type: ignore[attr-defined]
+        if message.type == "error" and "manifest.json" not in text:  # type: ignore[attr-defined]
+            self.complaints.append(text)
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Opens a page like a new visitor; checks at the end that nothing left the machine."""
+    contexts: list[BrowserContext] = []
+    visits: list[Visit] = []
+
+    def open_page(url: str, width: int = 1400, height: int = 1000, **more: object) -> Visit:
+        context = browser.new_context(viewport={"width": width, "height": height}, **more)  # type: ignore[arg-type]
+        contexts.append(context)
+        visits.append(Visit(context))
+        visits[-1].page.goto(url)
+        return visits[-1]
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for one in visits:
+        assert one.outside == [], "the page asked another host"
+        assert one.complaints == [], "the page complained"

@@ -1,0 +1,206 @@
+"""One journey per live view through the real app with the real embedded models."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit
+from tests.browser.harness import ARTIFACTS, overflow
+
+pytestmark = [pytest.mark.browser, pytest.mark.models]
+Open = Callable[..., Visit]
+RUN_MS = 120_000
+
+
+def choose(page: Page, protocol: str, question: str, models: int = 3, effort: str = "") -> None:
+    """Fill in the form as a person would."""
+    page.get_by_role("button", name="Run", exact=True).wait_for()
+    page.locator("#protocol input").click()
+    page.get_by_role("option", name=re.compile(protocol)).click()
+    pick(page, models)
+    if effort:
+        page.get_by_role("radio", name=effort).check()
+    page.locator("#question textarea").fill(question)
+
+
+def pick(page: Page, models: int) -> None:
+    """Pick the first so many models on the cards."""
+    page.locator(".studio-picker").get_by_role("button", name="none").click()
+    boxes = page.locator(".studio-picker input[type=checkbox]")
+    for index in range(models):
+        boxes.nth(index).check()
+    expect(page.locator(".studio-picker-count")).to_have_text(re.compile(f"^{models} of"))
+
+
+def run(page: Page) -> None:
+    before = page.url
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(lambda url: "run=" in url and url != before, timeout=30_000)
+
+
+def live(page: Page) -> str:
+    return page.locator(".ps").inner_text()
+
+
+def states(page: Page, until: str = "ok") -> list[str]:
+    """Everything the live area showed until the run ended."""
+    seen: list[str] = []
+    end = time.monotonic() + RUN_MS / 1000
+    while time.monotonic() < end:
+        shown = live(page)
+        if not seen or shown != seen[-1]:
+            seen.append(shown)
+        if page.locator(f'.ps[data-status="{until}"]').count():
+            return seen
+        page.wait_for_timeout(30)
+    raise AssertionError(f"the run did not end as {until}: {seen[-1:]}")
+
+
+def shots(page: Page, name: str) -> None:
+    """Pictures at three widths for people to look at, and no width may overflow."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    for width in (390, 820, 1400):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(200)
+        page.screenshot(path=ARTIFACTS / f"play-{name}-{width}.png", full_page=True)
+        assert overflow(page) <= 0, f"{name} is too wide at {width}"
+
+
+def test_a_debate(real_app: str, visit: Open) -> None:
+    page = visit(real_app).page
+    choose(page, "Multi-agent refine", "What is 47 + 38?", models=4)
+    run(page)
+    seen = states(page)
+    assert len(seen) >= 4, "fewer than three intermediate states"
+    assert page.locator(".ps-lane").count() >= 4
+    expect(page.locator(".ps-answer-body")).not_to_be_empty()
+    expect(page.locator(".ps-agreement").first).to_contain_text("agree")
+    shots(page, "debate")
+
+
+def test_switch_generation_names_the_author_of_every_word(real_app: str, visit: Open) -> None:
+    page = visit(real_app).page
+    choose(page, "Switch generation", "Tell me about the number forty-seven.", models=3)
+    run(page)
+    seen = states(page)
+    assert len(seen) >= 4
+    segments = page.locator(".ps-segment:not(.ps-draft)")
+    assert segments.count() >= 1
+    expect(page.locator(".ps-legend-item").first).to_contain_text("%")
+    shots(page, "segments")
+
+
+def test_a_swarm_lights_up(real_app: str, visit: Open) -> None:
+    page = visit(real_app).page
+    choose(page, "Heterogeneous swarms", "What is the capital of Kenya?", models=4)
+    run(page)
+    seen = states(page)
+    assert len(seen) >= 3
+    expect(page.locator(".ps-view-dag svg")).to_be_visible()
+    expect(page.locator(".ps-answer-body")).not_to_be_empty()
+    shots(page, "dag")
+
+
+def test_routing_shows_the_distribution(real_app: str, visit: Open) -> None:
+    page = visit(real_app).page
+    choose(page, "Prompt routing", "What is 47 + 38?", models=4)
+    run(page)
+    assert len(states(page)) >= 2
+    expect(page.locator(".ps-view-routing")).to_contain_text("%")
+    expect(page.locator(".ps-answer-body")).not_to_be_empty()
+    shots(page, "routing")
+
+
+def test_votes_are_tallied(real_app: str, visit: Open) -> None:
+    page = visit(real_app).page
+    choose(page, "Majority vote", "What is 47 + 38?", models=4)
+    run(page)
+    states(page)
+    expect(page.locator(".ps-view-votes")).to_be_visible()
+    shots(page, "votes")
+
+
+def test_stop_gives_the_best_so_far_and_frees_the_models(real_app: str, visit: Open) -> None:
+    page = visit(real_app).page
+    choose(page, "Majority vote", "Tell a very long story about the sea.", 4, "thorough")
+    run(page)
+    page.wait_for_function("document.querySelectorAll('.ps-lane').length >= 4", timeout=60_000)
+    page.locator(".ps-stop-all").click()
+    page.wait_for_selector('.ps[data-status="cancelled"]', timeout=10_000)
+    expect(page.locator(".ps-chip-partial")).to_be_visible()
+
+
+def test_a_run_outlives_its_page_and_is_seen_by_others(real_app: str, visit: Open) -> None:
+    page = visit(real_app).page
+    choose(page, "Multi-agent refine", "What is 12 + 30?", models=4)
+    run(page)
+    page.wait_for_selector('.ps[data-status="running"]')
+    address = page.url
+    page.reload()
+    other = visit(address).page
+    expect(other.locator(".ps-question")).to_have_text("What is 12 + 30?", timeout=20_000)
+    assert not other.locator(".ps-stop-all").is_visible(), "a stranger may not stop the run"
+    for one in (page, other):
+        one.wait_for_selector('.ps[data-status="ok"]', timeout=RUN_MS)
+    assert (
+        page.locator(".ps-answer-body").inner_text()
+        == other.locator(".ps-answer-body").inner_text()
+    )
+
+
+def test_a_first_visit_shows_a_recording_within_three_seconds(real_app: str, visit: Open) -> None:
+    start = time.monotonic()
+    page = visit(real_app).page
+    page.wait_for_selector(".ps-player", timeout=10_000)
+    page.wait_for_selector(".ps-lane", timeout=10_000)
+    took = time.monotonic() - start
+    expect(page.locator(".ps-recording")).to_have_text("Recording")
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / "first-visit.png")
+    assert took < 8, f"{took:.1f} s; the aim on a quiet machine is 3 s"
+
+
+def test_a_replay_is_found_played_and_downloaded(real_app: str, visit: Open) -> None:
+    page = visit(f"{real_app}/replays").page
+    page.locator(".studio-search").fill("routing")
+    page.locator(".studio-run").first.click()
+    page.wait_for_selector(".ps-player")
+    page.get_by_role("button", name="Instant").click()
+    page.wait_for_selector('.ps[data-status="ok"]')
+    expect(page.locator(".ps-answer-body")).not_to_be_empty()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download this trace").or_(
+            page.get_by_role("link", name="Download this trace")
+        ).click()
+    assert download.value.suggested_filename.endswith(".jsonl")
+    shots(page, "replays")
+
+
+@pytest.mark.parametrize(
+    ("question", "models", "says"),
+    [("   ", 3, "question is empty"), ("What is 2 + 2?", 0, "No model is picked")],
+)
+def test_bad_input_is_told_beside_the_button(
+    real_app: str, visit: Open, question: str, models: int, says: str
+) -> None:
+    page = visit(real_app).page
+    choose(page, "Majority vote", question, models)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("alert").filter(has_text=says)).to_be_visible(timeout=15_000)
+    assert page.locator("#question textarea").input_value() == question, "the question was lost"
+
+
+def test_the_pool_page_shows_measured_cards(real_app: str, visit: Open) -> None:
+    page = visit(f"{real_app}/pool").page
+    expect(page.locator(".studio-pool-card").first).to_be_visible()
+    expect(page.locator(".studio-pool")).to_contain_text("95% interval")
+    shots(page, "pool")
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{real_app}/pool?__theme=dark")
+    expect(page.locator(".studio-pool-card").first).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "pool-dark.png")
