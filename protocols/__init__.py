@@ -4,6 +4,7 @@ This package knows nothing about pages, plots or data frames. Importing it is ch
 other heavy libraries are imported by the functions that need them.
 """
 
-from protocols.core.guard import hide_broken_torch_extras
+from protocols.core.guard import hide_broken_torch_extras, wait_politely
 
 hide_broken_torch_extras()
+wait_politely()

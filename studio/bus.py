@@ -1,8 +1,9 @@
 """From a run's events to the few, small messages a watching page receives.
 
-A message is a JSON string ``{"v":1,"run":id,"from":a,"to":b,"ev":[...]}`` with the events after
-``from`` up to ``to``; the page drops what it has and asks again for what it missed. Adjacent text
-of one call is merged, so a message grows with what was said, not with the number of tokens.
+A message is a JSON string ``{"v":1,"run":id,"from":a,"to":b,"t":s,"ev":[...]}`` with the events
+after ``from`` up to ``to``, the last at ``t`` seconds; the page drops what it has and asks again for
+what it missed. Adjacent text of one call is merged and travels as ``[call, text, tokens]``, so a
+message grows with what was said, not with the number of tokens.
 """
 
 from __future__ import annotations
@@ -45,14 +46,29 @@ def _join(before: Delta | None, after: Delta) -> Delta:
     return after.model_copy(update=joined)
 
 
+def thinned(events: Sequence[Event]) -> list[Event]:
+    """A stored run with the text of each tenth of a second merged, as a page would have got it."""
+    kept: list[Event] = []
+    window: list[Event] = []
+    for event in events:
+        if window and event.t - window[0].t > PERIOD_S:
+            kept.extend(coalesce(window))
+            window = []
+        window.append(event)
+    return [*kept, *coalesce(window)]
+
+
 def message(run: str, events: Sequence[Event], after: int) -> dict[str, Any]:
     """One bus message with all of ``events``, which follow seq ``after``."""
-    wire = [_wire(event) for event in coalesce(events)]
-    to = events[-1].seq if events else after
-    return {"v": BUS_VERSION, "run": run, "from": after, "to": to, "ev": wire}
+    wire = [
+        [e.call, e.text, e.tokens] if isinstance(e, Delta) else wire_event(e)
+        for e in coalesce(events)
+    ]
+    to, t = (events[-1].seq, events[-1].t) if events else (after, 0.0)
+    return {"v": BUS_VERSION, "run": run, "from": after, "to": to, "t": t, "ev": wire}
 
 
-def _wire(event: Event) -> dict[str, Any]:
+def wire_event(event: Event) -> dict[str, Any]:
     """The event as the page folds it: without defaults and without the run's id."""
     fields = event.model_dump(mode="json", exclude_defaults=True, exclude={"run"})
     return {"kind": event.kind, **fields}

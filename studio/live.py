@@ -16,7 +16,15 @@ import gradio as gr
 
 from protocols.core.errors import StudioError, UserError
 from protocols.core.trace import Trace
-from studio.bus import BUS_VERSION, MAX_EVENTS, encode, follow, message
+from studio.bus import (
+    BUS_VERSION,
+    MAX_EVENTS,
+    encode,
+    follow,
+    message,
+    thinned,
+    wire_event,
+)
 from studio.context import StudioContext
 from studio.files import asset
 from studio.runs import LiveRun
@@ -95,9 +103,9 @@ def _cancel(ctx: StudioContext, asked: Any) -> Asked:
 def recording(trace: Trace) -> Asked:
     """A stored run as the player takes it."""
     run, header = trace.header.run, trace.header
-    whole = message(run, trace.events, -1)
+    events = [wire_event(event) for event in thinned(trace.events)]
     about = {"run": run, "created": header.created, "label": header.label}
-    return {"v": BUS_VERSION, "run": run, "play": {"header": about, "events": whole["ev"]}}
+    return {"v": BUS_VERSION, "run": run, "play": {"header": about, "events": events}}
 
 
 async def watch(ctx: StudioContext, ticket: Asked | None) -> AsyncGenerator[str, None]:

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import click
 
 from protocols.core.engine import Engine
-from protocols.core.events import Event
 from protocols.core.models import RunSpec, Sampling
 from protocols.core.run import run
 from protocols.core.trace import TraceHeader, TraceWriter
 from studio.app import make_engine
-from studio.bus import PERIOD_S, coalesce
+from studio.bus import thinned
 from studio.pool import Pool, load_pool
 from studio.settings import Settings, no_telemetry
 
@@ -35,19 +34,6 @@ class Example(NamedTuple):
     models: tuple[str, ...]
     tokens: int = 64
     config: dict[str, Any] = {}
-
-
-def thinned(events: Sequence[Event], run_id: str) -> list[Event]:
-    """Merge the text of each tenth of a second and number the events again."""
-    kept: list[Event] = []
-    window: list[Event] = []
-    for event in events:
-        if window and event.t - window[0].t > PERIOD_S:
-            kept.extend(coalesce(window))
-            window = []
-        window.append(event)
-    kept.extend(coalesce(window))
-    return [e.model_copy(update={"seq": i, "run": run_id}) for i, e in enumerate(kept)]
 
 
 async def record(example: Example, pool: Pool, engine: Engine, settings: Settings) -> str:
@@ -72,7 +58,8 @@ async def record(example: Example, pool: Pool, engine: Engine, settings: Setting
     for old in path.parent.glob(f"{example.protocol}-*.jsonl"):
         old.unlink()
     writer = TraceWriter(path, header)
-    writer.write(thinned(events, run_id))
+    kept = enumerate(thinned(events))
+    writer.write(e.model_copy(update={"seq": i, "run": run_id}) for i, e in kept)
     writer.close()
     return getattr(events[-1], "status", "interrupted")
 

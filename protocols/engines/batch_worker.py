@@ -1,8 +1,9 @@
 """One base model in a thread of its own: rows join, decode together and leave.
 
 Every step feeds one new token of each active row through the model in a single pass, whichever
-adapters the rows use. The thread knows token ids; text is the caller's business except for stop
-strings, which end a row.
+adapters the rows use. Between steps, a bounded number of prompt tokens is read, so that a long
+prompt does not silence the others for long. The thread knows token ids; text is the caller's
+business except for stop strings, which end a row.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from protocols.core.errors import EngineError
 from protocols.core.events import Finish
 from protocols.core.models import Sampling
+from protocols.engines.drawing import draw
+from protocols.engines.prefix_memory import Known, PrefixMemory
 from protocols.engines.slots import SlotCache
 from protocols.engines.stacked_lora import AdapterStack
 from protocols.engines.streaming_text import StreamingText
@@ -26,15 +31,17 @@ from protocols.engines.streaming_text import StreamingText
 log = logging.getLogger(__name__)
 SLOTS = 16
 """Rows that decode at the same time; more wait for a slot."""
-NUCLEUS = 256
-"""Tokens among which a nucleus is sought first; the whole vocabulary only if they do not reach it."""
+REMEMBERED = 16
+"""Slots for prompts of rows that have ended. Untouched ones take no memory."""
+PIECE = 512
+"""Prompt tokens that are read in one pass, and between two decoding steps."""
 Hear = Callable[[str, int, Finish | None], None]
 """Called in the worker's thread with (text, tokens, finish)."""
 
 
 @dataclass(eq=False)
 class Row:
-    """A request in the batch. ``position`` is the number of tokens in its cache."""
+    """A request to generate. ``ids`` are its prompt and then all that was fed to the model."""
 
     ids: list[int]
     adapter: str
@@ -43,9 +50,12 @@ class Row:
     hear: Hear
     cancelled: threading.Event = field(default_factory=threading.Event)
     generator: torch.Generator = field(default_factory=torch.Generator)
-    position: int = 0
     next_id: int = 0
     made: int = 0
+
+    def give_up(self) -> None:
+        """Tell the caller that nothing more will come."""
+        self.hear("", 0, "abort")
 
 
 @dataclass(eq=False)
@@ -55,7 +65,34 @@ class ScoreJob:
     ids: list[int]
     adapter: str
     wanted: list[int]
-    done: Future[list[float]]
+    done: Future[list[float]] = field(default_factory=Future)
+
+    def give_up(self) -> None:
+        """Tell the caller that nothing will come."""
+        if not self.done.done():
+            self.done.set_exception(EngineError("The engine stopped. Run again: it is loaded."))
+
+
+@dataclass(eq=False)
+class Task:
+    """A function to run between two steps."""
+
+    act: Callable[[], None]
+    done: Future[None] = field(default_factory=Future)
+
+    def run(self) -> None:
+        """Run it unless the caller has lost interest."""
+        if self.done.set_running_or_notify_cancel():
+            try:
+                self.act()
+            except Exception as error:
+                self.done.set_exception(error)
+            else:
+                self.done.set_result(None)
+
+    def give_up(self) -> None:
+        """Tell the caller that it will not be run."""
+        self.done.cancel()
 
 
 class BatchWorker:
@@ -65,51 +102,68 @@ class BatchWorker:
         """``ends`` are the token ids that end a text."""
         self.model, self.ends, self.device = model, ends, device
         self.stack = AdapterStack.install(model)
-        self.cache = SlotCache(SLOTS, model.dtype, device)
+        # One slot behind the active rows is for scoring.
+        self.cache = SlotCache(SLOTS + 1 + REMEMBERED, model.dtype, device)
+        self.memory = PrefixMemory(self.cache, SLOTS + 1, REMEMBERED)
         self._rows: list[Row] = []
-        self._jobs: queue.Queue[Row | ScoreJob | Callable[[], None] | None] = queue.Queue()
-        self._waiting: list[Row] = []
+        self._waiting: deque[Row] = deque()
+        self._scores: deque[ScoreJob] = deque()
+        self._jobs: queue.Queue[Row | ScoreJob | Task | None] = queue.Queue()
+        self._ended = False
         self._thread = threading.Thread(target=self._work, name="batch", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Row | ScoreJob) -> None:
-        """Queue a request."""
+    @property
+    def alive(self) -> bool:
+        """Whether requests will be served."""
+        return self._thread.is_alive() and not self._ended
+
+    def submit(self, job: Row | ScoreJob | Task) -> None:
+        """Queue a request; after the end it is given up at once."""
         self._jobs.put(job)
+        if self._ended:
+            self._drain()
 
-    def call(self, act: Callable[[], None]) -> Future[None]:
-        """Run a function between two steps, for example to add an adapter."""
-        done: Future[None] = Future()
+    def add_adapter(self, key: str, load: Callable[[], None]) -> Future[None]:
+        """Run ``load``, which stacks the adapter ``key``, between two steps."""
+        return self._between(lambda: (self.memory.forget(key), load())[1])
 
-        def task() -> None:
-            try:
-                act()
-            except Exception as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+    def remove_adapter(self, key: str) -> Future[None]:
+        """Take an adapter out between two steps; rows that use it are given up."""
+        return self._between(lambda: self._remove(key))
 
-        self._jobs.put(task)
-        return done
+    def _between(self, act: Callable[[], None]) -> Future[None]:
+        task = Task(act)
+        self.submit(task)
+        return task.done
 
     def stop(self) -> None:
-        """End the thread; open rows end as aborted."""
+        """End the thread; open requests are given up."""
         self._jobs.put(None)
         self._thread.join(timeout=10)
 
     def _work(self) -> None:
-        with torch.inference_mode():
-            while self._accept():
-                try:
-                    self._admit()
-                    self._step()
-                except Exception:
-                    log.exception("a step failed; its rows are given up")
-                    self._give_up()
-        self._give_up()
+        try:
+            with torch.inference_mode():
+                while self._accept():
+                    self._advance()
+        finally:
+            self._ended = True
+            self._drain()
+            self._give_up([*self._rows, *self._waiting, *self._scores])
+
+    def _advance(self) -> None:
+        try:
+            self._admit()
+            self._step()
+        except Exception:
+            log.exception("a step failed; its rows are given up")
+            rows, self._rows = self._rows, []
+            self._give_up(rows)
 
     def _accept(self) -> bool:
         """Take queued jobs, waiting for one if there is nothing else to do. False ends the work."""
-        idle = not self._rows and not self._waiting
+        idle = not (self._rows or self._waiting or self._scores)
         while True:
             try:
                 job = self._jobs.get(block=idle)
@@ -121,33 +175,78 @@ class BatchWorker:
             if isinstance(job, Row):
                 self._waiting.append(job)
             elif isinstance(job, ScoreJob):
-                self._score(job)
+                self._scores.append(job)
             else:
-                job()
+                job.run()
 
-    def _give_up(self) -> None:
-        for row in [*self._rows, *self._waiting]:
-            row.hear("", 0, "abort")
-        self._rows.clear()
-        self._waiting.clear()
+    def _drain(self) -> None:
+        """Give up what is queued."""
+        while not self._jobs.empty():
+            job = self._jobs.get_nowait()
+            if job is not None:
+                job.give_up()
+
+    def _give_up(self, jobs: Iterable[Row | ScoreJob]) -> None:
+        for job in jobs:
+            job.give_up()
+
+    def _remove(self, key: str) -> None:
+        using = [row for row in (*self._rows, *self._waiting) if row.adapter == key]
+        for row in using:
+            row.cancelled.set()
+        for row in [row for row in self._rows if row in using]:
+            self._leave(row)
+        self.memory.forget(key)
+        self.stack.remove(key)
+        self._give_up(using)
 
     def _admit(self) -> None:
-        """Read the prompts of waiting rows into free slots."""
-        while self._waiting and len(self._rows) < SLOTS:
-            row = self._waiting.pop(0)
-            if row.cancelled.is_set():
-                row.hear("", 0, "abort")
-                continue
-            row.generator.manual_seed(row.sampling.seed)
-            logits = self._read(row.ids, row.adapter, slot=len(self._rows))
-            row.position = len(row.ids)
-            self._rows.append(row)
-            self._take([row], logits)
+        """Read prompts, up to :data:`PIECE` tokens: scores first, then rows that get a slot."""
+        budget = PIECE
+        while budget > 0 and (self._scores or (self._waiting and len(self._rows) < SLOTS)):
+            job = self._scores.popleft() if self._scores else self._waiting.popleft()
+            try:
+                budget -= self._score(job) if isinstance(job, ScoreJob) else self._begin(job)
+            except Exception:
+                log.exception("a prompt could not be read")
+                self._rows = [row for row in self._rows if row is not job]
+                job.give_up()
 
-    def _read(self, ids: list[int], adapter: str, slot: int) -> torch.Tensor:
-        """Feed a prompt into a slot; returns the last token's logits [1, vocabulary]."""
+    def _begin(self, row: Row) -> int:
+        """Read a row's prompt and let it join the batch; returns the tokens that were computed."""
+        if row.cancelled.is_set():
+            return 0
+        row.generator.manual_seed(row.sampling.seed)
+        logits, read = self._read(row.ids, row.adapter)
+        self._rows.append(row)
+        self._take([row], logits)
+        return read
+
+    def _score(self, job: ScoreJob) -> int:
+        """One pass in the slot behind the active rows; returns the tokens that were computed."""
+        if not job.done.set_running_or_notify_cancel():
+            return 0
+        logits, read = self._read(job.ids, job.adapter)
+        self.memory.keep(len(self._rows), job.adapter, job.ids)
+        logprobs = torch.log_softmax(logits[0], dim=-1)[job.wanted]
+        job.done.set_result([float(value) for value in logprobs])
+        return read
+
+    def _read(self, ids: list[int], adapter: str) -> tuple[torch.Tensor, int]:
+        """Feed a prompt into the slot behind the active rows.
+
+        Returns the last token's logits [1, vocabulary] and how many tokens had to be computed.
+        """
+        slot = len(self._rows)
         self.cache.fit(len(ids) + 1)
-        return self._forward([ids], [adapter], slot, [0])
+        active = [Known(i, row.adapter, row.ids) for i, row in enumerate(self._rows)]
+        start = known = self.memory.recall(slot, adapter, ids, active)
+        logits = torch.empty(0)
+        while start < len(ids):
+            piece = ids[start : start + PIECE]
+            logits = self._forward([piece], [adapter], slot, [start])
+            start += len(piece)
+        return logits, len(ids) - known
 
     def _forward(
         self, ids: list[list[int]], adapters: list[str], first: int, starts: list[int]
@@ -155,12 +254,10 @@ class BatchWorker:
         tokens = len(ids[0])
         mask = self.cache.aim(first, starts, tokens)
         self.stack.use(adapters, self.model.dtype, self.device)
-        positions = torch.tensor(starts, device=self.device)[:, None] + torch.arange(
-            tokens, device=self.device
-        )
+        begin = torch.tensor(starts, device=self.device)[:, None]
         out = self.model(
             input_ids=torch.tensor(ids, device=self.device),
-            position_ids=positions,
+            position_ids=begin + torch.arange(tokens, device=self.device),
             attention_mask=mask,
             past_key_values=self.cache,
             use_cache=True,
@@ -169,33 +266,21 @@ class BatchWorker:
         logits: torch.Tensor = out.logits[:, -1].float()
         return logits
 
-    def _score(self, job: ScoreJob) -> None:
-        """One pass in the slot behind the active rows."""
-        if len(self._rows) == SLOTS:
-            self._jobs.put(job)
-            return
-        try:
-            logits = self._read(job.ids, job.adapter, slot=len(self._rows))
-            logprobs = torch.log_softmax(logits[0], dim=-1)[job.wanted]
-            job.done.set_result([float(value) for value in logprobs])
-        except Exception as error:
-            job.done.set_exception(error)
-
     def _step(self) -> None:
         """One token for every active row."""
         for row in [r for r in self._rows if r.cancelled.is_set()]:
             self._leave(row)
         if not self._rows:
             return
-        self.cache.fit(max(row.position for row in self._rows) + 1)
+        self.cache.fit(max(len(row.ids) for row in self._rows) + 1)
         logits = self._forward(
             [[row.next_id] for row in self._rows],
             [row.adapter for row in self._rows],
             0,
-            [row.position for row in self._rows],
+            [len(row.ids) for row in self._rows],
         )
         for row in self._rows:
-            row.position += 1
+            row.ids.append(row.next_id)
         self._take(list(self._rows), logits)
 
     def _take(self, rows: list[Row], logits: torch.Tensor) -> None:
@@ -216,43 +301,10 @@ class BatchWorker:
                 self._leave(row)
 
     def _leave(self, row: Row) -> None:
-        """Free a row's slot by moving the last row into it."""
+        """Free a row's slot by moving the last row into it; what it held is remembered."""
         at, last = self._rows.index(row), len(self._rows) - 1
+        self.memory.keep(at, row.adapter, row.ids)
         if at != last:
-            self.cache.move(last, at, self._rows[last].position)
+            self.cache.move(last, at, len(self._rows[last].ids))
             self._rows[at] = self._rows[last]
         self._rows.pop()
-
-
-def draw(rows: list[Row], logits: torch.Tensor) -> list[int]:
-    """One token id per row of logits [rows, vocabulary], by each row's settings and generator."""
-    best = logits.argmax(dim=-1).tolist()
-    if all(row.sampling.temperature == 0.0 for row in rows):
-        return [int(token) for token in best]
-    top, places = logits.topk(min(NUCLEUS, logits.shape[-1]), dim=-1)
-    total = torch.tensor([row.sampling.temperature or 1.0 for row in rows], device=logits.device)
-    spread = torch.logsumexp(logits / total[:, None], dim=-1)
-    tokens = []
-    for i, row in enumerate(rows):
-        if row.sampling.temperature == 0.0:
-            tokens.append(int(best[i]))
-            continue
-        chances = torch.exp(top[i] / row.sampling.temperature - spread[i]).cpu()
-        found = places[i].cpu()
-        if float(chances.sum()) < row.sampling.top_p:
-            chances, found = _whole(logits[i], row.sampling.temperature)
-        tokens.append(int(found[_nucleus(chances, row)]))
-    return tokens
-
-
-def _whole(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """All tokens' probabilities in falling order, with their ids."""
-    chances, found = torch.softmax(logits / temperature, dim=-1).cpu().sort(descending=True)
-    return chances, found
-
-
-def _nucleus(chances: torch.Tensor, row: Row) -> int:
-    """Draw a place from falling probabilities within the smallest set that reaches ``top_p``."""
-    before = chances.cumsum(0) - chances
-    kept = chances * (before < row.sampling.top_p)
-    return int(torch.multinomial(kept, 1, generator=row.generator))

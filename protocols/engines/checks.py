@@ -18,6 +18,8 @@ MAX_HEADER = 16 * 2**20
 MAX_CONFIG = 2**20
 MAX_ADAPTER = 2 * 2**30
 MAX_RANK = 256
+UNSUPPORTED = ("use_dora", "bias", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias")
+"""Settings of PEFT that change what the weights mean; a plain adapter leaves them empty."""
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
 
@@ -61,6 +63,14 @@ def check_adapter(model: ModelSpec, folder: Path) -> None:
     rank = config.get("r")
     if not isinstance(rank, int) or not 1 <= rank <= MAX_RANK:
         raise ContributorError(f"'{model.id}': the adapter's rank {rank!r} is not 1 to 256.")
+    if not isinstance(config.get("lora_alpha"), int | float):
+        raise ContributorError(f"'{model.id}': the adapter's lora_alpha is not a number.")
+    odd = [name for name in UNSUPPORTED if config.get(name) not in (None, False, "none", {}, [])]
+    if odd:
+        raise ContributorError(
+            f"'{model.id}': the adapter uses {', '.join(odd)}, which the engines do not serve. "
+            "Train a plain LoRA adapter."
+        )
     wanted = str(config.get("base_model_name_or_path", "")).rstrip("/").rpartition("/")[2]
     given = model.source.rstrip("/").rpartition("/")[2]
     if wanted and wanted.casefold() != given.casefold():

@@ -187,7 +187,7 @@ def _base_of(model: ModelSpec) -> str:
 
 
 def weight_bytes(model: ModelSpec) -> int:
-    """Bytes of a local base's weights; from the number of parameters (bf16) if they are not here."""
+    """Bytes of a local base's weights; from the number of parameters (bf16) if not here."""
     folder = Path(model.source)
     if folder.is_dir():
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

@@ -25,13 +25,15 @@ def attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    **_: Any,
+    **more: Any,
 ) -> tuple[torch.Tensor, None]:
     """Grouped-query attention that never repeats keys and values.
 
     query [rows, heads, tokens, size], key and value [rows, groups, context, size], additive mask
     [rows, 1, tokens, context]; returns [rows, tokens, heads, size].
     """
+    if more.get("softcap") is not None or more.get("s_aux") is not None:
+        raise NotImplementedError("attention with soft caps or sinks")
     rows, heads, tokens, size = query.shape
     groups = key.shape[1]
     if tokens == 1 and heads != groups:
@@ -41,7 +43,13 @@ def attention(
         )
         return out.reshape(rows, 1, heads, size), None
     out = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=attention_mask, scale=scaling, enable_gqa=heads != groups
+        query,
+        key,
+        value,
+        attn_mask=attention_mask,
+        is_causal=attention_mask is None and tokens > 1,
+        scale=scaling,
+        enable_gqa=heads != groups,
     )
     return out.transpose(1, 2).contiguous(), None
 
@@ -78,11 +86,12 @@ class SlotCache:
             self._keys = [_widened(k, self.length) for k in self._keys]
             self._values = [_widened(v, self.length) for v in self._values]
 
-    def aim(self, first: int, starts: list[int], tokens: int) -> torch.Tensor:
+    def aim(self, first: int, starts: list[int], tokens: int) -> torch.Tensor | None:
         """The next pass writes ``tokens`` tokens per row, for rows in slots ``first`` and on.
 
         ``starts`` are their positions in each row. Returns the additive mask
-        [rows, 1, tokens, context] under which each token sees its row up to itself.
+        [rows, 1, tokens, context] under which each token sees its row up to itself; none for whole
+        prompts, where plain causal attention is the same and cheaper.
         """
         count = len(starts)
         self._first, self._last = first, first + count
@@ -90,6 +99,8 @@ class SlotCache:
         self._places = begin[:, None] + torch.arange(tokens, device=self._device)
         self._rows = torch.arange(first, first + count, device=self._device)[:, None]
         self._end = max(starts) + tokens
+        if not any(starts):
+            return None
         seen = torch.arange(self._end, device=self._device) <= self._places[..., None]
         mask = torch.zeros(seen.shape, dtype=self._dtype, device=self._device)
         return mask.masked_fill_(~seen, float("-inf"))[:, None]
@@ -97,7 +108,7 @@ class SlotCache:
     def update(
         self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store new keys and values [rows, groups, tokens, size]; return the rows' whole context."""
+        """Store new keys and values [rows, groups, tokens, size]; return the whole context."""
         if layer_idx == len(self._keys):
             shape = (self.slots, self.length, key.shape[1], key.shape[3])
             self._keys.append(torch.zeros(shape, dtype=key.dtype, device=key.device))

@@ -18,16 +18,20 @@ import torch.nn.functional as F  # noqa: N812  the field's name for it
 from torch import nn
 
 from protocols.core.errors import ContributorError
+from protocols.engines.packed import packed
 
 PREFIX = "base_model.model."
+HEAD = "lm_head"
 
 
 class LoraLinear(nn.Module):
     """A linear layer with room for adapters; ``a`` is [total rank, in], ``b`` [out, total rank]."""
 
-    def __init__(self, inner: nn.Linear, mask: Mask) -> None:
+    def __init__(self, linear: nn.Linear, mask: Mask) -> None:
         super().__init__()
-        self.inner, self.mask = inner, mask
+        self.inner, self.mask = packed(linear), mask
+        self.shape = (linear.out_features, linear.in_features)
+        self.kind = torch.empty(0, dtype=linear.weight.dtype, device=linear.weight.device)
         self.a: torch.Tensor | None = None
         self.b: torch.Tensor | None = None
 
@@ -66,14 +70,18 @@ class AdapterStack:
 
     @classmethod
     def install(cls, model: nn.Module) -> AdapterStack:
-        """Make room for adapters in every linear layer of a model but its head."""
+        """Make room for adapters in every linear layer of a model but its head.
+
+        Layers are packed on the way, the head as well, so the model's own weights are let go.
+        """
         stack = cls()
         found = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
         for name, linear in found:
             parent, _, leaf = name.rpartition(".")
-            if leaf != "lm_head":
-                stack.layers[name] = LoraLinear(linear, stack.mask)
-                setattr(model.get_submodule(parent), leaf, stack.layers[name])
+            layer = LoraLinear(linear, stack.mask)
+            setattr(model.get_submodule(parent), leaf, layer.inner if leaf == HEAD else layer)
+            if leaf != HEAD:
+                stack.layers[name] = layer
         return stack
 
     def add(self, key: str, folder: Path) -> None:
@@ -103,7 +111,8 @@ class AdapterStack:
         for name, a in weights.items():
             if name.endswith(".lora_A.weight"):
                 stem = name.removesuffix(".lora_A.weight")
-                yield stem.removeprefix(PREFIX), (a, weights[f"{stem}.lora_B.weight"])
+                b = weights.get(f"{stem}.lora_B.weight", torch.empty(0))
+                yield stem.removeprefix(PREFIX), (a, b)
             elif not name.endswith(".lora_B.weight"):
                 raise ContributorError(
                     f"The adapter '{adapter}' has weights that are no LoRA: {name}."
@@ -115,7 +124,7 @@ class AdapterStack:
             raise ContributorError(
                 f"The adapter '{adapter}' adapts '{name}', which its base lacks."
             )
-        out, into = layer.inner.weight.shape
+        out, into = layer.shape
         if a.shape != (rank, into) or b.shape != (out, rank):
             raise ContributorError(
                 f"The adapter '{adapter}' does not fit its base at '{name}': shapes "
@@ -125,10 +134,9 @@ class AdapterStack:
     def _extend(
         self, layer: LoraLinear, pair: tuple[torch.Tensor, torch.Tensor] | None, rank: int
     ) -> None:
-        weight = layer.inner.weight
-        out, into = weight.shape
+        out, into = layer.shape
         a, b = pair or (torch.zeros(rank, into), torch.zeros(out, rank))
-        a, b = a.to(weight), b.to(weight)
+        a, b = a.to(layer.kind), b.to(layer.kind)
         layer.a = a if layer.a is None else torch.cat([layer.a, a])
         layer.b = b if layer.b is None else torch.cat([layer.b, b], dim=1)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 WINDOW = 8192
 """Longest context that is served, in tokens."""
+AGREE = 0.05
+"""Largest relative difference of logits that bf16 explains (measured: 0.01)."""
 Said = tuple[str, int, Finish | None]
 
 
@@ -88,8 +90,9 @@ class TransformersEngine:
         base = self._bases[key]
         if model.adapter:
             folder = Path(model.adapter)
+            add = base.worker.stack.add
             await asyncio.wrap_future(
-                base.worker.call(lambda: base.worker.stack.add(model.adapter, folder))
+                base.worker.add_adapter(model.adapter, lambda: add(model.adapter, folder))
             )
             base.adapters.add(model.adapter)
 
@@ -103,10 +106,13 @@ class TransformersEngine:
             await asyncio.to_thread(base.worker.stop)
         elif model.adapter in base.adapters:
             base.adapters.discard(model.adapter)
-            remove = base.worker.stack.remove
-            await asyncio.wrap_future(base.worker.call(lambda: remove(model.adapter)))
+            await asyncio.wrap_future(base.worker.remove_adapter(model.adapter))
 
     async def _ready(self, model: ModelSpec) -> Base:
+        """The model's base with its adapter, loaded if need be; a dead worker is replaced."""
+        base = self._bases.get(_key(model))
+        if base and not base.worker.alive:
+            del self._bases[_key(model)]
         if not self._is_warm(model):
             await self.load([model])
         return self._bases[_key(model)]
@@ -121,7 +127,9 @@ class TransformersEngine:
         loop, said = asyncio.get_running_loop(), asyncio.Queue[Said]()
 
         def hear(text: str, tokens: int, finish: Finish | None) -> None:
-            loop.call_soon_threadsafe(said.put_nowait, (text, tokens, finish))
+            # The caller's loop may be closed by now; then nobody listens.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(said.put_nowait, (text, tokens, finish))
 
         most = min(request.sampling.max_tokens, base.prompter.window - len(ids))
         sampling = request.sampling.model_copy(update={"max_tokens": most})
@@ -156,11 +164,11 @@ class TransformersEngine:
         base = await self._ready(request.model)
         ids = base.prompter.fitting(request.model, request.messages, request.prefix)
         labels = base.prompter.label_ids(request.model, request.labels, request.prefix)
-        done: Future[list[float]] = Future()
+        job = ScoreJob(ids, request.model.adapter, labels)
         self._open += 1
         try:
-            base.worker.submit(ScoreJob(ids, request.model.adapter, labels, done))
-            found = await asyncio.wrap_future(done)
+            base.worker.submit(job)
+            found = await asyncio.wrap_future(job.done)
         except (StudioError, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -220,9 +228,58 @@ def _load_base(model: ModelSpec) -> Base:
             f"'{model.title}' could not be loaded ({type(error).__name__}): its files are not a "
             "model that transformers knows. python -m studio pool check says more."
         ) from error
-    window = min(WINDOW, getattr(loaded.config, "max_position_embeddings", WINDOW))
+    window = _window(loaded.config)
+    loaded = loaded.to(device).eval()
+    if not _agrees(loaded):
+        raise ContributorError(
+            f"'{model.title}' is built in a way ({loaded.config.model_type}) that cannot be batched "
+            "here. Serve it elsewhere and give its endpoint as the source."
+        )
     ends = _end_ids(loaded, tokenizer)
-    return Base(BatchWorker(loaded.to(device).eval(), ends, device), Prompter(tokenizer, window))
+    return Base(BatchWorker(loaded, ends, device), Prompter(tokenizer, window))
+
+
+def _window(config: Any) -> int:
+    """Context length in tokens; layers that see a sliding window only are not let go beyond it."""
+    window = min(WINDOW, getattr(config, "max_position_embeddings", None) or WINDOW)
+    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
+    return min(window, getattr(config, "sliding_window", None) or window) if slides else window
+
+
+def _agrees(model: Any) -> bool:
+    """Whether the slot cache computes what the model's own code does, on a short prompt.
+
+    Architectures whose attention does more (soft caps, sinks, recurrent layers) would otherwise
+    answer wrongly without an error.
+    """
+    import torch
+
+    from protocols.engines.slots import ATTENTION, SlotCache
+
+    ids = torch.arange(3, 19, device=model.device)[None] % model.config.vocab_size
+    cache = SlotCache(1, model.dtype, str(model.device))
+    try:
+        with torch.inference_mode():
+            model.set_attn_implementation("eager")
+            wanted = model(input_ids=ids, use_cache=False).logits[0, -1].float()
+            model.set_attn_implementation(ATTENTION)
+            given = [{"ids": ids[:, :8], "at": 0}, {"ids": ids[:, 8:], "at": 8}]
+            for part in given:
+                size = part["ids"].shape[1]
+                out = model(
+                    input_ids=part["ids"],
+                    position_ids=torch.arange(part["at"], part["at"] + size, device=ids.device)[
+                        None
+                    ],
+                    attention_mask=cache.aim(0, [part["at"]], size),
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+    except Exception:
+        log.exception("%s does not work with slots", model.config.model_type)
+        return False
+    found = out.logits[0, -1].float()
+    return bool((found - wanted).abs().max() <= AGREE * (1 + wanted.abs().max()))
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -81,10 +81,17 @@
   }
 
   function apply(message) {
-    for (const event of message.ev) S.fold(store.state, event);
+    for (const event of message.ev) {
+      S.fold(store.state, Array.isArray(event) ? spoken(event, message) : event);
+    }
     store.last = message.to;
     // The clock that ticks between events is set by the newest one.
     store.anchor = performance.now() - store.state.t * 1000;
+  }
+
+  // Text travels as [call, text, tokens]; when it was said is known to the message.
+  function spoken([call, text, tokens], { to, t }) {
+    return { kind: 'delta', call, text, tokens, seq: to, t: t ?? store.state.t };
   }
 
   // Ask for what is missing, one question at a time, until nothing is. Merged text cannot be cut,

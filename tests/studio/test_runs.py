@@ -154,8 +154,8 @@ def texts(messages: list[dict[str, object]]) -> dict[str, str]:
     said: dict[str, str] = {}
     for message in messages:
         for event in message.get("ev", []):  # type: ignore[attr-defined]
-            if event["kind"] == "delta":
-                said[event["call"]] = said.get(event["call"], "") + event["text"]
+            if isinstance(event, list):
+                said[event[0]] = said.get(event[0], "") + event[1]
     return said
 
 

@@ -1,0 +1,157 @@
+"""What a watching page costs and how soon it shows something, in a real Chromium.
+
+* Click to first token: eight lanes of real models on a warm engine. Aim: under 1 s.
+* Eight lanes of 2,000 tokens each from the scripted engine at about 50 tokens a second and lane:
+  bytes per update, and the server's processor time with a watching page minus without one.
+  Aim: linear, under 1 KB per update, under 10 % of a core at 10 updates a second.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import CDPSession, Page
+
+from tests.bench.common import say, table
+from tests.browser.conftest import free_port, wait_for
+from tests.browser.harness import chromium
+from tests.browser.test_play import choose, run
+from tests.conftest import ROOT
+
+LANES, TOKENS, REPEATS = 8, 2_000, 5
+SCRIPTED = """
+import sys
+from pathlib import Path
+from studio.settings import Settings, no_telemetry
+if __name__ == "__main__":
+    no_telemetry()
+    from protocols.engines.scripted import ScriptedEngine
+    from studio import app
+    settings = Settings()
+    text = "token " * 2000
+    ctx = app.compose(settings, ScriptedEngine(text, delay_s=0.02))
+    app.launch(app.build(ctx), settings)
+"""
+
+
+@contextmanager
+def app(command: list[str], folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """An app in a process of its own."""
+    port = free_port()
+    environment = {**os.environ, "STUDIO_WORKSPACE": str(folder), "STUDIO_PORT": str(port)}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(url, process)
+        yield url, psutil.Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def cpu(process: psutil.Process) -> float:
+    """Processor seconds of a process so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def first_token(page: Page) -> float:
+    """Seconds from the click on Run to the first text in a lane."""
+    before = page.locator(".ps").get_attribute("data-run")
+    start = time.perf_counter()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_function(
+        """before => { const ps = document.querySelector('.ps');
+        return ps.dataset.run && ps.dataset.run !== before
+          && [...document.querySelectorAll('.ps-lane .ps-text')].some((n) => n.textContent); }""",
+        arg=before,
+        polling=10,
+        timeout=120_000,
+    )
+    return time.perf_counter() - start
+
+
+def measure_first_token() -> None:
+    """Median over several runs on a warm engine."""
+    with tempfile.TemporaryDirectory() as name, chromium() as browser:
+        folder = Path(name)
+        (folder / "models").symlink_to((ROOT / ".studio" / "models").resolve())
+        with app([sys.executable, "app.py"], folder) as (url, _):
+            page = browser.new_page()
+            page.goto(url)
+            choose(page, "Majority vote", "Tell a long story about the sea.", LANES)
+            run(page)
+            page.wait_for_selector('.ps[data-status="ok"]', timeout=300_000)
+            took = []
+            for _ in range(REPEATS):
+                took.append(first_token(page))
+                page.wait_for_selector('.ps[data-status="ok"]', timeout=300_000)
+    low, high = min(took), max(took)
+    middle = statistics.median(took)
+    say(f"\nClick to first token, {LANES} lanes, {REPEATS} runs: median {middle:.2f} s "
+        f"({low:.2f} to {high:.2f})")  # fmt: skip
+
+
+def received(session: CDPSession) -> list[int]:
+    """Counts (messages, bytes) of the event stream as they arrive."""
+    counts = [0, 0]
+
+    def more(event: dict[str, float]) -> None:
+        counts[0] += 1
+        counts[1] += int(event["dataLength"])
+
+    session.send("Network.enable")
+    session.on("Network.dataReceived", more)
+    return counts
+
+
+def measure_updates() -> None:
+    """Bytes and processor time of one watched run of eight lanes."""
+    with tempfile.TemporaryDirectory() as name, chromium() as browser:
+        command = [sys.executable, "-c", SCRIPTED]
+        with app(command, Path(name)) as (url, process):
+            page = browser.new_page()
+            page.goto(url)
+            choose(page, "Majority vote", "Go on", LANES)
+            page.get_by_text("Details").click()
+            page.get_by_role("spinbutton", name="Tokens per answer").fill("1024")
+            page.evaluate("""() => { window.updates = []; const feed = Studio.feed;
+              Studio.feed = (m) => { if (m.ev) window.updates.push(
+                [performance.now(), JSON.stringify(m).length]); return feed(m); }; }""")
+            counts = received(page.context.new_cdp_session(page))
+            run(page)
+            start, busy = time.perf_counter(), cpu(process)
+            page.wait_for_selector('.ps[data-status="ok"]', timeout=300_000)
+            seconds, busy = time.perf_counter() - start, cpu(process) - busy
+            sizes = [size for _, size in page.evaluate("window.updates")]
+    report(sizes, counts, seconds, busy)
+
+
+def report(sizes: list[int], counts: list[int], seconds: float, busy: float) -> None:
+    """Print the figures; the last quarter against the first shows whether cost grows."""
+    quarter = max(1, len(sizes) // 4)
+    rows = [
+        ["updates", f"{len(sizes)} ({len(sizes) / seconds:.1f} a second)"],
+        ["bytes on the wire per update", f"{counts[1] / max(1, len(sizes)):.0f}"],
+        ["median message, first quarter", f"{statistics.median(sizes[:quarter]):.0f} B"],
+        ["median message, last quarter", f"{statistics.median(sizes[-quarter:]):.0f} B"],
+        ["server processor, all of it", f"{100 * busy / seconds:.0f} % of a core"],
+    ]
+    table(f"{LANES} lanes, one watching page, {seconds:.0f} s", ["what", "figure"], rows)
+
+
+if __name__ == "__main__":
+    measure_updates()
+    measure_first_token()
