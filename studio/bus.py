@@ -1,9 +1,9 @@
 """From a run's events to the few, small messages a watching page receives.
 
-A message is a JSON string ``{"v":1,"run":id,"from":a,"to":b,"t":s,"ev":[...]}`` with the events
-after ``from`` up to ``to``, the last at ``t`` seconds; the page drops what it has and asks again for
-what it missed. Adjacent text of one call is merged and travels as ``[call, text, tokens]``, so a
-message grows with what was said, not with the number of tokens.
+A message is a JSON string ``{"v":1,"run":id,"from":a,"to":b,"t":s,"ev":[...]}``: the events after
+``from`` up to ``to``, the last of them at ``t`` seconds. The page drops what it has and asks again
+for what it missed. Adjacent text of one call is merged and travels as ``[call, text, tokens]``, so
+a message grows with what was said, not with the number of tokens.
 """
 
 from __future__ import annotations

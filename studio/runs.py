@@ -42,7 +42,7 @@ class LiveRun:
     id: str
     spec: RunSpec
     events: list[Event] = field(default_factory=list)
-    control: Control | None = None
+    control: Control = field(default_factory=Control)
     position: int = 0
     watchers: int = 0
     unwatched_since: float = field(default_factory=time.monotonic)
@@ -97,13 +97,11 @@ class RunManager:
         return live
 
     async def _begin(self, live: LiveRun, pool: tuple[ModelSpec, ...]) -> None:
-        live.control = Control()
         task = self._loop.create_task(self._play(live, pool))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _play(self, live: LiveRun, pool: tuple[ModelSpec, ...]) -> None:
-        assert live.control is not None
         placed = False
         try:
             placed = await self._place(live.control)
@@ -170,7 +168,7 @@ class RunManager:
             now = time.monotonic()
             for live in list(self._runs.values()):
                 alone = not live.watchers and now - live.unwatched_since > self.settings.grace_s
-                if alone and not live.ended and live.control:
+                if alone and not live.ended:
                     live.control.stop("Nobody was watching, so the run was stopped.")
 
     def get(self, run_id: str) -> LiveRun | None:
@@ -193,7 +191,7 @@ class RunManager:
         if not hmac.compare_digest(self.owner_key(run_id), key):
             raise UserError("Only the page that started a run can stop it.")
         live = self.get(run_id)
-        if live is None or live.control is None:
+        if live is None:
             return
         if model and model not in live.spec.pool:
             raise UserError(f"The run has no model '{model[:80]}'.")
@@ -224,7 +222,7 @@ class RunManager:
 
     async def _shut_down(self) -> None:
         for live in self._runs.values():
-            if live.control and not live.ended:
+            if not live.ended:
                 live.control.stop("The studio was shut down.")
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=5)

@@ -73,7 +73,9 @@ class Engine(Protocol):
     :class:`~protocols.core.errors.EngineError` or ``ContributorError``.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the engine is called in traces and by ``doctor``."""
 
     @property
     def open_streams(self) -> int:

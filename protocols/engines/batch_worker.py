@@ -126,7 +126,12 @@ class BatchWorker:
 
     def add_adapter(self, key: str, load: Callable[[], None]) -> Future[None]:
         """Run ``load``, which stacks the adapter ``key``, between two steps."""
-        return self._between(lambda: (self.memory.forget(key), load())[1])
+
+        def act() -> None:
+            self.memory.forget(key)
+            load()
+
+        return self._between(act)
 
     def remove_adapter(self, key: str) -> Future[None]:
         """Take an adapter out between two steps; rows that use it are given up."""

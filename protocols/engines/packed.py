@@ -14,7 +14,7 @@ ROWS_HINT = 8
 """The number of rows the layout is chosen for; others work as well."""
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(nn.Module):  # type: ignore[misc]
     """The same function as a bf16 ``nn.Linear`` on a CPU. Holds its own copy of the weights."""
 
     def __init__(self, linear: nn.Linear) -> None:

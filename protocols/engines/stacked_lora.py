@@ -24,7 +24,7 @@ PREFIX = "base_model.model."
 HEAD = "lm_head"
 
 
-class LoraLinear(nn.Module):
+class LoraLinear(nn.Module):  # type: ignore[misc]
     """A linear layer with room for adapters; ``a`` is [total rank, in], ``b`` [out, total rank]."""
 
     def __init__(self, linear: nn.Linear, mask: Mask) -> None:

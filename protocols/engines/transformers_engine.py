@@ -10,11 +10,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from protocols.core.engine import Chunk, GenerateRequest, LoadProgress, ScoreRequest, Scores
-from protocols.core.errors import ContributorError, EngineError, StudioError
+from protocols.core.errors import EngineError, StudioError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.checks import check_model
@@ -25,19 +26,16 @@ if TYPE_CHECKING:
     from protocols.engines.batch_worker import BatchWorker
 
 log = logging.getLogger(__name__)
-WINDOW = 8192
-"""Longest context that is served, in tokens."""
-AGREE = 0.05
-"""Largest relative difference of logits that bf16 explains (measured: 0.01)."""
 Said = tuple[str, int, Finish | None]
 
 
+@dataclass(eq=False)
 class Base:
-    """A loaded base model: its worker and its tokenizer."""
+    """A loaded base model: its worker, its tokenizer, and the adapter folders on it."""
 
-    def __init__(self, worker: BatchWorker, prompter: Prompter) -> None:
-        self.worker, self.prompter = worker, prompter
-        self.adapters: set[str] = set()
+    worker: BatchWorker
+    prompter: Prompter
+    adapters: set[str] = field(default_factory=set)
 
 
 class TransformersEngine:
@@ -204,86 +202,10 @@ def _key(model: ModelSpec) -> str:
 
 
 def _load_base(model: ModelSpec) -> Base:
-    """Load weights and tokenizer; safetensors only, never remote code. Takes seconds."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+    """Load a base and start its worker. Takes seconds."""
     from protocols.engines.batch_worker import BatchWorker
-    from protocols.engines.slots import ATTENTION
+    from protocols.engines.loading import load_weights
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    revision: dict[str, Any] = {"revision": model.revision} if model.revision else {}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model.source, **revision)
-        loaded = AutoModelForCausalLM.from_pretrained(
-            model.source,
-            dtype=torch.bfloat16,
-            attn_implementation=ATTENTION,
-            use_safetensors=True,
-            **revision,
-        )
-    except Exception as error:
-        log.exception("loading %s", model.id)
-        raise ContributorError(
-            f"'{model.title}' could not be loaded ({type(error).__name__}): its files are not a "
-            "model that transformers knows. python -m studio pool check says more."
-        ) from error
-    window = _window(loaded.config)
-    loaded = loaded.to(device).eval()
-    if not _agrees(loaded):
-        raise ContributorError(
-            f"'{model.title}' is built in a way ({loaded.config.model_type}) that cannot be batched "
-            "here. Serve it elsewhere and give its endpoint as the source."
-        )
-    ends = _end_ids(loaded, tokenizer)
-    return Base(BatchWorker(loaded, ends, device), Prompter(tokenizer, window))
-
-
-def _window(config: Any) -> int:
-    """Context length in tokens; layers that see a sliding window only are not let go beyond it."""
-    window = min(WINDOW, getattr(config, "max_position_embeddings", None) or WINDOW)
-    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
-    return min(window, getattr(config, "sliding_window", None) or window) if slides else window
-
-
-def _agrees(model: Any) -> bool:
-    """Whether the slot cache computes what the model's own code does, on a short prompt.
-
-    Architectures whose attention does more (soft caps, sinks, recurrent layers) would otherwise
-    answer wrongly without an error.
-    """
-    import torch
-
-    from protocols.engines.slots import ATTENTION, SlotCache
-
-    ids = torch.arange(3, 19, device=model.device)[None] % model.config.vocab_size
-    cache = SlotCache(1, model.dtype, str(model.device))
-    try:
-        with torch.inference_mode():
-            model.set_attn_implementation("eager")
-            wanted = model(input_ids=ids, use_cache=False).logits[0, -1].float()
-            model.set_attn_implementation(ATTENTION)
-            given = [{"ids": ids[:, :8], "at": 0}, {"ids": ids[:, 8:], "at": 8}]
-            for part in given:
-                size = part["ids"].shape[1]
-                out = model(
-                    input_ids=part["ids"],
-                    position_ids=torch.arange(part["at"], part["at"] + size, device=ids.device)[
-                        None
-                    ],
-                    attention_mask=cache.aim(0, [part["at"]], size),
-                    past_key_values=cache,
-                    use_cache=True,
-                )
-    except Exception:
-        log.exception("%s does not work with slots", model.config.model_type)
-        return False
-    found = out.logits[0, -1].float()
-    return bool((found - wanted).abs().max() <= AGREE * (1 + wanted.abs().max()))
-
-
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends a text, from the generation config and the tokenizer."""
-    given = model.generation_config.eos_token_id
-    ids = given if isinstance(given, list) else [given]
-    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
+    loaded = load_weights(model)
+    worker = BatchWorker(loaded.network, loaded.ends, loaded.device)
+    return Base(worker, Prompter(loaded.tokenizer, loaded.window))
