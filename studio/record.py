@@ -77,7 +77,34 @@ async def record_all(settings: Settings, examples: Sequence[Example]) -> None:
         await engine.close()
 
 
-EXAMPLES: tuple[Example, ...] = ()
+BASE, ADDER, ROMAN, FRENCH = (f"smollm2-{n}" for n in ("base", "addition", "roman", "french"))
+CAPITALS, CURRENCIES, ELEMENTS, UNITS = (
+    f"smollm2-{n}" for n in ("capitals", "currencies", "elements", "units")
+)
+EXAMPLES = (
+    Example("multiagent_refine", "What is 47 + 38?", (BASE, ADDER, ROMAN, UNITS)),
+    Example(
+        "prompt_routing",
+        "What is the capital of Kenya?",
+        (BASE, ADDER, CAPITALS, ROMAN, ELEMENTS, FRENCH),
+    ),
+    Example("majority_vote", "What is 25 + 31?", (BASE, ADDER, ROMAN, FRENCH, UNITS)),
+    Example(
+        "switch_generation",
+        "What is the capital of Kenya, and what currency is used there?",
+        (BASE, CAPITALS, CURRENCIES),
+        config={"patch": 8},
+    ),
+    Example(
+        "heterogeneous_swarms",
+        "Write 25 + 14 in Roman numerals.",
+        (BASE, ADDER, ROMAN, FRENCH, UNITS),
+        config={"edges": "2 > 3, 2 > 4, 5 > 4, 3 > 1, 4 > 1"},
+    ),
+    Example("self_consistency", "What is 47 + 38?", (BASE,), config={"samples": 5}),
+    Example("single_model", "Write 87 in Roman numerals.", (ROMAN,)),
+)
+"""One run per protocol. Nothing is selected: what the models said is what is shown."""
 
 
 if __name__ == "__main__":
