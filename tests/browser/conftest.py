@@ -102,7 +102,7 @@ class Visit:
         self.outside: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", self._asked)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("pageerror", lambda error: self._complained(str(error)))
         self.page.on("console", self._said)
 
     def _asked(self, request: object) -> None:
@@ -112,7 +112,12 @@ class Visit:
 
     def _said(self, message: object) -> None:
         text = message.text  # type: ignore[attr-defined]
-        if message.type == "error" and "manifest.json" not in text:  # type: ignore[attr-defined]
+        if message.type == "error":  # type: ignore[attr-defined]
+            self._complained(text)
+
+    def _complained(self, text: str) -> None:
+        """Keep it, unless it is Gradio's own word on a stream that a reload cut off."""
+        if not any(known in text for known in ("AbortError", "errored out", "manifest.json")):
             self.complaints.append(text)
 
 

@@ -1,0 +1,1 @@
+"""Engines against their contract, with the real embedded base model."""

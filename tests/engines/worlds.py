@@ -1,0 +1,216 @@
+"""One engine with a base model, seven adapters on it, and how to see whether it is idle."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from protocols.core.engine import Chunk, Engine, GenerateRequest
+from protocols.core.models import ModelSpec, Sampling
+from protocols.engines.openai_engine import OpenAIEngine
+from protocols.engines.scripted import ScriptedEngine
+from protocols.engines.transformers_engine import TransformersEngine
+from protocols.engines.vllm_engine import VllmEngine
+from protocols.lib.prompts import question_messages
+from tests.conftest import ROOT
+
+ADAPTERS = 7
+HIDDEN, INNER, KEYS, LAYERS = 576, 1536, 192, 30
+SHAPES = {
+    "self_attn.q_proj": (HIDDEN, HIDDEN),
+    "self_attn.k_proj": (KEYS, HIDDEN),
+    "self_attn.v_proj": (KEYS, HIDDEN),
+    "self_attn.o_proj": (HIDDEN, HIDDEN),
+    "mlp.gate_proj": (INNER, HIDDEN),
+    "mlp.up_proj": (INNER, HIDDEN),
+    "mlp.down_proj": (HIDDEN, INNER),
+}
+
+
+@dataclass
+class World:
+    """An engine under test. ``exact`` engines give the same text in any company."""
+
+    engine: Engine
+    base: ModelSpec
+    adapters: list[ModelSpec]
+    busy: Callable[[], bool]
+    exact: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+
+def make_adapter(folder: Path, seed: int, base: str, rank: int = 4, strength: float = 0.06) -> Path:
+    """A random LoRA adapter in PEFT's format that visibly changes the base; odd seeds leave out
+    the MLP."""
+    draw = torch.Generator().manual_seed(seed)
+    names = [n for n in SHAPES if seed % 2 == 0 or n.startswith("self_attn")]
+    weights = {}
+    for layer in range(LAYERS):
+        for name in names:
+            out, into = SHAPES[name]
+            stem = f"base_model.model.model.layers.{layer}.{name}"
+            a = torch.randn(rank, into, generator=draw) / into**0.5
+            b = torch.randn(out, rank, generator=draw) * strength
+            weights[f"{stem}.lora_A.weight"] = a.bfloat16().contiguous()
+            weights[f"{stem}.lora_B.weight"] = b.bfloat16().contiguous()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "target_modules": sorted({n.rpartition(".")[2] for n in names}),
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def make_adapters(root: Path, base_model: Path) -> list[ModelSpec]:
+    specs = []
+    for number in range(ADAPTERS):
+        rank = 8 if number % 3 == 0 else 4
+        folder = make_adapter(root / f"adapter-{number}", number, base_model.name, rank)
+        spec = ModelSpec(id=f"adapter-{number}", source=str(base_model), adapter=str(folder))
+        specs.append(spec)
+    return specs
+
+
+def count_on(request: GenerateRequest) -> str:
+    """A script that does what the base model does: it continues what its prefix began."""
+    if "🙂" in request.prefix:
+        return "🙂 🙂 東京 🙂 " * 8
+    numbers = re.findall(r"\d+", request.prefix)
+    if not numbers:
+        return f"{request.model.id} {request.sampling.seed} wrote a story. " * 400
+    start = int(numbers[-1]) + 1
+    return "".join(f" {n}," for n in range(start, start + 400))
+
+
+def scripted_world() -> World:
+    base = ModelSpec(id="base", source="artificial")
+    adapters = [
+        ModelSpec(id=f"adapter-{i}", source="artificial", adapter=f"a{i}") for i in range(ADAPTERS)
+    ]
+    engine = ScriptedEngine(script=count_on)
+    return World(engine, base, adapters, lambda: engine.open_streams > 0, exact=True)
+
+
+def transformers_world(base_model: Path, adapters: list[ModelSpec]) -> World:
+    engine = TransformersEngine()
+
+    def busy() -> bool:
+        return any(b.worker._rows or b.worker._waiting for b in engine._bases.values())
+
+    return World(engine, ModelSpec(id="base", source=str(base_model)), adapters, busy)
+
+
+def vllm_world(base_model: Path, adapters: list[ModelSpec]) -> World:
+    engine = VllmEngine()
+
+    def busy() -> bool:
+        states = [b.engine.output_processor.request_states for b in engine._bases.values()]
+        return any(states)
+
+    return World(engine, ModelSpec(id="base", source=str(base_model)), adapters, busy)
+
+
+def openai_world(url: str, adapters: list[ModelSpec]) -> World:
+    engine = OpenAIEngine()
+    served = [ModelSpec(id=m.id, source=url) for m in adapters]
+    return World(
+        engine, ModelSpec(id="base", source=url), served, lambda: gauge(url, "running") > 0
+    )
+
+
+@contextmanager
+def vllm_server(base_model: Path, adapters: Sequence[ModelSpec], log: Path) -> Iterator[str]:
+    """vLLM's own OpenAI-compatible server as a real process; yields its URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "tests.engines.serve_vllm", "--model", str(base_model)),
+        *("--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port)),
+        *("--dtype", "bfloat16", "--max-model-len", "2048", "--enforce-eager"),
+        *("--enable-lora", "--max-lora-rank", "8", "--max-loras", str(ADAPTERS + 1)),
+        *("--worker-extension-cls", "protocols.engines.vllm_cpu_lora.CpuLora"),
+        *("--lora-modules", *(f"{m.id}={m.adapter}" for m in adapters)),
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", process, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.5)
+    pytest.fail(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def gauge(url: str, name: str) -> float:
+    """The number of running or waiting requests, by the server's own account."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    return sum(float(v) for v in re.findall(rf"vllm:num_requests_{name}{{[^}}]*}} (\S+)", text))
+
+
+COUNT = "Count upwards. Separate the numbers by commas. Do not stop."
+_serial = iter(range(10**9))
+
+
+def ask(
+    model: ModelSpec, question: str = COUNT, prefix: str = "", **sampling: object
+) -> GenerateRequest:
+    settings = Sampling.model_validate({"max_tokens": 24, "temperature": 0.0, **sampling})
+    messages = question_messages(question)
+    return GenerateRequest(f"r{next(_serial)}", model, messages, settings, prefix)
+
+
+@asynccontextmanager
+async def opened(
+    world: World, request: GenerateRequest
+) -> AsyncGenerator[AsyncGenerator[Chunk, None], None]:
+    stream = world.engine.stream(request)
+    try:
+        yield stream
+    finally:
+        await stream.aclose()
+
+
+async def complete(world: World, request: GenerateRequest) -> list[Chunk]:
+    async with opened(world, request) as stream:
+        return [chunk async for chunk in stream]
+
+
+def text_of(chunks: Sequence[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
