@@ -91,7 +91,7 @@ EXAMPLES = (
     Example("majority_vote", "What is 25 + 31?", (BASE, ADDER, ROMAN, FRENCH, UNITS)),
     Example(
         "switch_generation",
-        "What is the capital of Kenya, and what currency is used there?",
+        "What are the capital and the currency of Kenya?",
         (BASE, CAPITALS, CURRENCIES),
         config={"patch": 8},
     ),

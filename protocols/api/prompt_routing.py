@@ -6,7 +6,6 @@ listed in several orders so that a liking for first or last places cancels out.
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Sequence
 
 from pydantic import Field
@@ -16,7 +15,14 @@ from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Decision, Phase, Progress
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.choice import LABELS, averaged, described, entropy, generalist
+from protocols.lib.choice import (
+    LABELS,
+    described,
+    distribution,
+    entropy,
+    generalist,
+    listings,
+)
 from protocols.lib.prompts import question_messages
 from protocols.lib.votes import count, parsed, spokesman
 
@@ -54,13 +60,6 @@ class PromptRouting(Config):
     )
 
 
-def listings(models: Sequence[ModelSpec], orders: int, rng: random.Random) -> list[list[ModelSpec]]:
-    """The models in their given order, reversed, and then shuffled."""
-    made = [list(models), list(reversed(models))]
-    made += [rng.sample(models, len(models)) for _ in range(max(0, orders - 2))]
-    return made[:orders]
-
-
 def router_calls(ctx: Context, orders: Sequence[Sequence[ModelSpec]]) -> list[ScoreCall]:
     """One scoring call per listing; the listing comes before the question, so it can be cached."""
     router = ctx.config.router or generalist(ctx.models)
@@ -74,19 +73,6 @@ def router_calls(ctx: Context, orders: Sequence[Sequence[ModelSpec]]) -> list[Sc
         )
         for i, order in enumerate(orders)
     ]
-
-
-def distribution(
-    calls: Sequence[ScoreCall], orders: Sequence[Sequence[ModelSpec]], models: Sequence[ModelSpec]
-) -> dict[str, float]:
-    """The router's mean distribution over model ids; uniform if no scoring call ended well."""
-    found = [
-        {m.id: call.probabilities[label] for m, label in zip(order, LABELS, strict=False)}
-        for call, order in zip(calls, orders, strict=True)
-        if call.ok
-    ]
-    mean = averaged(found) if found else {m.id: 1 / len(models) for m in models}
-    return {m.id: mean[m.id] for m in models}
 
 
 def route(scores: dict[str, float], calls: Sequence[ScoreCall]) -> Decision:

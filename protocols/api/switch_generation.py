@@ -9,7 +9,7 @@ split between two authors.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
 from pydantic import Field
@@ -17,8 +17,9 @@ from pydantic import Field
 from protocols.core.call import Call, ScoreCall, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Decision
+from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.choice import LABELS, described, generalist
+from protocols.lib.choice import LABELS, described, distribution, generalist, listings
 from protocols.lib.drafts import Draft
 from protocols.lib.prompts import question_messages
 from protocols.lib.text import fenced
@@ -51,6 +52,12 @@ class SwitchGeneration(Config):
         le=1.0,
         description="How much likelier another model must be before the pen is handed over.",
     )
+    orders: int = Field(
+        2,
+        ge=1,
+        le=4,
+        description="In how many orders the models are listed to the switcher.",
+    )
     switcher: str = Field(
         "",
         description="The model that decides; automatic takes the first generalist.",
@@ -58,25 +65,24 @@ class SwitchGeneration(Config):
     )
 
 
-def decision_call(ctx: Context, draft: Draft, turn: int) -> ScoreCall:
-    """Ask the switcher for one letter, given models, question and the text so far."""
+def decision_calls(
+    ctx: Context, draft: Draft, turn: int, orders: Sequence[Sequence[ModelSpec]]
+) -> list[ScoreCall]:
+    """Ask the switcher for one letter, once per listing, given question and text so far."""
     shown = fenced([draft.whole], "The answer so far")
-    prompt = SWITCHER.format(models=described(ctx.models), question=ctx.question, text=shown)
-    return ScoreCall(
-        f"switch.{turn}",
-        ctx.config.switcher or generalist(ctx.models),
-        question_messages(prompt),
-        labels=tuple(LABELS[: len(ctx.models)]),
-        role="switcher",
-        round=turn,
-    )
-
-
-def weigh(ctx: Context, call: ScoreCall) -> dict[str, float]:
-    """The switcher's distribution over model ids; uniform if the switcher failed."""
-    if not call.ok:
-        return {m.id: 1 / len(ctx.models) for m in ctx.models}
-    return dict(zip((m.id for m in ctx.models), call.probabilities.values(), strict=True))
+    return [
+        ScoreCall(
+            f"switch.{turn}.{number}",
+            ctx.config.switcher or generalist(ctx.models),
+            question_messages(
+                SWITCHER.format(models=described(order), question=ctx.question, text=shown)
+            ),
+            labels=tuple(LABELS[: len(order)]),
+            role="switcher",
+            round=turn,
+        )
+        for number, order in enumerate(orders, start=1)
+    ]
 
 
 def choose(draft: Draft, scores: dict[str, float], margin: float) -> tuple[str, str]:
@@ -91,7 +97,9 @@ def choose(draft: Draft, scores: dict[str, float], margin: float) -> tuple[str, 
     return best, "the likeliest"
 
 
-def decided(draft: Draft, call: ScoreCall, scores: dict[str, float], margin: float) -> Decision:
+def decided(
+    draft: Draft, calls: Sequence[ScoreCall], scores: dict[str, float], margin: float
+) -> Decision:
     """The switcher's decision as an event."""
     author, why = choose(draft, scores, margin)
     return Decision(
@@ -100,8 +108,8 @@ def decided(draft: Draft, call: ScoreCall, scores: dict[str, float], margin: flo
         scores=scores,
         chosen=author,
         why=why,
-        by=call.model,
-        sources=(call.id,) if call.ok else (),
+        by=calls[0].model,
+        sources=tuple(call.id for call in calls if call.ok),
     )
 
 
@@ -121,12 +129,14 @@ def patch_call(ctx: Context, draft: Draft, author: str, turn: int) -> Call:
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Decide, commit, write the next patch; until the text ends or the tokens are spent."""
     draft, ended = Draft(ctx.sampling.max_tokens), False
+    orders = listings(ctx.models, ctx.config.orders, ctx.rng("orders"))
     for turn in count():
         if ended or len(draft.barred) == len(ctx.models):
             break
-        call = decision_call(ctx, draft, turn)
-        yield call
-        decision = decided(draft, call, weigh(ctx, call), ctx.config.margin)
+        calls = decision_calls(ctx, draft, turn, orders)
+        yield calls
+        scores = distribution(calls, orders, ctx.models)
+        decision = decided(draft, calls, scores, ctx.config.margin)
         for segment in draft.commit(decision.chosen):
             yield segment
         yield decision
@@ -144,7 +154,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
 def estimate(config: SwitchGeneration, models: int, tokens: int) -> Estimate:
     """A decision and a patch per turn; failing models and an empty patch cost turns, not tokens."""
     turns = math.ceil(tokens / config.patch) + models + 1
-    return Estimate(turns, turns, tokens)
+    return Estimate(turns, turns * config.orders, tokens)
 
 
 PROTOCOL = ProtocolSpec(
@@ -162,8 +172,8 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     needs=frozenset({"prefill", "score"}),
     examples=(
-        "What is the capital of Kenya, and what currency is used there?",
-        "Name the chemical element with the symbol Fe and its atomic number.",
+        "What are the capital and the currency of Kenya?",
+        "Name the element with the symbol Fe and its number.",
         "Write 47 in French words and in Roman numerals.",
     ),
 )

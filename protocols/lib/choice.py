@@ -7,9 +7,11 @@ model is asked how likely each label comes next.
 from __future__ import annotations
 
 import math
+import random
 import string
 from collections.abc import Mapping, Sequence
 
+from protocols.core.call import ScoreCall
 from protocols.core.models import ModelSpec
 
 LABELS = string.ascii_uppercase + string.ascii_lowercase
@@ -31,6 +33,26 @@ def one_line(model: ModelSpec) -> str:
     """What a model says it is for, on one line."""
     told = model.contributor.description or model.contributor.domain or model.title
     return " ".join(told.split())[:DESCRIPTION_CHARS]
+
+
+def listings(models: Sequence[ModelSpec], orders: int, rng: random.Random) -> list[list[ModelSpec]]:
+    """The models in their given order, reversed, and then shuffled."""
+    made = [list(models), list(reversed(models))]
+    made += [rng.sample(models, len(models)) for _ in range(max(0, orders - 2))]
+    return made[:orders]
+
+
+def distribution(
+    calls: Sequence[ScoreCall], orders: Sequence[Sequence[ModelSpec]], models: Sequence[ModelSpec]
+) -> dict[str, float]:
+    """The mean distribution over model ids; uniform if no scoring call ended well."""
+    found = [
+        {m.id: call.probabilities[label] for m, label in zip(order, LABELS, strict=False)}
+        for call, order in zip(calls, orders, strict=True)
+        if call.ok
+    ]
+    mean = averaged(found) if found else {m.id: 1 / len(models) for m in models}
+    return {m.id: mean[m.id] for m in models}
 
 
 def averaged(distributions: Sequence[Mapping[str, float]]) -> dict[str, float]:

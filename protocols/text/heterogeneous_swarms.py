@@ -14,6 +14,7 @@ from pydantic import Field
 from protocols.core.call import Call, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Artifact, Progress
+from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.graphs import Graph, decode, random_matrix, read_edges
 from protocols.lib.prompts import Message, question_messages
@@ -89,10 +90,13 @@ def node_messages(ctx: Context, model: str, role: str, alive: Sequence[Call]) ->
     )
 
 
-def picture(graph: Graph, calls: Sequence[Call]) -> Artifact:
+def picture(graph: Graph, calls: Sequence[Call], models: Sequence[ModelSpec]) -> Artifact:
     """The graph as the page draws it; node ids are call ids."""
     by_model = dict(zip(graph.order, calls, strict=True))
-    nodes = [{"id": c.id, "model": c.model, "label": c.model} for c in calls]
+    nodes = [
+        {"id": call.id, "model": call.model, "label": models[node].title}
+        for node, call in zip(graph.order, calls, strict=True)
+    ]
     edges = [[by_model[a].id, by_model[b].id] for a, b in graph.edges]
     return Artifact(
         name="graph", data={"nodes": nodes, "edges": edges, "sink": by_model[graph.sink].id}
@@ -103,7 +107,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Decode the graph, run it, and give the last node's text."""
     graph = graph_for(ctx)
     calls = calls_for(ctx, graph)
-    yield picture(graph, calls)
+    yield picture(graph, calls, ctx.models)
     yield calls
     alive = [call for call in calls if call.ok]
     if not alive:
@@ -142,8 +146,8 @@ PROTOCOL = ProtocolSpec(
     views=("dag", "lanes"),
     min_models=2,
     examples=(
-        "What is the capital of Kenya, and what currency is used there?",
+        "What are the capital and the currency of Kenya?",
         "What is 47 + 38, written in Roman numerals?",
-        "Which day of the week comes 10 days after a Monday?",
+        "Which day comes 10 days after a Monday?",
     ),
 )

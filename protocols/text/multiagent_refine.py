@@ -195,6 +195,6 @@ PROTOCOL = ProtocolSpec(
     examples=(
         "What is 47 + 38?",
         "What is the capital of Kenya?",
-        "Which day of the week comes 10 days after a Monday?",
+        "Which day comes 10 days after a Monday?",
     ),
 )

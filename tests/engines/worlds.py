@@ -97,6 +97,8 @@ def count_on(request: GenerateRequest) -> str:
     """A script that does what the base model does: it continues what its prefix began."""
     if "🙂" in request.prefix:
         return "🙂 🙂 東京 🙂 " * 8
+    if "France" in request.messages[-1]["content"]:
+        return "Paris."
     numbers = re.findall(r"\d+", request.prefix)
     if not numbers:
         return f"{request.model.id} {request.sampling.seed} wrote a story. " * 400

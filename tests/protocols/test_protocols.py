@@ -218,7 +218,7 @@ def test_the_text_is_exactly_its_segments(seed: int, patch: int, tokens: int) ->
     written = {e.call: e.text for e in events if isinstance(e, CallEnded)}
     assert all(written[e.call].startswith(e.text) for e in spoken), "something was inserted"
     turns = math.ceil(tokens / patch) + 4
-    assert sum(isinstance(e, CallStarted) for e in events) <= 2 * turns
+    assert sum(isinstance(e, CallStarted) for e in events) <= 3 * turns
 
 
 def test_every_patch_continues_the_committed_text() -> None:
@@ -244,13 +244,14 @@ def test_the_pen_stays_without_a_clear_margin() -> None:
         turn = len(request.messages[-1]["content"]) % 2
         return {"A": -0.7 - 0.01 * turn, "B": -0.71 + 0.01 * turn}
 
-    spec = make_spec("switch_generation", 2, config={"patch": 2, "margin": 0.2})
+    spec = make_spec("switch_generation", 2, config={"patch": 2, "margin": 0.2, "orders": 1})
     events = played(spec, ScriptedEngine(scores=scores))
     assert len({e.model for e in events if isinstance(e, Speaking)}) == 1
 
 
 def test_a_loop_hands_the_pen_over() -> None:
-    spec = make_spec("switch_generation", 2, config={"patch": 2}, sampling=Sampling(max_tokens=20))
+    config = {"patch": 2, "orders": 1}
+    spec = make_spec("switch_generation", 2, config=config, sampling=Sampling(max_tokens=20))
     script = {"alpha": "again and again and again", "beta": "something else at last"}
     engine = ScriptedEngine(script, scores={"A": -0.1, "B": -4.0})
     events = played(spec, engine)
