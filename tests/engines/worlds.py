@@ -95,8 +95,8 @@ def make_adapters(root: Path, base_model: Path) -> list[ModelSpec]:
 
 def count_on(request: GenerateRequest) -> str:
     """A script that does what the base model does: it continues what its prefix began."""
-    if "🙂" in request.prefix:
-        return "🙂 🙂 東京 🙂 " * 8
+    if request.prefix and not request.prefix.isascii():
+        return f"{request.prefix[:2]} " * 30
     if "France" in request.messages[-1]["content"]:
         return "Paris."
     numbers = re.findall(r"\d+", request.prefix)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +38,17 @@ from protocols.lib.parsing import canonical, read_answer
         ("Nairobi", "nairobi"),
         ("the Nairobi", "nairobi"),
         ("MCMLXXXVII", "mcmlxxxvii"),
+        ("The answer is 85, since 47 + 38 is 85.", "85"),
+        ("The answer is D, because B is wrong.", "D"),
+        ("So it's 85.", "85"),
+        ("**Answer**: 85", "85"),
+        ("Nairobi is the capital of Kenya.", "nairobi"),
+        ("The answer is the U.S. dollar", "u.s. dollar"),
+        ("The answer is Dr. Smith. He found it.", "dr. smith"),
+        (r"The answer is $\frac{2}{4}$.", "1/2"),
+        ("$-5", "-5"),
+        ("Carbon dioxide, CO2, weighs more than air by a factor of about 3 or so", "3"),
+        ("The answer is Bogota\u0301.", "bogotá"),
         ("Well, I would say that it is about 12 in the end, give or take nothing", "12"),
     ],
 )
@@ -49,6 +62,12 @@ def test_known_texts(text: str, value: str) -> None:
         "",
         "  \n ",
         "...",
+        "I am not sure",
+        "Sorry, I can't help.",
+        "The answer is A or B",
+        "Either C or D",
+        "The answer is " + "and so on " * 40,
+        "The answer is " + "7" * 6000,
         "First 3, then 4, and I can not say which of them it should be",
     ],
 )
@@ -59,6 +78,35 @@ def test_nothing_is_never_pushed_to_an_answer(text: str) -> None:
 def test_several_numbers_are_ambiguous() -> None:
     text = "I thought of 3 apples and then of 4 pears but could not decide between them at all"
     assert read_answer(text).rule == "ambiguous"
+
+
+@pytest.mark.parametrize("text", ["A or B", "The options are A, B and C", "It is (A) or (C)"])
+def test_several_letters_are_ambiguous(text: str) -> None:
+    assert read_answer(text).rule == "ambiguous"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "answer" + " " * 50_000 + "x",
+        "is " * 30_000,
+        "= " * 30_000,
+        "answer: " * 10_000,
+        "\\boxed{" * 10_000,
+        "$" * 50_000,
+        "**" * 30_000,
+        "1" * 50_000,
+        "A, " * 20_000,
+        "the " * 20_000,
+        "-" * 50_000,
+    ],
+    ids=lambda text: text[:8],
+)
+def test_hostile_texts_are_read_quickly(text: str) -> None:
+    """Parsing runs on the loop that serves every viewer: it must not backtrack."""
+    start = time.perf_counter()
+    read_answer(text)
+    assert time.perf_counter() - start < 2.0
 
 
 def test_signs_and_places_matter() -> None:
