@@ -3,7 +3,8 @@
 Before each patch a switcher weighs which model should go on, given the question and the text so
 far. The shared text is the plain concatenation of patches: nothing is inserted at a hand-over, and
 where the next author differs the text first backs off to the last white space, so that no word is
-split between two authors.
+split between two authors. If the next author then fails or has nothing to add, what was left out
+comes back.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import Field
 
 from protocols.core.call import Call, ScoreCall, Step
 from protocols.core.errors import EngineError
-from protocols.core.events import Answer, Decision
+from protocols.core.events import Decision
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.choice import LABELS, described, distribution, generalist, listings
@@ -143,16 +144,17 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         patch = patch_call(ctx, draft, decision.chosen, turn)
         yield patch
         ended = draft.take(patch)
+        if draft.whole:
+            yield draft.answer(partial=True)
     for segment in draft.commit(""):
         yield segment
     if not draft.text.strip():
         raise EngineError("None of the models wrote anything. Try other models.")
-    sources = tuple(dict.fromkeys(call for call, _, _ in draft.parts))
-    yield Answer(text=draft.text, sources=sources, contributors=draft.shares())
+    yield draft.answer()
 
 
 def estimate(config: SwitchGeneration, models: int, tokens: int) -> Estimate:
-    """A decision and a patch per turn; failing models and an empty patch cost turns, not tokens."""
+    """A decision and a patch per turn; a model that fails or has nothing to add costs one turn."""
     turns = math.ceil(tokens / config.patch) + models + 1
     return Estimate(turns, turns * config.orders, tokens)
 

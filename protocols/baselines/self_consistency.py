@@ -11,10 +11,10 @@ from pydantic import Field
 
 from protocols.core.call import Call, Step
 from protocols.core.errors import EngineError
-from protocols.core.events import Answer, Phase
+from protocols.core.events import Answer, Phase, Progress
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.prompts import question_messages
-from protocols.lib.votes import Tally, count, parsed, spokesman
+from protocols.lib.votes import Tally, count, medoid, parsed, spokesman
 
 
 class SelfConsistency(Config):
@@ -40,6 +40,9 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     messages = question_messages(ctx.question)
     calls = [Call(f"sample.{i + 1}", model, messages, round=i) for i in range(ctx.config.samples)]
     yield Phase(name="sample", title=f"{model} answers {len(calls)} times")
+    if not ctx.sampling.temperature and len(calls) > 1:
+        note = "At temperature 0 all samples are the same, so the vote says nothing."
+        yield Progress(unit="sample", note=note, level="warning")
     yield calls
     alive = [call for call in calls if call.ok]
     if not alive:
@@ -51,13 +54,16 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
 
 
 def verdict(tally: Tally, alive: list[Call], model: str) -> Answer:
-    """The winning answer's fullest text, or the fullest of all if none could be read."""
-    agreed = tally.voters[tally.winner] if tally.winner is not None else alive
+    """The winning answer's fullest text; if no answer could be read, the most typical text."""
+    agreed = tally.voters[tally.winner] if tally.winner is not None else [medoid(alive)]
+    note = f"{len(agreed)} of {len(alive)} samples agreed."
+    if tally.winner is None:
+        note = "No answer could be read from the samples; this one is most like the others."
     return Answer(
         text=spokesman(agreed).text,
         sources=tuple(call.id for call in agreed),
         contributors={model: 1.0},
-        note=f"{len(agreed)} of {len(alive)} samples agreed." if tally.winner else "",
+        note=note,
     )
 
 

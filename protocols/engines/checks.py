@@ -99,7 +99,7 @@ def read_json(model: ModelSpec, path: Path) -> dict[str, Any]:
             f"'{model.id}': {path.parent.name}/{path.name} is missing. Restore the files or take "
             "the model out of the pool."
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ContributorError(f"'{model.id}': {path.name} is not valid JSON.") from None
     if not isinstance(content, dict):
         raise ContributorError(f"'{model.id}': {path.name} is not a JSON object.")
@@ -120,7 +120,7 @@ def check_safetensors(model: ModelSpec, path: Path) -> None:
         try:
             header = json.loads(file.read(length))
             ends = [t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError):
             raise ContributorError(f"'{model.id}': {path.name} has a damaged header.") from None
     if max(ends, default=0) != size - 8 - length:
         raise ContributorError(f"'{model.id}': {path.name} is incomplete or has extra bytes.")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from protocols.core.engine import (
     ScoreRequest,
     Scores,
 )
-from protocols.core.errors import EngineError, UserError
+from protocols.core.errors import EngineError, StudioError
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.openai_engine import OpenAIEngine
 from protocols.engines.transformers_engine import TransformersEngine
@@ -86,6 +87,8 @@ class HostedEngine:
         self._used: dict[str, float] = {}
         """When each local base was last used (monotonic seconds)."""
         self._loaded: dict[str, ModelSpec] = {}
+        self._busy: Counter[str] = Counter()
+        """Open requests by local base."""
         self._lock = asyncio.Lock()
 
     @property
@@ -121,25 +124,35 @@ class HostedEngine:
                 try:
                     if part:
                         await engine.load(part, progress)
-                except (EngineError, UserError) as error:
+                except StudioError as error:
                     errors.append(error)
-            self._loaded.update({m.id: m for m in local})
+            self._loaded.update({m.id: m for m in local if self._is_there(m)})
         if errors:
             raise errors[0]
 
+    def _is_there(self, model: ModelSpec) -> bool:
+        """Whether a model was loaded: only then does its engine know its window."""
+        try:
+            return self._local.window(model) > 0
+        except StudioError:
+            return False
+
     async def _make_room(self, wanted: Sequence[ModelSpec]) -> None:
-        """Drop the bases used longest ago until the wanted ones fit the budget."""
+        """Drop the idle bases used longest ago until the wanted ones fit the budget."""
         keep = {_base_of(m) for m in wanted}
         sizes = {_base_of(m): weight_bytes(m) for m in [*self._loaded.values(), *wanted]}
-        idle = sorted(set(self._used) - keep, key=lambda base: self._used[base])
-        while idle and sum(sizes.get(b, 0) for b in keep | set(idle)) > self._budget:
-            oldest = idle.pop(0)
-            for model in [m for m in self._loaded.values() if _base_of(m) == oldest]:
-                log.info("dropping %s to make room", model.id)
-                await self._local.unload(model)
-                del self._loaded[model.id]
-            await self._local.unload(ModelSpec(id="base", source=oldest))
-            self._used.pop(oldest, None)
+        there = {_base_of(m) for m in self._loaded.values()}
+        busy = {base for base, count in self._busy.items() if count}
+        idle = sorted(there - keep - busy, key=lambda base: self._used.get(base, 0.0))
+        while idle and sum(sizes[base] for base in keep | busy | set(idle)) > self._budget:
+            await self._drop(idle.pop(0))
+
+    async def _drop(self, base: str) -> None:
+        models = [m for m in self._loaded.values() if _base_of(m) == base]
+        log.info("dropping %s to make room", ", ".join(m.id for m in models))
+        await self._local.unload(models[0].model_copy(update={"adapter": ""}))
+        for model in models:
+            del self._loaded[model.id]
 
     async def unload(self, model: ModelSpec) -> None:
         """Free what the model holds."""
@@ -148,15 +161,27 @@ class HostedEngine:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Pass on to the model's engine."""
-        self._used[_base_of(request.model)] = time.monotonic()
-        async with aclosing(self._engine(request.model).stream(request)) as chunks:
+        async with self._using(request.model) as engine, aclosing(engine.stream(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     async def score(self, request: ScoreRequest) -> Scores:
         """Pass on to the model's engine."""
-        self._used[_base_of(request.model)] = time.monotonic()
-        return await self._engine(request.model).score(request)
+        async with self._using(request.model) as engine:
+            return await engine.score(request)
+
+    @asynccontextmanager
+    async def _using(self, model: ModelSpec) -> AsyncGenerator[Engine, None]:
+        """The model's engine; its base is not dropped meanwhile, and loaded if it was before."""
+        base = _base_of(model)
+        self._used[base] = time.monotonic()
+        self._busy[base] += 1
+        try:
+            if model.id not in self._loaded and not model.is_endpoint:
+                await self.load([model])
+            yield self._engine(model)
+        finally:
+            self._busy[base] -= 1
 
     def window(self, model: ModelSpec) -> int:
         """Context length in tokens."""
@@ -183,7 +208,7 @@ class HostedEngine:
 
 
 def _base_of(model: ModelSpec) -> str:
-    return model.source
+    return f"{model.source}@{model.revision}"
 
 
 def weight_bytes(model: ModelSpec) -> int:

@@ -7,6 +7,7 @@ bases on the hardware and choosing between engines is the business of hosting.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
@@ -189,7 +190,7 @@ class VllmEngine:
     async def _drop(self, key: str) -> None:
         base = self._bases.pop(key, None)
         if base:
-            await asyncio.to_thread(base.engine.shutdown)
+            await asyncio.to_thread(_shut_down, base)
 
     async def _ready(self, model: ModelSpec) -> Base:
         """The running base of a model, loading it if need be and replacing a dead one."""
@@ -278,6 +279,13 @@ class VllmEngine:
         """Shut all engines down; their processes are gone afterwards."""
         for key in list(self._bases):
             await self._drop(key)
+
+
+def _shut_down(base: Base) -> None:
+    """End an engine's processes; collected now, as its finaliser fails at interpreter exit."""
+    base.engine.shutdown()
+    base.engine = None
+    gc.collect()
 
 
 def _key(model: ModelSpec) -> str:

@@ -12,6 +12,7 @@ import string
 from collections.abc import Mapping, Sequence
 
 from protocols.core.call import ScoreCall
+from protocols.core.errors import UserError, unknown
 from protocols.core.models import ModelSpec
 
 LABELS = string.ascii_uppercase + string.ascii_lowercase
@@ -24,9 +25,33 @@ def generalist(models: Sequence[ModelSpec]) -> str:
     return next((m.id for m in models if not m.adapter), models[0].id)
 
 
+def labels(models: Sequence[ModelSpec]) -> tuple[str, ...]:
+    """One label per model. Raises :class:`UserError` if there are more models than labels."""
+    if len(models) > len(LABELS):
+        raise UserError(
+            f"One model can choose among {len(LABELS)} models at most; {len(models)} are picked. "
+            "Pick fewer."
+        )
+    return tuple(LABELS[: len(models)])
+
+
+def place(name: str, names: Sequence[str]) -> int:
+    """Where a model stands in the pool, by its id or its number from 1.
+
+    Raises :class:`UserError`, with a suggestion, if it is not there.
+    """
+    if name in names:
+        return list(names).index(name)
+    if name.isdecimal() and 1 <= int(name) <= len(names):
+        return int(name) - 1
+    raise unknown("picked model", name, names)
+
+
 def described(models: Sequence[ModelSpec]) -> str:
     """One line per model with its label; contributors' words are clipped to one short line."""
-    return "\n".join(f"{label}. {one_line(m)}" for label, m in zip(LABELS, models, strict=False))
+    return "\n".join(
+        f"{label}. {one_line(m)}" for label, m in zip(labels(models), models, strict=True)
+    )
 
 
 def one_line(model: ModelSpec) -> str:

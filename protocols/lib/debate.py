@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from protocols.core.call import Call
 from protocols.core.events import Answer, Artifact, Progress
 from protocols.lib.parsing import read_answer
-from protocols.lib.votes import Tally
+from protocols.lib.votes import Tally, medoid, spokesman
 
 
 def agreement(
@@ -34,9 +34,18 @@ def changes(before: Mapping[str, Call], now: Mapping[str, Call]) -> list[dict[st
     for model, call in now.items():
         new, old = read_answer(call.text).value, held.get(model)
         if model in held and new != old:
-            toward = [m for m, value in held.items() if value == new and m != model]
+            toward = [m for m, value in held.items() if value == new is not None and m != model]
             moved.append({"model": model, "from": old, "to": new, "toward": toward})
     return moved
+
+
+def moved_on(before: Mapping[str, Call], now: Mapping[str, Call]) -> bool:
+    """Whether anybody changed their answer, or their words where no answer can be read."""
+    return bool(changes(before, now)) or any(
+        call.text != before[model].text and read_answer(call.text).value is None
+        for model, call in now.items()
+        if model in before
+    )
 
 
 def stale(calls: Sequence[Call], before: Mapping[str, Call]) -> list[Progress]:
@@ -50,10 +59,10 @@ def stale(calls: Sequence[Call], before: Mapping[str, Call]) -> list[Progress]:
 
 def best_so_far(tally: Tally, said: Mapping[str, Call]) -> Answer:
     """The majority's answer, in case the run is stopped."""
-    agreed = tally.voters.get(tally.winner or "") or list(said.values())[:1]
+    agreed = tally.voters.get(tally.winner or "") or [medoid(list(said.values()))]
     share = 1 / len(agreed)
     return Answer(
-        text=agreed[0].text,
+        text=spokesman(agreed).text,
         sources=tuple(call.id for call in agreed),
         contributors={call.model: share for call in agreed},
         partial=True,

@@ -4,70 +4,102 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from protocols.core.call import Call
-from protocols.core.events import Speaking
+from protocols.core.events import Answer, Speaking
+from protocols.lib.text import repeats
 
-LOOP = 3
-"""So many equal patches in a row are a loop."""
-EMPTY = 2
-"""So many empty patches in a row end the text."""
+PASSES = 2
+"""So many models in a row with nothing to add end the text."""
+
+
+class Part(NamedTuple):
+    """A piece of the text and the call that wrote it."""
+
+    call: str
+    model: str
+    text: str
 
 
 @dataclass
 class Draft:
-    """The shared text and who wrote which part of it."""
+    """The shared text and who wrote which part of it; ``limit`` is its length in tokens."""
 
     limit: int
-    parts: list[tuple[str, str, str]] = field(default_factory=list)
-    """(call id, model id, text) of each committed patch."""
-    pending: Call | None = None
-    """The newest patch; how much of it is kept depends on who writes next."""
+    parts: list[Part] = field(default_factory=list)
+    pending: Part | None = None
+    """The newest piece; how much of it is kept depends on who writes next."""
+    cut: Part | None = None
+    """What the last hand-over left out; it comes back if the new author writes nothing."""
     spent: int = 0
-    empty: int = 0
+    passes: int = 0
     author: str = ""
     barred: set[str] = field(default_factory=set)
+    """Models that failed or had nothing to add: they are not asked again."""
 
     @property
     def text(self) -> str:
         """The committed text."""
-        return "".join(part for _, _, part in self.parts)
+        return "".join(part.text for part in self.parts)
 
     @property
     def whole(self) -> str:
-        """The text with the pending patch."""
+        """The text with the pending piece."""
         return self.text + (self.pending.text if self.pending else "")
 
     def take(self, patch: Call) -> bool:
-        """Accept a patch that was just written; returns whether the text has come to its end."""
-        if not patch.ok:
-            self.barred.add(patch.model)
-            return False
-        self.spent += patch.usage.completion_tokens
-        self.empty = 0 if patch.text.strip() else self.empty + 1
-        self.pending, self.author = patch, patch.model
-        return patch.finish == "stop" or self.empty >= EMPTY or self.spent >= self.limit
+        """Accept a patch that was just written; returns whether the text has come to its end.
+
+        It ends when its author ends it, when two others in a row have nothing to add, or when the
+        tokens are spent. A model that failed or only took over to say nothing undoes the hand-over.
+        """
+        if patch.ok:
+            self.spent += patch.usage.completion_tokens
+            if patch.text.strip():
+                self.pending, self.cut = Part(patch.id, patch.model, patch.text), None
+                self.author, self.passes = patch.model, 0
+                return patch.finish == "stop" or self.spent >= self.limit
+            self.passes += 1
+        self.barred.add(patch.model)
+        self.pending, self.cut = self.cut, None
+        ended = patch.ok and patch.model == self.author
+        return ended or self.passes >= PASSES or self.spent >= self.limit
 
     def commit(self, next_author: str) -> Iterator[Speaking]:
-        """Keep the pending patch: all of it, or up to its last white space at a hand-over."""
+        """Keep the pending piece: all of it, or up to its last white space at a hand-over."""
         if self.pending:
-            call, self.pending = self.pending, None
-            text = call.text if next_author in ("", call.model) else back_off(call.text)
-            self.parts.append((call.id, call.model, text))
-            yield Speaking(call=call.id, model=call.model, text=text, index=len(self.parts) - 1)
+            part, self.pending = self.pending, None
+            stays = next_author in ("", part.model)
+            kept = part.text if stays else back_off(part.text)
+            left = part.text[len(kept) :]
+            self.cut = part._replace(text=left) if left else None
+            self.parts.append(part._replace(text=kept))
+            yield Speaking(call=part.call, model=part.model, text=kept, index=len(self.parts) - 1)
 
     def loops(self) -> bool:
-        """Whether the last patches all say the same."""
-        last = [part.strip() for _, _, part in self.parts[-LOOP:]]
-        return len(last) == LOOP and len(set(last)) == 1
+        """Whether the text has begun to repeat itself."""
+        return repeats(self.whole)
 
     def shares(self) -> dict[str, float]:
-        """Each model's share of the characters."""
-        total = len(self.text)
+        """Each model's share of the characters of the whole text."""
+        parts = [*self.parts, self.pending] if self.pending else self.parts
+        total = sum(len(part.text) for part in parts)
         shares: dict[str, float] = {}
-        for _, model, part in self.parts:
-            shares[model] = shares.get(model, 0.0) + len(part) / total
+        for part in parts:
+            shares[part.model] = shares.get(part.model, 0.0) + len(part.text) / total
         return shares
+
+    def answer(self, partial: bool = False) -> Answer:
+        """The text so far as an answer, for the end of the run or in case it is stopped."""
+        calls = [part.call for part in (*self.parts, *([self.pending] if self.pending else []))]
+        return Answer(
+            text=self.whole,
+            sources=tuple(dict.fromkeys(calls)),
+            contributors=self.shares(),
+            partial=partial,
+            note="The text so far; it had not ended." if partial else "",
+        )
 
 
 def back_off(text: str) -> str:

@@ -14,7 +14,8 @@ from itertools import pairwise
 
 import networkx as nx
 
-from protocols.core.errors import UserError, unknown
+from protocols.core.errors import UserError
+from protocols.lib.choice import place
 
 Matrix = Sequence[Sequence[float]]
 Edge = tuple[int, int]
@@ -34,6 +35,11 @@ class Graph:
         into = {a for a, b in self.edges if b == node}
         return [a for a in self.order if a in into]
 
+    def steps_to_sink(self, node: int) -> int:
+        """How many edges the shortest way from a node to the sink has."""
+        steps: int = nx.shortest_path_length(nx.DiGraph(self.edges), node, self.sink)
+        return steps
+
 
 def random_matrix(n: int, rng: random.Random) -> list[list[float]]:
     """Weights drawn from [0, 1), as the original method starts from; the diagonal is zero."""
@@ -43,22 +49,30 @@ def random_matrix(n: int, rng: random.Random) -> list[list[float]]:
 def decode(weights: Matrix, tau: float, max_in: int) -> Graph:
     """Turn an n x n matrix of weights into a graph, deterministically.
 
-    Nodes are ordered by how much more weight leaves them than enters them. An edge i -> j is kept
-    when i comes before j and its weight exceeds ``tau``, the heaviest ``max_in`` per node. The last
-    node is the only sink: every other node keeps at least its heaviest edge forward, which may
-    exceed ``max_in``, so that no node works for nothing. The matrix is not changed.
+    Nodes are ordered by how much more weight leaves them than enters them, and edges go forward in
+    that order. First every node but the last gets the heaviest edge to a later node with room, from
+    the back, so that no node works for nothing and the last one is the only sink; there always is
+    room, because each later node but the last has taken one place only. Then each node takes its
+    heaviest further edges above ``tau``. No node reads more than ``max_in`` others; the matrix is
+    not changed.
     """
     n = len(weights)
     lead = [sum(weights[i]) - sum(row[i] for row in weights) for i in range(n)]
     order = sorted(range(n), key=lambda i: (-lead[i], i))
     edges: set[Edge] = set()
-    for place, j in enumerate(order):
-        strong = [i for i in order[:place] if weights[i][j] > tau]
-        strong.sort(key=lambda i, j=j: -weights[i][j])  # type: ignore[misc]
-        edges |= {(i, j) for i in strong[:max_in]}
-    for place, i in enumerate(order[:-1]):
-        if not any(a == i for a, _ in edges):
-            edges.add((i, max(order[place + 1 :], key=lambda j: weights[i][j])))
+    room = dict.fromkeys(order, max_in)
+
+    def add(edge: Edge) -> None:
+        edges.add(edge)
+        room[edge[1]] -= 1
+
+    for at in reversed(range(n - 1)):
+        i = order[at]
+        add((i, max((j for j in order[at + 1 :] if room[j]), key=lambda j: weights[i][j])))
+    for at, j in enumerate(order):
+        strong = [i for i in order[:at] if weights[i][j] > tau and (i, j) not in edges]
+        for i in sorted(strong, key=lambda i: -weights[i][j])[: room[j]]:
+            add((i, j))
     return Graph(tuple(order), _sorted(edges, order), order[-1])
 
 
@@ -71,19 +85,11 @@ def read_edges(text: str, names: Sequence[str]) -> Graph:
     """
     edges: set[Edge] = set()
     for part in filter(None, re.split(r"[,;\n]+", text)):
-        chain = [_node(name.strip(), names) for name in ARROW.split(part.strip())]
+        chain = [place(name.strip(), names) for name in ARROW.split(part.strip())]
         if len(chain) < 2:
             raise UserError(f"'{part.strip()}' is no edge. Write edges as 'a > b', by commas.")
         edges |= set(pairwise(chain))
     return _checked(edges, names)
-
-
-def _node(name: str, names: Sequence[str]) -> int:
-    if name.isdecimal() and 1 <= int(name) <= len(names):
-        return int(name) - 1
-    if name not in names:
-        raise unknown("picked model", name, names)
-    return list(names).index(name)
 
 
 def _checked(edges: set[Edge], names: Sequence[str]) -> Graph:
@@ -110,5 +116,5 @@ def _checked(edges: set[Edge], names: Sequence[str]) -> Graph:
 
 
 def _sorted(edges: set[Edge], order: Sequence[int]) -> tuple[Edge, ...]:
-    place = {node: i for i, node in enumerate(order)}
-    return tuple(sorted(edges, key=lambda edge: (place[edge[1]], place[edge[0]])))
+    rank = {node: i for i, node in enumerate(order)}
+    return tuple(sorted(edges, key=lambda edge: (rank[edge[1]], rank[edge[0]])))

@@ -14,14 +14,32 @@ FENCE = '"""'
 GAP = " [...] "
 LEAST = 40
 """Characters of a text that are always kept."""
+LOOP = 3
+"""So many times the same piece in a row are a loop, if they make up ..."""
+SHORTEST_LOOP = 12
+"""... so many characters."""
+LONGEST_PIECE = 240
+
+
+def fence(text: str) -> str:
+    """Set a text apart as data; a fence inside it is taken out."""
+    return f"{FENCE}\n{text.replace(FENCE, '').strip()}\n{FENCE}"
 
 
 def fenced(texts: Sequence[str], label: str) -> str:
-    """Number the texts and fence each one; a fence inside a text is taken out."""
+    """Number the texts and fence each one."""
     return "\n\n".join(
-        f"{label} {number}:\n{FENCE}\n{text.replace(FENCE, '').strip()}\n{FENCE}"
-        for number, text in enumerate(texts, start=1)
+        f"{label} {number}:\n{fence(text)}" for number, text in enumerate(texts, start=1)
     )
+
+
+def repeats(text: str) -> bool:
+    """Whether a text ends in a loop: one piece again and again, wherever it breaks off."""
+    for size in range(1, min(LONGEST_PIECE, len(text) // LOOP) + 1):
+        times = max(LOOP, -(-SHORTEST_LOOP // size))
+        if text.endswith(text[-size:] * times):
+            return True
+    return False
 
 
 def clip_middle(text: str, limit: int) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protocols.core.call import Call
-from protocols.core.errors import EngineError
+from protocols.core.errors import EngineError, UserError
 from protocols.core.events import Artifact
+from protocols.lib.choice import place
 from protocols.lib.parsing import read_answer
 
 
@@ -98,6 +101,43 @@ def parsed(calls: Sequence[Call], round_: int = 0) -> Artifact:
 def spokesman(calls: Sequence[Call]) -> Call:
     """The text that speaks for an answer: the fullest one, then the first by model id."""
     return min(calls, key=lambda call: (-min(len(call.text.split()), DETAIL_WORDS), call.model))
+
+
+def medoid(calls: Sequence[Call]) -> Call:
+    """The text that shares most words with the others: it speaks where no answer can be read.
+
+    A long text is not favoured, since likeness is shared words over all words (Jaccard).
+    """
+    words = {call: set(call.text.casefold().split()) for call in calls}
+
+    def likeness(call: Call) -> float:
+        # fsum: the same sum in whatever order the pool was picked
+        return math.fsum(
+            len(words[call] & other) / max(1, len(words[call] | other)) for other in words.values()
+        )
+
+    return min(calls, key=lambda call: (-likeness(call), call.model, call.id))
+
+
+def read_weights(text: str, names: Sequence[str]) -> dict[str, float]:
+    """Read votes per model from text such as ``a = 2, b = 0.5``; names are ids or numbers from 1.
+
+    Raises :class:`UserError` for an unknown name and for what is no number above zero.
+    """
+    weights = {}
+    for part in filter(str.strip, re.split(r"[,;\n]", text)):
+        name, _, told = part.partition("=")
+        try:
+            value = float(told)
+        except ValueError:
+            value = 0.0
+        if not 0.0 < value < math.inf:
+            raise UserError(
+                f"'{part.strip()}' is no weight. Write 'model = number' with a number above zero; "
+                "to give a model no vote, leave it out of the pool."
+            )
+        weights[names[place(name.strip(), names)]] = value
+    return weights
 
 
 def require_quorum(alive: int, asked: int, share: float = 0.5) -> None:

@@ -109,18 +109,28 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     calls = calls_for(ctx, graph)
     yield picture(graph, calls, ctx.models)
     yield calls
-    alive = [call for call in calls if call.ok]
-    if not alive:
+    if not any(call.ok for call in calls):
         raise EngineError("None of the models in the graph answered.")
-    final = alive[-1]
-    if final is not calls[-1]:
-        note = f"'{calls[-1].model}' failed; '{final.model}', the last to answer, speaks instead."
+    last = calls[graph.order.index(graph.sink)]
+    final = last if last.ok else stand_in(graph, calls)
+    if final is not last:
+        note = f"'{last.model}' failed; '{final.model}', next to it in the graph, speaks instead."
         yield Progress(unit="graph", note=note, level="warning")
     yield Answer(text=final.text, sources=(final.id,), contributors=shares(final))
 
 
-def shares(final: Call) -> dict[str, float]:
-    """Equal shares over every model whose text could reach the answer."""
+def stand_in(graph: Graph, calls: Sequence[Call]) -> Call:
+    """Who speaks if the last node failed: the living node with the fewest steps to it.
+
+    Of several, the one whose answer rests on most others', then the latest in the graph's order.
+    """
+    alive = [(n, call) for n, call in zip(graph.order, calls, strict=True) if call.ok]
+    steps = {call: graph.steps_to_sink(node) for node, call in alive}
+    return max((call for _, call in reversed(alive)), key=lambda c: (-steps[c], len(behind(c))))
+
+
+def behind(final: Call) -> list[Call]:
+    """The call and every call whose text could reach it."""
     reached: list[Call] = []
     queue = [final]
     while queue:
@@ -128,6 +138,12 @@ def shares(final: Call) -> dict[str, float]:
         if call not in reached:
             reached.append(call)
             queue.extend(call.alive())
+    return reached
+
+
+def shares(final: Call) -> dict[str, float]:
+    """Equal shares over every model whose text could reach the answer."""
+    reached = behind(final)
     return {call.model: 1 / len(reached) for call in reached}
 
 

@@ -10,7 +10,15 @@ from protocols.core.call import Call, Step
 from protocols.core.events import Answer, Decision, Phase
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.prompts import question_messages
-from protocols.lib.votes import Tally, count, parsed, require_quorum, spokesman
+from protocols.lib.votes import (
+    Tally,
+    count,
+    medoid,
+    parsed,
+    read_weights,
+    require_quorum,
+    spokesman,
+)
 
 
 class MajorityVote(Config):
@@ -19,17 +27,22 @@ class MajorityVote(Config):
     quorum: float = Field(
         0.5, ge=0.0, le=1.0, description="Share of the models that must answer for a vote to count."
     )
+    weights: str = Field(
+        "",
+        description="Votes per model, as 'a = 2, b = 0.5' by ids or numbers; others have one vote.",
+    )
 
 
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Ask everyone, count equal answers, let the winning answer's fullest text speak."""
+    weights = read_weights(ctx.config.weights, [model.id for model in ctx.models])
     calls = [Call(f"vote.{m.id}", m.id, question_messages(ctx.question)) for m in ctx.models]
     yield Phase(name="vote", title="Every model answers on its own")
     yield calls
     alive = [call for call in calls if call.ok]
     require_quorum(len(alive), len(calls), ctx.config.quorum)
     yield parsed(alive)
-    tally = count(alive)
+    tally = count(alive, weights)
     yield tally.artifact()
     if tally.winner is not None:
         yield decided(tally, alive)
@@ -50,21 +63,18 @@ def decided(tally: Tally, alive: Sequence[Call]) -> Decision:
 
 
 def verdict(tally: Tally, alive: Sequence[Call]) -> Answer:
-    """The winning answer's fullest text; if no answer could be read, the fullest text of all."""
+    """The winning answer's fullest text; if no answer could be read, the most typical text."""
     if tally.winner is None:
-        voice = spokesman(alive)
-        note = "No answer could be read from the texts; this is the fullest of them."
+        voice = medoid(alive)
+        note = "No answer could be read from the texts; this one is most like the others."
         return Answer(
             text=voice.text, sources=(voice.id,), contributors={voice.model: 1.0}, note=note
         )
     winners = tally.voters[tally.winner]
-    votes: dict[str, float] = {}
-    for call in winners:
-        votes[call.model] = votes.get(call.model, 0.0) + 1 / len(winners)
     return Answer(
         text=spokesman(winners).text,
         sources=tuple(call.id for call in winners),
-        contributors=votes,
+        contributors={call.model: 1 / len(winners) for call in winners},
         note=f"{len(winners)} of {len(alive)} agreed.",
     )
 

@@ -15,10 +15,10 @@ from protocols.core.call import Call, Step
 from protocols.core.events import Answer, Phase, Progress
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.choice import generalist
-from protocols.lib.debate import agreement, best_so_far, changes, stale
+from protocols.lib.debate import agreement, best_so_far, moved_on, stale
 from protocols.lib.parsing import read_answer
 from protocols.lib.prompts import Message, question_messages
-from protocols.lib.text import fenced, shortened
+from protocols.lib.text import fence, fenced, shortened
 from protocols.lib.votes import Tally, count, parsed, require_quorum
 
 REFINE = """\
@@ -95,7 +95,7 @@ def refine_messages(
 ) -> list[Message]:
     """The refine prompt; peers are cut evenly if it would not fit the model's context."""
     peers = [call.text for call in alive if call is not own]
-    mine = fenced([own.text], "Your answer") if own else "(nothing yet)"
+    mine = fence(own.text) if own else "(nothing yet)"
 
     def build(texts: Sequence[str]) -> list[Message]:
         shown = fenced(texts, "Peer")
@@ -144,7 +144,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         yield parsed([call for call in calls if call.ok], number)
         yield agreement(tally, number, before, said)
         yield best_so_far(tally, said)
-        if settled(config, tally, number == 0 or bool(changes(before, said))):
+        if settled(config, tally, number == 0 or moved_on(before, said)):
             break
     yield Phase(name="summary", title="One model sums up", index=config.rounds)
     tally = count(list(said.values()))

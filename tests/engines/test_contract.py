@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-import time
 
 import pytest
 
@@ -16,22 +15,13 @@ from protocols.core.engine import Engine, GenerateRequest, ScoreRequest
 from protocols.core.errors import EngineError, StudioError, UserError
 from protocols.lib.prompts import question_messages
 from tests.engines.conftest import Loop
-from tests.engines.worlds import World, ask, complete, opened, text_of
+from tests.engines.worlds import World, ask, complete, eventually, opened, text_of
 
 LABELS = ("A", "B", "C", "D")
 
 
 def asks_for_a_label(model: str = "") -> list[dict[str, str]]:
     return question_messages(f"Pick one letter, A, B, C or D. {model}")  # type: ignore[return-value]
-
-
-async def becomes_idle(world: World, seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not await asyncio.to_thread(world.busy):
-            return True
-        await asyncio.sleep(0.02)
-    return False
 
 
 def test_it_is_an_engine(world: World) -> None:
@@ -106,7 +96,7 @@ def test_closing_early_frees_the_request(world: World, loop: Loop) -> None:
                 break
             assert world.engine.open_streams == 1
         assert world.engine.open_streams == 0
-        assert await becomes_idle(world)
+        assert await eventually(lambda: not world.busy())
 
     loop.run(go())
 
@@ -115,15 +105,14 @@ def test_cancelling_the_task_frees_the_request(world: World, loop: Loop) -> None
     async def go() -> None:
         requests = [ask(m, "Tell a story.", max_tokens=1500) for m in world.adapters[:3]]
         tasks = [asyncio.create_task(complete(world, r)) for r in requests]
-        while world.engine.open_streams < 3:
-            await asyncio.sleep(0.01)
+        assert await eventually(lambda: world.engine.open_streams == 3)
         await asyncio.sleep(0.3 if not world.exact else 0)
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(r, asyncio.CancelledError) for r in results) or world.exact
         assert world.engine.open_streams == 0
-        assert await becomes_idle(world)
+        assert await eventually(lambda: not world.busy())
 
     loop.run(go())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -15,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from protocols.core.engine import Chunk, Engine, GenerateRequest
 from protocols.core.models import ModelSpec, Sampling
@@ -55,11 +54,15 @@ class World:
         return self.engine.name
 
 
-def make_adapter(folder: Path, seed: int, base: str, rank: int = 4, strength: float = 0.06) -> Path:
+def make_adapter(folder: Path, seed: int, base: str, rank: int = 4) -> Path:
     """A random LoRA adapter in PEFT's format that visibly changes the base; odd seeds leave out
     the MLP."""
+    import torch
+    from safetensors.torch import save_file
+
     draw = torch.Generator().manual_seed(seed)
     names = [n for n in SHAPES if seed % 2 == 0 or n.startswith("self_attn")]
+    strength = 0.06 if seed % 2 == 0 else 0.2
     weights = {}
     for layer in range(LAYERS):
         for name in names:
@@ -212,6 +215,16 @@ async def opened(
 async def complete(world: World, request: GenerateRequest) -> list[Chunk]:
     async with opened(world, request) as stream:
         return [chunk async for chunk in stream]
+
+
+async def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether a condition comes true in time; it is asked in a thread."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if await asyncio.to_thread(holds):
+            return True
+        await asyncio.sleep(0.02)
+    return False
 
 
 def text_of(chunks: Sequence[Chunk]) -> str:
