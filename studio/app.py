@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 
+import click
 import gradio as gr
 
 from protocols.core.engine import Engine
@@ -66,10 +67,14 @@ def serve(settings: Settings) -> None:
     """Launch and stay until interrupted. Raises :class:`UserError` if the port is taken."""
     _check_port(settings)
     ctx = compose(settings)
-    if settings.warm:
-        threading.Thread(target=prepare_models, args=(ctx,), daemon=True).start()
+    demo = build(ctx)
     try:
-        launch(build(ctx), settings)
+        launch(demo, settings, block=False)
+        click.echo(f"Participation Studio is at http://{settings.host}:{demo.server_port}")
+        if settings.warm:
+            # Only now: loading models beside the start would keep the page waiting.
+            threading.Thread(target=prepare_models, args=(ctx,), daemon=True).start()
+        demo.block_thread()
     finally:
         ctx.manager.close()
 

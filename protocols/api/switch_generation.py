@@ -20,10 +20,10 @@ from protocols.core.errors import EngineError
 from protocols.core.events import Decision
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.choice import LABELS, described, distribution, generalist, listings
+from protocols.lib.choice import described, distribution, generalist, labels, listings
 from protocols.lib.drafts import Draft
-from protocols.lib.prompts import question_messages
-from protocols.lib.text import fenced
+from protocols.lib.prompts import Message, question_messages
+from protocols.lib.text import fence, shortened
 
 SWITCHER = """\
 Several models write one answer together, taking turns. These are the models:
@@ -32,6 +32,7 @@ Several models write one answer together, taking turns. These are the models:
 
 Question: {question}
 
+The answer so far:
 {text}
 
 Which model should write the next words? Reply with its letter only."""
@@ -70,20 +71,28 @@ def decision_calls(
     ctx: Context, draft: Draft, turn: int, orders: Sequence[Sequence[ModelSpec]]
 ) -> list[ScoreCall]:
     """Ask the switcher for one letter, once per listing, given question and text so far."""
-    shown = fenced([draft.whole], "The answer so far")
+    switcher = ctx.config.switcher or generalist(ctx.models)
     return [
         ScoreCall(
             f"switch.{turn}.{number}",
-            ctx.config.switcher or generalist(ctx.models),
-            question_messages(
-                SWITCHER.format(models=described(order), question=ctx.question, text=shown)
-            ),
-            labels=tuple(LABELS[: len(order)]),
+            switcher,
+            switch_messages(ctx, switcher, described(order), draft.whole),
+            labels=labels(order),
             role="switcher",
             round=turn,
         )
         for number, order in enumerate(orders, start=1)
     ]
+
+
+def switch_messages(ctx: Context, switcher: str, models: str, text: str) -> list[Message]:
+    """The switcher's prompt; a text that outgrows its window is shown without its middle."""
+
+    def build(texts: Sequence[str]) -> list[Message]:
+        shown = fence(texts[0])
+        return question_messages(SWITCHER.format(models=models, question=ctx.question, text=shown))
+
+    return shortened([text], build, lambda prompt: ctx.fits(switcher, prompt, "", 1))
 
 
 def choose(draft: Draft, scores: dict[str, float], margin: float) -> tuple[str, str]:
@@ -140,6 +149,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         decision = decided(draft, calls, scores, ctx.config.margin)
         for segment in draft.commit(decision.chosen):
             yield segment
+            yield draft.answer(partial=True)
         yield decision
         patch = patch_call(ctx, draft, decision.chosen, turn)
         yield patch

@@ -144,7 +144,7 @@ class HostedEngine:
         there = {_base_of(m) for m in self._loaded.values()}
         busy = {base for base, count in self._busy.items() if count}
         idle = sorted(there - keep - busy, key=lambda base: self._used.get(base, 0.0))
-        while idle and sum(sizes[base] for base in keep | busy | set(idle)) > self._budget:
+        while idle and sum(sizes.get(b, 0) for b in keep | busy | set(idle)) > self._budget:
             await self._drop(idle.pop(0))
 
     async def _drop(self, base: str) -> None:

@@ -8,8 +8,6 @@
     const title = S.el('h4', '', 'Answer');
     const mark = S.el('span', 'ps-chip ps-chip-partial', 'best so far');
     const copy = S.copyButton('Copy text', () => desk.state().answer?.text || '');
-    const slot = S.el('span', 'ps-slot');
-    slot.dataset.slot = 'answer-actions';
     const text = S.el('div', 'ps-answer-body');
     text.dir = 'auto';
     const node0 = document.createTextNode('');
@@ -17,7 +15,7 @@
     const note = S.el('p', 'ps-note');
     const shares = shareBar();
     const node = S.el('section', 'ps-card ps-answer',
-      S.el('header', 'ps-answer-head', title, mark, S.el('span', 'ps-grow'), slot, copy),
+      S.el('header', 'ps-answer-head', title, mark, S.el('span', 'ps-grow'), copy),
       text, note, shares.node);
     return {
       node,

@@ -23,7 +23,7 @@
     const stop = S.button('Stop', 'ps-stop-all', () => desk.stop(''));
     const link = S.copyButton('Copy link', () => desk.link());
     const slot = S.el('span', 'ps-slot');
-    slot.dataset.slot = 'run-actions';
+    const fill = S.whenChanged((actions) => slot.replaceChildren(...actions.map(anchor)));
     const question = S.el('p', 'ps-question');
     question.dir = 'auto';
     const parts = [meters(), phases(), progress(), models()];
@@ -43,13 +43,14 @@
       update(state) {
         S.setText(title, state.header?.title || 'Run');
         S.setText(question, state.header?.question || '');
-        S.setText(status, STATUS[state.status] || state.status);
+        S.setText(status, statusWord(state, desk));
         S.setData(status, 'status', state.status);
         S.setText(origin, desk.origin().label);
         S.setData(origin, 'origin', desk.origin().kind);
         S.show(origin, desk.origin().label);
         S.show(stop, desk.mayStop() && !S.ended(state));
         S.show(link, desk.link());
+        fill(JSON.stringify(desk.actions()), desk.actions());
         for (const part of parts) part.update(state, desk);
         announce(S.statusLine(state), S.ended(state));
         drawWarnings(state.warnings.length, state.warnings);
@@ -57,6 +58,21 @@
       },
     };
   };
+
+  const statusWord = (state, desk) => {
+    const playing = desk.origin().kind === 'recording' && !S.ended(state);
+    return playing ? 'Playing' : STATUS[state.status] || state.status;
+  };
+
+  // A link of the page around. Only addresses of this server: a link is the one thing here that
+  // could lead away.
+  function anchor({ label, href, download }) {
+    const node = S.el('a', 'ps-button', label);
+    const address = new URL(href, location.href);
+    if (address.origin === location.origin) node.href = address.href;
+    if (download) node.download = download;
+    return node;
+  }
 
   // A live region that speaks now and then, and at once when the run has ended.
   function throttled(say) {
@@ -100,8 +116,8 @@
 
   function meters() {
     const cells = ['elapsed', 'calls', 'tokens', 'tokens/s'].map((name) => {
-      const value = S.el('dd', '', '–');
-      return { value, name, node: S.el('div', 'ps-meter', S.el('dt', '', name), value) };
+      const [label, value] = [S.el('dt', '', name), S.el('dd', '', '–')];
+      return { label, value, name, node: S.el('div', 'ps-meter', label, value) };
     });
     const node = S.el('dl', 'ps-meters', ...cells.map((cell) => cell.node));
     cells.forEach((cell) => { cell.node.dataset.meter = cell.name; });
@@ -110,12 +126,8 @@
       node,
       update(state, desk) {
         const { calls, failed, tokens } = state.totals;
-        const shown = [
-          S.clock(desk.elapsed()),
-          failed ? `${S.number(calls)} (${failed} failed)` : S.number(calls),
-          S.number(tokens),
-          pace(state),
-        ];
+        const shown = [S.clock(desk.elapsed()), S.number(calls), S.number(tokens), pace(state)];
+        S.setText(cells[1].label, failed ? `calls, ${failed} failed` : 'calls');
         cells.forEach((cell, i) => S.setText(cell.value, shown[i]));
       },
     };

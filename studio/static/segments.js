@@ -165,7 +165,7 @@
         const decision = state.decisions[state.segments[index].decision];
         if (!decision) return;
         shown = index;
-        S.setText(title, `The choice before piece ${index + 1} of ${state.segments.length}`);
+        S.setText(title, `The choice before piece ${index + 1}`);
         S.setText(why, sentence(state, decision));
         bars.replaceChildren(...S.decisionBars(state, decision));
         S.show(node, true);
@@ -177,7 +177,7 @@
   };
 
   function sentence(state, decision) {
-    const by = decision.by ? `Weighed by ${S.nameOf(state, decision.by)}. ` : '';
-    return `${by}${decision.why}`;
+    const by = decision.by ? `Weighed by ${S.nameOf(state, decision.by)}` : '';
+    return [by, decision.why].filter(Boolean).join(': ');
   }
 })(globalThis.Studio);

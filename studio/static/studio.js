@@ -8,7 +8,7 @@
   const TICK_MS = 500;
   const mounts = [];
   const abandoned = new Set();
-  const links = { resync: null, cancel: null, load: null };
+  const links = { resync: null, cancel: null, actions: null };
   const store = emptyStore('');
   let generation = 0;
   let scheduled = false;
@@ -20,7 +20,10 @@
     };
   }
 
-  /** Hand in what needs a server: `{resync, cancel, load}`, each `(object) => Promise<object>`. */
+  /**
+   * Hand in what the page around gives: `resync` and `cancel`, `(object) => Promise<object>`, and
+   * `actions`, `(run, ended) => [{label, href, download}]`: links beside the title.
+   */
   S.connect = (functions) => { Object.assign(links, functions); };
 
   /**
@@ -175,9 +178,10 @@
       if (answer?.error) say(answer.error);
     },
     origin() {
-      if (store.player) return { kind: 'recording', label: 'Recording' };
+      if (store.player) return { kind: 'recording', label: '' };
       return live() ? { kind: 'live', label: 'Live' } : { kind: '', label: '' };
     },
+    actions: () => (store.run && links.actions?.(store.run, S.ended(store.state))) || [],
     elapsed() {
       const running = live() ? (performance.now() - store.anchor) / 1000 : 0;
       return Math.max(store.state.t, running);

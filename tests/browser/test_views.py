@@ -345,6 +345,18 @@ def test_many_lanes_stay_smooth(page: Page) -> None:
     assert page.locator(".ps-lane").count() == 32
 
 
+def test_the_page_around_may_offer_links_to_its_own_server_only(page: Page) -> None:
+    page.evaluate(
+        """Studio.connect({actions: (run) => [
+          {label: 'Trace', href: '/trace/' + run, download: 'trace.jsonl'},
+          {label: 'Away', href: 'https://example.invalid/'},
+          {label: 'Script', href: 'javascript:window.pwned=1'}]})"""
+    )
+    feed(page, read.events("votes"))
+    offered = page.evaluate("[...document.querySelectorAll('.ps-slot a')].map(a => a.pathname)")
+    assert offered == ["/trace/made-up", "", ""]
+
+
 def test_loading_the_script_twice_changes_nothing(page: Page) -> None:
     feed(page, read.events("votes"))
     page.evaluate(

@@ -98,7 +98,7 @@ class Tape:
         model, text, tokens, since = self.said[call]
         if text is None:
             self.failed += 1
-            words = "'Delta Calendar' was silent for 20 seconds; its call was given up."
+            words = f"'{model.title()}' was silent for 20 seconds; its call was given up."
             self.add(CallFailed(call=call, model=model, owner="engine", message=words))
             return
         took = round(self.t - since, 3)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.core.errors import UserError
-from protocols.lib.graphs import Graph, decode, read_edges
+from protocols.lib.graphs import Graph, decode, random_matrix, read_edges
 
 
 @st.composite
@@ -28,6 +29,13 @@ def reaches(graph: Graph, node: int) -> bool:
     return graph.sink in seen
 
 
+@given(st.integers(1, 24), st.integers(1, 3), st.integers(0, 99))
+def test_large_graphs_keep_to_the_limit_too(n: int, max_in: int, seed: int) -> None:
+    graph = decode(random_matrix(n, random.Random(seed)), 0.5, max_in)
+    assert all(len(graph.parents(node)) <= max_in for node in graph.order)
+    assert all(reaches(graph, node) for node in graph.order)
+
+
 @given(matrices(), st.floats(-1, 1), st.integers(1, 4))
 def test_any_matrix_gives_one_sink_that_everyone_reaches(
     weights: list[list[float]], tau: float, max_in: int
@@ -39,6 +47,7 @@ def test_any_matrix_gives_one_sink_that_everyone_reaches(
     assert all(place[a] < place[b] for a, b in graph.edges), "an edge goes backward"
     assert [n for n in graph.order if not any(a == n for a, _ in graph.edges)] == [graph.sink]
     assert all(reaches(graph, node) for node in graph.order)
+    assert all(len(graph.parents(node)) <= max_in for node in graph.order)
     assert weights == before
     assert decode(weights, tau, max_in) == graph
 

@@ -15,6 +15,7 @@ from protocols.core.events import (
     Answer,
     Artifact,
     CallEnded,
+    CallFailed,
     CallStarted,
     Decision,
     Ended,
@@ -22,7 +23,7 @@ from protocols.core.events import (
     Progress,
     Speaking,
 )
-from protocols.core.models import Sampling
+from protocols.core.models import RunSpec, Sampling
 from protocols.engines.scripted import ScriptedEngine
 from tests.helpers import NAMES, make_spec, play, played
 
@@ -56,6 +57,43 @@ def test_equal_numbers_are_one_class() -> None:
     events = played(make_spec("majority_vote", 4), ScriptedEngine(script))
     assert artifact(events, "tally").data["counts"] == {"42": 3.0, "-42": 1.0}
     assert answer(events).text == "The answer is 42.0."
+
+
+RAMBLE = "there is no way to tell from here and it would take a while to find out {}"
+
+
+def test_where_no_answer_can_be_read_the_most_typical_text_speaks() -> None:
+    script = {
+        "alpha": "something else entirely that goes on and on about ships and sails and old ropes",
+        "beta": RAMBLE.format("really"),
+        "gamma": RAMBLE.format("today"),
+    }
+    events = played(make_spec("majority_vote", 3), ScriptedEngine(script))
+    assert answer(events).text.startswith("there is no way")
+    assert artifact(events, "tally").data["winner"] is None
+
+
+def test_weights_decide_and_are_shown() -> None:
+    script = {"alpha": "5", "beta": "4", "gamma": "4"}
+    spec = make_spec("majority_vote", 3, config={"weights": "alpha = 3; 3 = 0.5"})
+    events = played(spec, ScriptedEngine(script))
+    assert artifact(events, "tally").data["counts"] == {"5": 3.0, "4": 1.5}
+    assert answer(events).text == "5"
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [("alfa=2", "Did you mean 'alpha'"), ("alpha", "no weight"), ("alpha=0", "above zero"),
+     ("alpha=nan", "no weight"), ("alpha=inf", "no weight")],
+)  # fmt: skip
+def test_bad_weights_are_named(weights: str, says: str) -> None:
+    last = played(make_spec("majority_vote", 2, config={"weights": weights}))[-1]
+    assert isinstance(last, Ended) and last.owner == "user" and says in last.message
+
+
+def test_samples_at_temperature_zero_are_warned_about() -> None:
+    spec = make_spec("self_consistency", 1, sampling=Sampling(max_tokens=8, temperature=0.0))
+    assert any(isinstance(e, Progress) and "temperature 0" in e.note for e in played(spec))
 
 
 def test_too_few_survivors_fail_the_vote_with_a_sentence() -> None:
@@ -143,6 +181,25 @@ def test_agreement_ends_the_debate() -> None:
     assert artifact(events, "agreement").data["share"] == 1.0
 
 
+def test_prose_is_refined_although_no_answer_can_be_read() -> None:
+    """Texts without a readable answer that still change are no reason to end the debate."""
+    spec = make_spec("multiagent_refine", 3, config={"rounds": 4})
+    events = played(spec)
+    assert artifact(events, "tally").data["winner"] is None
+    assert max(e.round for e in events if isinstance(e, CallStarted)) == 3
+
+
+def test_a_stopped_debate_gives_the_majority_so_far() -> None:
+    def watch(event: Event, control: object) -> None:
+        if isinstance(event, CallStarted) and event.round == 1:
+            control.stop()  # type: ignore[attr-defined]
+
+    script = {"alpha": "7", "beta": "The answer is 4.", "gamma": "4"}
+    events = played(make_spec("multiagent_refine", 3), ScriptedEngine(script), watch)
+    assert events[-1].status == "cancelled"
+    assert answer(events).partial and answer(events).text == "The answer is 4."
+
+
 def test_minds_that_change_are_shown() -> None:
     def script(request: GenerateRequest) -> str:
         refining = "Peer 1" in request.messages[-1]["content"]
@@ -216,7 +273,10 @@ def test_the_text_is_exactly_its_segments(seed: int, patch: int, tokens: int) ->
     assert "".join(e.text for e in spoken) == answer(events).text
     assert events[-1].usage.completion_tokens <= tokens
     written = {e.call: e.text for e in events if isinstance(e, CallEnded)}
-    assert all(written[e.call].startswith(e.text) for e in spoken), "something was inserted"
+    said = {e.call: "" for e in spoken}
+    for event in spoken:
+        said[event.call] += event.text
+    assert all(written[c].startswith(text) for c, text in said.items()), "something was inserted"
     turns = math.ceil(tokens / patch) + 4
     assert sum(isinstance(e, CallStarted) for e in events) <= 3 * turns
 
@@ -237,6 +297,93 @@ def test_an_early_end_is_the_end() -> None:
     events = played(spec, ScriptedEngine("Nairobi."))
     assert answer(events).text == "Nairobi."
     assert sum(isinstance(e, CallStarted) and e.role == "patch" for e in events) == 1
+
+
+def switching(scripts: dict[str, list[str]], fail: dict[str, str] | None = None) -> ScriptedEngine:
+    """Each model writes its patches in turn; the switcher always wants whoever wrote last not."""
+    left = {name: iter(patches) for name, patches in scripts.items()}
+
+    def script(request: GenerateRequest) -> str:
+        return next(left[request.model.id], "")
+
+    def scores(request: ScoreRequest) -> dict[str, float]:
+        turn = int(request.id.rpartition("switch.")[2].partition(".")[0])
+        liked = turn % len(request.labels)
+        lines = request.messages[-1]["content"].splitlines()
+        name = NAMES[liked]
+        label = next(line[0] for line in lines if line[1:].startswith(f". {name}."))
+        return {one: -0.1 if one == label else -4.0 for one in request.labels}
+
+    return ScriptedEngine(script, scores, fail=fail or {})  # type: ignore[arg-type]
+
+
+def segments(events: list[Event]) -> list[tuple[str, str]]:
+    return [(e.model, e.text) for e in events if isinstance(e, Speaking)]
+
+
+def two_word_patches(count: int = 2, tokens: int = 20) -> RunSpec:
+    return make_spec(
+        "switch_generation", count, config={"patch": 2}, sampling=Sampling(max_tokens=tokens)
+    )
+
+
+def test_a_word_is_not_split_between_authors() -> None:
+    engine = switching({"alpha": ["The capital and", " is."], "beta": [" city Nairobi more"]})
+    events = played(two_word_patches(), engine)
+    assert segments(events) == [("alpha", "The"), ("beta", " city"), ("alpha", " is.")]
+    assert answer(events).text == "The city is."
+
+
+def test_a_hand_over_to_a_model_that_fails_is_undone() -> None:
+    engine = switching({"alpha": ["The capital and", " is."]}, fail={"patch.1.beta": "middle"})
+    engine._script = {"alpha": "The capital and", "beta": " never heard"}
+    events = played(two_word_patches(tokens=4), engine)
+    assert answer(events).text == "The capitalThe capital", "scripted: alpha says it twice"
+    assert set(answer(events).contributors) == {"alpha"}
+
+
+def test_a_model_with_nothing_to_add_hands_the_pen_back() -> None:
+    engine = switching({"alpha": ["The capital and", " is Nairobi and", "."], "beta": [""]})
+    events = played(two_word_patches(), engine)
+    assert answer(events).text == "The capital is Nairobi."
+    assert events[-1].status == "ok" and events[-1].failed == 0
+
+
+def test_two_models_with_nothing_to_add_end_the_text() -> None:
+    engine = switching({"alpha": ["The capital and"], "beta": [""], "gamma": [""]})
+    events = played(two_word_patches(3), engine)
+    assert answer(events).text == "The capital"
+    patches = [e for e in events if isinstance(e, CallStarted) and e.role == "patch"]
+    assert [e.model for e in patches] == ["alpha", "beta", "gamma"]
+
+
+def test_stop_gives_the_text_so_far_not_the_last_patch() -> None:
+    def watch(event: Event, control: object) -> None:
+        if isinstance(event, CallStarted) and event.call.startswith("patch.2"):
+            control.stop()  # type: ignore[attr-defined]
+
+    engine = switching({"alpha": ["The capital and", "x"], "beta": [" city Nairobi more"]})
+    events = played(two_word_patches(), engine, watch)
+    assert events[-1].status == "cancelled"
+    assert answer(events).partial and answer(events).text == "The city"
+    assert answer(events).contributors == pytest.approx({"alpha": 3 / 8, "beta": 5 / 8})
+
+
+def test_a_patch_limit_that_does_not_divide_the_tokens_wastes_none() -> None:
+    spec = make_spec("switch_generation", 2, config={"patch": 4}, sampling=Sampling(max_tokens=10))
+    events = played(spec, ScriptedEngine("a b c d e f g h i j k l"))
+    assert events[-1].usage.completion_tokens == 10
+
+
+def test_the_switcher_reads_a_shortened_text_when_its_window_is_small() -> None:
+    spec = make_spec(
+        "switch_generation", 2, config={"patch": 20, "margin": 1.0},
+        sampling=Sampling(max_tokens=80),
+    )  # fmt: skip
+    engine = ScriptedEngine(lambda r: " more" * 200, window=100)
+    events = played(spec, engine)
+    assert not any(isinstance(e, CallFailed) for e in events)
+    assert answer(events).text.count("more") == 80
 
 
 def test_the_pen_stays_without_a_clear_margin() -> None:
@@ -297,6 +444,21 @@ def test_a_failed_last_node_is_replaced_and_said() -> None:
     events = played(spec, ScriptedEngine(fail={"gamma": "start"}))
     assert events[-1].status == "ok" and answer(events).sources == ("node.beta",)
     assert any(isinstance(e, Progress) and "'gamma' failed" in e.note for e in events)
+
+
+def test_whoever_stands_in_read_more_than_a_lone_starter() -> None:
+    """beta read alpha; delta, drawn without an edge, starts alone. Both lead to gamma."""
+    spec = make_spec("heterogeneous_swarms", 4, config={"edges": "1 > 2 > 3"})
+    events = played(spec, ScriptedEngine(fail={"gamma": "start"}))
+    assert answer(events).sources == ("node.beta",)
+    assert set(answer(events).contributors) == {"alpha", "beta"}
+
+
+def test_a_failed_node_is_left_out_of_what_its_successors_read() -> None:
+    spec = make_spec("heterogeneous_swarms", 3, config={"edges": "1 > 3, 2 > 3"})
+    events = played(spec, ScriptedEngine(fail={"beta": "middle"}))
+    last = next(e for e in events if isinstance(e, CallStarted) and e.call == "node.gamma")
+    assert last.sees == ("node.alpha",) and "Answer 2" not in last.messages[-1]["content"]
 
 
 def test_a_cycle_ends_the_run_with_its_name() -> None:
