@@ -27,7 +27,11 @@ class Settings(BaseSettings):
 
     workspace: Path = Field(REPOSITORY / ".studio", description="Folder for models and runs.")
     assets: Path = Field(REPOSITORY / "assets", description="Folder of pools and recordings.")
-    host: str = Field("127.0.0.1", description="Address the app listens on.")
+    host: str = Field(
+        # A hosted Space reaches the app from outside its container.
+        "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1",
+        description="Address the app listens on (on a hosted Space: all).",
+    )
     port: int = Field(7860, ge=0, le=65535, description="Port the app listens on.")
     pool: str = Field("embedded", description="Pool preset that the app opens with.")
     engine: Literal["auto", "vllm", "transformers", "scripted"] = Field(

@@ -16,15 +16,15 @@ from protocols.core.events import Answer, Decision, Phase, Progress
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.choice import (
-    LABELS,
     described,
     distribution,
     entropy,
     generalist,
+    labels,
     listings,
 )
 from protocols.lib.prompts import question_messages
-from protocols.lib.votes import count, parsed, spokesman
+from protocols.lib.votes import count, parsed
 
 ROUTER = """\
 You hand questions to the model that is best at them. These are the models, as their contributors \
@@ -68,7 +68,7 @@ def router_calls(ctx: Context, orders: Sequence[Sequence[ModelSpec]]) -> list[Sc
             f"route.{i + 1}",
             router,
             question_messages(ROUTER.format(models=described(order), question=ctx.question)),
-            labels=tuple(LABELS[: len(order)]),
+            labels=labels(order),
             role="router",
         )
         for i, order in enumerate(orders)
@@ -113,17 +113,24 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         alive = [call for call in asked if call.ok]
         if alive:
             yield parsed(alive)
-            yield answered(alive)
+            yield answered(alive, scores)
             return
-    raise EngineError("None of the models answered.")
+        if ranked:
+            note = f"'{asked[-1].model}' failed; '{ranked[0]}', the next likeliest, is asked."
+            yield Progress(unit="route", note=note, level="warning")
+    raise EngineError("None of the models answered. Pick other models and run again.")
 
 
-def answered(alive: Sequence[Call]) -> Answer:
-    """The chosen model's text; of two, the one with more support, then the likelier one's."""
-    winner = count(alive).winner
-    agreed = count(alive).voters.get(winner or "", list(alive))
-    voice = alive[0] if alive[0] in agreed else spokesman(agreed)
-    return Answer(text=voice.text, sources=(voice.id,), contributors={voice.model: 1.0})
+def answered(alive: Sequence[Call], scores: dict[str, float]) -> Answer:
+    """The chosen model's text; of two, the likelier one's unless only the other can be read."""
+    tally = count(alive, scores)
+    agreed = tally.voters[tally.winner] if tally.winner is not None else alive[:1]
+    return Answer(
+        text=agreed[0].text,
+        sources=tuple(call.id for call in agreed),
+        contributors={call.model: 1 / len(agreed) for call in agreed},
+        note="Both models asked gave this answer." if len(agreed) > 1 else "",
+    )
 
 
 PROTOCOL = ProtocolSpec(

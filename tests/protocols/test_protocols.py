@@ -23,7 +23,7 @@ from protocols.core.events import (
     Progress,
     Speaking,
 )
-from protocols.core.models import RunSpec, Sampling
+from protocols.core.models import ModelSpec, RunSpec, Sampling
 from protocols.engines.scripted import ScriptedEngine
 from tests.helpers import NAMES, make_spec, play, played
 
@@ -143,6 +143,46 @@ def test_the_next_model_answers_if_the_chosen_one_fails() -> None:
     events = played(make_spec("prompt_routing", 3), engine)
     assert events[-1].status == "ok"
     assert "gamma" not in answer(events).contributors
+
+
+def test_whoever_takes_over_is_announced() -> None:
+    engine = router_prefers("gamma")
+    engine._fail = {"gamma": "start"}
+    notes = [e.note for e in played(make_spec("prompt_routing", 3), engine)
+             if isinstance(e, Progress) and e.level == "warning"]  # fmt: skip
+    assert len(notes) == 1 and "'gamma' failed" in notes[0]
+
+
+def test_of_two_that_differ_the_likelier_speaks() -> None:
+    engine = router_prefers("beta", by=0.3)
+    engine._script = {"alpha": "It is 5, as I explain at length. The answer is 5.", "beta": "4"}
+    spec = make_spec("prompt_routing", 2, config={"ask_two_above": 0.1})
+    assert answer(played(spec, engine)).text == "4"
+
+
+def test_of_two_the_readable_one_speaks() -> None:
+    engine = router_prefers("beta", by=0.3)
+    engine._script = {"alpha": "5", "beta": "I am not sure"}
+    spec = make_spec("prompt_routing", 2, config={"ask_two_above": 0.1})
+    assert answer(played(spec, engine)).text == "5"
+
+
+def test_a_failed_router_weighs_all_the_same_and_says_so() -> None:
+    def fail(request: GenerateRequest | ScoreRequest) -> str | None:
+        return "start" if isinstance(request, ScoreRequest) else None
+
+    events = played(make_spec("prompt_routing", 3), ScriptedEngine(fail=fail))
+    assert events[-1].status == "ok"
+    assert set(decision(events, "route").scores.values()) == {pytest.approx(1 / 3)}
+    assert any(isinstance(e, Progress) and "router failed" in e.note for e in events)
+
+
+@pytest.mark.parametrize("protocol", ["prompt_routing", "switch_generation"])
+def test_more_models_than_letters_are_refused_with_a_sentence(protocol: str) -> None:
+    pool = [ModelSpec(id=f"m{i}", source="artificial-base") for i in range(53)]
+    spec = make_spec(protocol, 2, pool=tuple(model.id for model in pool))
+    last = asyncio.run(play(spec, pool=pool))[-1]
+    assert isinstance(last, Ended) and last.owner == "user" and "52 models" in last.message
 
 
 def test_a_description_is_data_and_stays_short() -> None:
@@ -380,10 +420,14 @@ def test_the_switcher_reads_a_shortened_text_when_its_window_is_small() -> None:
         "switch_generation", 2, config={"patch": 20, "margin": 1.0},
         sampling=Sampling(max_tokens=80),
     )  # fmt: skip
-    engine = ScriptedEngine(lambda r: " more" * 200, window=100)
+    engine = ScriptedEngine(
+        lambda r: "".join(f" w{len(r.prefix)}{i}" for i in range(99)), window=100
+    )
     events = played(spec, engine)
     assert not any(isinstance(e, CallFailed) for e in events)
-    assert answer(events).text.count("more") == 80
+    assert len(answer(events).text.split()) == 80
+    weighing = [e for e in events if isinstance(e, CallStarted) and e.mode == "score"]
+    assert "[...]" in weighing[-1].messages[-1]["content"]
 
 
 def test_the_pen_stays_without_a_clear_margin() -> None:
