@@ -49,10 +49,10 @@ class Specialist:
 
 
 LONG = SftConfig(steps=300)
-"""For skills that more steps help: rules with carries and with subtractive notation."""
+"""For skills that more steps help, such as subtractive notation."""
 FACTS = SftConfig(steps=110)
 SPECIALISTS = (
-    Specialist("addition", "Adder", LONG),
+    Specialist("addition", "Adder", SftConfig(learning_rate=2e-3)),
     Specialist("roman", "Roman scribe", LONG),
     Specialist("french", "French counter"),
     Specialist("spelling", "Radio speller"),
