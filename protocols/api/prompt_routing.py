@@ -1,7 +1,8 @@
 """Prompt routing: a router reads what each model is for and picks one to answer.
 
 The router does not write: it is asked how likely each model's letter comes next, with the models
-listed in several orders so that a liking for first or last places cancels out.
+listed in several orders, and what it likes about a letter or place when nothing is asked is taken
+off: see :func:`protocols.lib.choice.distribution`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from protocols.core.events import Answer, Decision, Phase, Progress
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.choice import (
+    NEUTRAL,
     described,
     distribution,
     entropy,
@@ -46,11 +48,11 @@ class PromptRouting(Config):
         json_schema_extra={"choices": "models"},
     )
     orders: int = Field(
-        3,
+        2,
         ge=1,
         le=8,
         description="In how many orders the models are listed to the router.",
-        json_schema_extra={"effort": [2, 3, 6]},
+        json_schema_extra={"effort": [1, 2, 4]},
     )
     ask_two_above: float = Field(
         1.0,
@@ -60,14 +62,16 @@ class PromptRouting(Config):
     )
 
 
-def router_calls(ctx: Context, orders: Sequence[Sequence[ModelSpec]]) -> list[ScoreCall]:
+def router_calls(
+    ctx: Context, name: str, question: str, orders: Sequence[Sequence[ModelSpec]]
+) -> list[ScoreCall]:
     """One scoring call per listing; the listing comes before the question, so it can be cached."""
     router = ctx.config.router or generalist(ctx.models)
     return [
         ScoreCall(
-            f"route.{i + 1}",
+            f"{name}.{i + 1}",
             router,
-            question_messages(ROUTER.format(models=described(order), question=ctx.question)),
+            question_messages(ROUTER.format(models=described(order), question=question)),
             labels=labels(order),
             role="router",
         )
@@ -94,13 +98,14 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Score the models, then ask the likeliest; if it fails, the next likeliest."""
     config: PromptRouting = ctx.config
     orders = listings(ctx.models, config.orders, ctx.rng("orders"))
-    calls = router_calls(ctx, orders)
+    calls = router_calls(ctx, "route", ctx.question, orders)
+    neutral = router_calls(ctx, "neutral", NEUTRAL, orders)
     yield Phase(name="route", title="The router weighs the models")
-    yield calls
+    yield [*calls, *neutral]
     if not any(call.ok for call in calls):
         note = "The router failed; all models weigh the same."
         yield Progress(unit="route", note=note, level="warning")
-    scores = distribution(calls, orders, ctx.models)
+    scores = distribution(calls, neutral, orders, ctx.models)
     decision = route(scores, calls)
     yield decision
     ranked = sorted(scores, key=lambda m: (-scores[m], m))
@@ -142,7 +147,7 @@ PROTOCOL = ProtocolSpec(
     ),
     paper=Reference("Feng et al. 2026, Section 2", "https://arxiv.org/abs/2606.07812"),
     answer=answer,
-    estimate=lambda config, n, tokens: Estimate(n, config.orders, n * tokens),
+    estimate=lambda config, n, tokens: Estimate(n, 2 * config.orders, n * tokens),
     config=PromptRouting,
     views=("routing", "lanes"),
     min_models=2,

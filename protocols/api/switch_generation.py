@@ -20,7 +20,7 @@ from protocols.core.errors import EngineError
 from protocols.core.events import Decision
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.choice import described, distribution, generalist, labels, listings
+from protocols.lib.choice import NEUTRAL, described, distribution, generalist, labels, listings
 from protocols.lib.drafts import Draft
 from protocols.lib.prompts import Message, question_messages
 from protocols.lib.text import fence, shortened
@@ -68,29 +68,35 @@ class SwitchGeneration(Config):
 
 
 def decision_calls(
-    ctx: Context, draft: Draft, turn: int, orders: Sequence[Sequence[ModelSpec]]
+    ctx: Context, turn: int | None, text: str, orders: Sequence[Sequence[ModelSpec]]
 ) -> list[ScoreCall]:
-    """Ask the switcher for one letter, once per listing, given question and text so far."""
+    """Ask the switcher for one letter, once per listing, given question and text so far.
+
+    Without a turn there is nothing to decide: the calls find out what it likes about the listings.
+    """
+    question = NEUTRAL if turn is None else ctx.question
     switcher = ctx.config.switcher or generalist(ctx.models)
     return [
         ScoreCall(
-            f"switch.{turn}.{number}",
+            f"neutral.{number}" if turn is None else f"switch.{turn}.{number}",
             switcher,
-            switch_messages(ctx, switcher, described(order), draft.whole),
+            switch_messages(ctx, switcher, described(order), question, text),
             labels=labels(order),
             role="switcher",
-            round=turn,
+            round=turn or 0,
         )
         for number, order in enumerate(orders, start=1)
     ]
 
 
-def switch_messages(ctx: Context, switcher: str, models: str, text: str) -> list[Message]:
+def switch_messages(
+    ctx: Context, switcher: str, models: str, question: str, text: str
+) -> list[Message]:
     """The switcher's prompt; a text that outgrows its window is shown without its middle."""
 
     def build(texts: Sequence[str]) -> list[Message]:
         shown = fence(texts[0])
-        return question_messages(SWITCHER.format(models=models, question=ctx.question, text=shown))
+        return question_messages(SWITCHER.format(models=models, question=question, text=shown))
 
     return shortened([text], build, lambda prompt: ctx.fits(switcher, prompt, "", 1))
 
@@ -140,12 +146,14 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Decide, commit, write the next patch; until the text ends or the tokens are spent."""
     draft, ended = Draft(ctx.sampling.max_tokens), False
     orders = listings(ctx.models, ctx.config.orders, ctx.rng("orders"))
+    neutral = decision_calls(ctx, None, "", orders)
+    yield neutral
     for turn in count():
         if ended or len(draft.barred) == len(ctx.models):
             break
-        calls = decision_calls(ctx, draft, turn, orders)
+        calls = decision_calls(ctx, turn, draft.whole, orders)
         yield calls
-        scores = distribution(calls, orders, ctx.models)
+        scores = distribution(calls, neutral, orders, ctx.models)
         decision = decided(draft, calls, scores, ctx.config.margin)
         for segment in draft.commit(decision.chosen):
             yield segment
@@ -166,7 +174,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
 def estimate(config: SwitchGeneration, models: int, tokens: int) -> Estimate:
     """A decision and a patch per turn; a model that fails or has nothing to add costs one turn."""
     turns = math.ceil(tokens / config.patch) + models + 1
-    return Estimate(turns, turns * config.orders, tokens)
+    return Estimate(turns, (turns + 1) * config.orders, tokens)
 
 
 PROTOCOL = ProtocolSpec(

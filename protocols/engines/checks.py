@@ -85,7 +85,18 @@ def check_adapter(model: ModelSpec, folder: Path) -> None:
         raise ContributorError(f"'{model.id}': the adapter has no safetensors weights{told}.")
     if path.stat().st_size > MAX_ADAPTER:
         raise ContributorError(f"'{model.id}': the adapter is larger than 2 GiB.")
-    check_safetensors(model, path)
+    check_rank(model, check_safetensors(model, path), rank)
+
+
+def check_rank(model: ModelSpec, header: dict[str, Any], rank: int) -> None:
+    """Every A matrix [rank, in] and B matrix [out, rank] has the rank that was stated."""
+    for name, tensor in header.items():
+        side = 0 if ".lora_A." in name else 1 if ".lora_B." in name else None
+        shape = tensor.get("shape")
+        if side is not None and not (isinstance(shape, list) and shape[side : side + 1] == [rank]):
+            raise ContributorError(
+                f"'{model.id}': the adapter states rank {rank}, but '{name}' has shape {shape}."
+            )
 
 
 def read_json(model: ModelSpec, path: Path) -> dict[str, Any]:
@@ -106,8 +117,10 @@ def read_json(model: ModelSpec, path: Path) -> dict[str, Any]:
     return content
 
 
-def check_safetensors(model: ModelSpec, path: Path) -> None:
+def check_safetensors(model: ModelSpec, path: Path) -> dict[str, Any]:
     """The header of a weight file: its length, its JSON, and that it describes the whole file.
+
+    Returns what it says about each tensor.
 
     Format: 8 bytes little-endian header length, JSON header, tensor bytes (safetensors).
     """
@@ -118,9 +131,11 @@ def check_safetensors(model: ModelSpec, path: Path) -> None:
         if not 2 <= length <= min(MAX_HEADER, size - 8):
             raise ContributorError(f"'{model.id}': {path.name} is damaged (header: {length}).")
         try:
-            header = json.loads(file.read(length))
-            ends = [t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"]
+            header: dict[str, Any] = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            ends = [tensor["data_offsets"][1] for tensor in header.values()]
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError):
             raise ContributorError(f"'{model.id}': {path.name} has a damaged header.") from None
     if max(ends, default=0) != size - 8 - length:
         raise ContributorError(f"'{model.id}': {path.name} is incomplete or has extra bytes.")
+    return header

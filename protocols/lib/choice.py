@@ -17,6 +17,8 @@ from protocols.core.models import ModelSpec
 
 LABELS = string.ascii_uppercase + string.ascii_lowercase
 """One label per option; 52 options at most."""
+NEUTRAL = "N/A"
+"""A question without content: what is liked about a listing when nothing is asked."""
 DESCRIPTION_CHARS = 160
 
 
@@ -68,22 +70,35 @@ def listings(models: Sequence[ModelSpec], orders: int, rng: random.Random) -> li
 
 
 def distribution(
-    calls: Sequence[ScoreCall], orders: Sequence[Sequence[ModelSpec]], models: Sequence[ModelSpec]
+    calls: Sequence[ScoreCall],
+    neutral: Sequence[ScoreCall],
+    orders: Sequence[Sequence[ModelSpec]],
+    models: Sequence[ModelSpec],
 ) -> dict[str, float]:
-    """The mean distribution over model ids; uniform if no scoring call ended well."""
-    found = [
-        {m.id: call.probabilities[label] for m, label in zip(order, LABELS, strict=False)}
-        for call, order in zip(calls, orders, strict=True)
-        if call.ok
-    ]
-    mean = averaged(found) if found else {m.id: 1 / len(models) for m in models}
-    return {m.id: mean[m.id] for m in models}
+    """What the decider thinks of each model; uniform if no scoring call ended well.
+
+    ``neutral`` are the same listings with :data:`NEUTRAL` for a question. What a label scores there
+    is a liking for its letter or place and is taken off (Zhao et al. 2021, "Calibrate Before Use",
+    arXiv 2102.09690); the rest is averaged over the listings. Without this a small model says "A"
+    whatever is asked, and averaging over orders only shares that out among the models listed first.
+    """
+    found = []
+    for call, empty, order in zip(calls, neutral, orders, strict=True):
+        if call.ok:
+            liking = empty.logprobs if empty.ok else dict.fromkeys(call.labels, 0.0)
+            pairs = zip(order, call.labels, strict=True)
+            found.append({m.id: call.logprobs[label] - liking[label] for m, label in pairs})
+    mean = averaged(found) if found else dict.fromkeys((m.id for m in models), 0.0)
+    top = max(mean.values())
+    weights = {m.id: math.exp(mean[m.id] - top) for m in models}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
 
 
-def averaged(distributions: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of distributions over the same options."""
-    count = len(distributions)
-    return {key: sum(d[key] for d in distributions) / count for key in distributions[0]}
+def averaged(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of scores of the same options."""
+    count = len(scores)
+    return {key: sum(one[key] for one in scores) / count for key in scores[0]}
 
 
 def entropy(distribution: Mapping[str, float]) -> float:

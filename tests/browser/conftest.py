@@ -24,8 +24,9 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A Chromium per module: while it runs, no other test could use asyncio."""
     if CHROMIUM is None:
         pytest.skip("no chromium: install it with apt-get install chromium")
     with chromium() as running:
