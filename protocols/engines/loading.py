@@ -19,8 +19,9 @@ from protocols.engines.slots import ATTENTION, SlotCache
 log = logging.getLogger(__name__)
 WINDOW = 8192
 """Longest context that is served, in tokens."""
-AGREE = 0.05
-"""Largest relative difference of logits that is put down to bf16 (measured: up to 0.01)."""
+AGREE = 0.99
+"""Correlation of logits above which a difference is put down to bf16. Measured with this base and
+five random variants of it: 0.998 and more; with two tokens swapped: 0.4 to 0.7."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def agrees(network: Any) -> bool:
     except Exception:
         log.warning("%s does not work with slots", network.config.model_type, exc_info=True)
         return False
-    return bool((found - wanted).abs().max() <= AGREE * (1 + wanted.abs().max()))
+    return float(torch.corrcoef(torch.stack([found, wanted]))[0, 1]) >= AGREE
 
 
 def _in_two_parts(network: Any, ids: torch.Tensor) -> torch.Tensor:

