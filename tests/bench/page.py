@@ -112,10 +112,15 @@ def measure_first_token() -> None:
             for _ in range(REPEATS):
                 took.append(first_token(page))
                 page.wait_for_selector('.ps[data-status="ok"]', timeout=300_000)
-    low, high = min(took), max(took)
-    middle = statistics.median(took)
-    say(f"\nClick to first token, {LANES} lanes, {REPEATS} runs: median {middle:.2f} s "
-        f"({low:.2f} to {high:.2f})")  # fmt: skip
+    timed = {
+        "first visit to playing recording": visits,
+        f"click to first token, {LANES} lanes": took,
+    }
+    rows = [
+        [what, *(f"{of:.2f}" for of in (statistics.median(all_), min(all_), max(all_)))]
+        for what, all_ in timed.items()
+    ]
+    table(f"Seconds, {REPEATS} times each", ["what", "median", "least", "most"], rows)
 
 
 def received(session: CDPSession) -> list[int]:
