@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Browser, CDPSession, Page
 
-from tests.bench.common import say, table
+from tests.bench.common import table
 from tests.browser.conftest import free_port, wait_for
 from tests.browser.harness import chromium
 from tests.browser.test_play import choose, run
