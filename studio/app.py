@@ -98,8 +98,9 @@ def launch(demo: gr.Blocks, settings: Settings, *, block: bool = True) -> None:
         server_name=settings.host,
         server_port=settings.port or None,
         theme=theme(),
-        css=style() + asset("pages.css"),
-        head=f"<script>{script()}</script>",
+        css=asset("pages.css"),
+        # Gradio rewrites what comes as css and drops container queries, so this goes in the head.
+        head=f"<style>{style()}</style><script>{script()}</script>",
         footer_links=[],
         run_history=False,
         ssr_mode=False,

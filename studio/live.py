@@ -41,6 +41,7 @@ def mount(kind: str) -> gr.HTML:
         html_template=f'<div class="studio-mount" data-view="{kind}"></div>',
         js_on_load=asset("mount.js"),
         elem_classes="studio-live",
+        padding=False,
     )
 
 

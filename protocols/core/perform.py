@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -30,6 +31,17 @@ from protocols.core.events import (
 from protocols.core.models import ModelSpec, RunSpec, Sampling
 
 log = logging.getLogger(__name__)
+
+
+LEAST_LOGPROB = -1e4
+"""Stands for impossible: infinities cannot travel as JSON."""
+
+
+def finite(logprob: float) -> float:
+    """The log-probability as a finite number. Raises :class:`EngineError` for one that is none."""
+    if math.isnan(logprob):
+        raise EngineError("The model's scores are not numbers; its weights may be damaged.")
+    return max(min(logprob, 0.0), LEAST_LOGPROB)
 
 
 class BudgetSpent(StudioError):
@@ -244,7 +256,7 @@ class Performer:
         except TimeoutError:
             raise EngineError(f"'{model.title}' gave no scores in {self.stall_s:g} s.") from None
         opened.prompt_tokens = scores.prompt_tokens
-        call._scores = dict(scores.logprobs)
+        call._scores = {label: finite(value) for label, value in scores.logprobs.items()}
         self._end(call, opened, CallEnded(call=call.id, scores=call._scores))
 
     def _end(self, call: AnyCall, opened: _Open, event: CallEnded) -> None:

@@ -25,7 +25,8 @@ LONGEST = 120
 # of spaces would take minutes.
 CUE = re.compile(
     r"\b(?:answer|solution|result|(?:correct|right|best) (?:option|choice|one))[*_]{0,2}\s{0,3}"
-    r"(?:\(final\)\s{0,3}|(?:to|of|for)\s[^.!?\n]{1,60}?)?(?:\b(?:is|are|would be)\b|[:=])\s{0,3}:?[*_]{0,2}\s{0,9}",
+    r"(?:\(final\)\s{0,3}|(?:to|of|for)\s[^.!?\n]{1,60}?)?"
+    r"(?:\b(?:is|are|would be)\b|[:=])\s{0,3}:?[*_]{0,2}\s{0,9}",
     re.IGNORECASE,
 )
 COPULA = re.compile(
