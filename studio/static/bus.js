@@ -10,7 +10,17 @@
     cancel: (asked) => server.cancel(asked),
     load: (asked) => server.load_run(asked),
   });
-  const take = () => { if (props.value) window.Studio.feed(JSON.parse(props.value)); };
+  // On a narrow screen the stage lies below the form: an own new run brings it into view.
+  const reveal = () => {
+    const stage = document.querySelector('.studio-mount');
+    if (stage && window.innerWidth < 1000) stage.scrollIntoView({ block: 'start' });
+  };
+  const take = () => {
+    if (!props.value) return;
+    const message = JSON.parse(props.value);
+    window.Studio.feed(message);
+    if (message.key) reveal();
+  };
   watch('value', take);
   take();
 })(200);

@@ -117,3 +117,12 @@ def test_private_endpoints_check_what_they_are_given(scripted_app: Launch, visit
     )
     assert not any("Traceback" in text for text in answers)
     page.wait_for_selector('.ps[data-status="running"]')
+
+
+def test_on_a_phone_a_new_run_comes_into_view(scripted_app: Launch, visit: Open) -> None:
+    url = scripted_app(ScriptedEngine("The answer is 4.", delay_s=0.05))
+    page = visit(url, 390, 844).page
+    choose(page, "Majority vote", "What is 2 + 2?", models=2)
+    run(page)
+    page.wait_for_selector('.ps[data-status="ok"]', timeout=30_000)
+    expect(page.locator(".ps-head")).to_be_in_viewport()
