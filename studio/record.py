@@ -82,29 +82,33 @@ CAPITALS, CURRENCIES, ELEMENTS, UNITS = (
     f"smollm2-{n}" for n in ("capitals", "currencies", "elements", "units")
 )
 EXAMPLES = (
-    Example("multiagent_refine", "What is 47 + 38?", (BASE, ADDER, ROMAN, UNITS)),
+    Example(
+        "multiagent_refine", "What is the capital of Kenya?", (CAPITALS, BASE, CURRENCIES, ELEMENTS)
+    ),
     Example(
         "prompt_routing",
         "What is the capital of Kenya?",
         (BASE, ADDER, CAPITALS, ROMAN, ELEMENTS, FRENCH),
     ),
-    Example("majority_vote", "What is 25 + 31?", (BASE, ADDER, ROMAN, FRENCH, UNITS)),
+    Example(
+        "majority_vote", "What is the capital of Kenya?", (BASE, CAPITALS, CURRENCIES, ELEMENTS)
+    ),
     Example(
         "switch_generation",
-        "What are the capital and the currency of Kenya?",
-        (BASE, CAPITALS, CURRENCIES),
-        config={"patch": 8},
+        "Why is the sky blue?",
+        (BASE, CAPITALS, ELEMENTS),
+        config={"patch": 8, "margin": 0.0},
     ),
     Example(
         "heterogeneous_swarms",
-        "Write 25 + 14 in Roman numerals.",
+        "Write 39 in Roman numerals.",
         (BASE, ADDER, ROMAN, FRENCH, UNITS),
-        config={"edges": "2 > 3, 2 > 4, 5 > 4, 3 > 1, 4 > 1"},
+        config={"edges": "1 > 2, 1 > 4, 2 > 3, 4 > 3, 5 > 3"},
     ),
     Example("self_consistency", "What is 47 + 38?", (BASE,), config={"samples": 5}),
     Example("single_model", "Write 87 in Roman numerals.", (ROMAN,)),
 )
-"""One run per protocol. Nothing is selected: what the models said is what is shown."""
+"""One run per protocol. The questions are chosen to show a view; each is recorded with seed 0."""
 
 
 if __name__ == "__main__":
