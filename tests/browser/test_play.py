@@ -129,7 +129,8 @@ def test_stop_gives_the_best_so_far_and_frees_the_models(real_app: str, visit: O
     page = visit(real_app).page
     choose(page, "Majority vote", "Tell a very long story about the sea.", 4, "thorough")
     run(page)
-    page.wait_for_function("document.querySelectorAll('.ps-lane').length >= 4", timeout=60_000)
+    said = "[...document.querySelectorAll('.ps-lane .ps-text')].some((n) => n.textContent)"
+    page.wait_for_function(said, timeout=60_000)
     page.locator(".ps-stop-all").click()
     page.wait_for_selector('.ps[data-status="cancelled"]', timeout=10_000)
     expect(page.locator(".ps-chip-partial")).to_be_visible()
