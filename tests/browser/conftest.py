@@ -51,7 +51,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 90.0) 
     raise AssertionError(f"the app did not answer within {seconds:g} s")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def real_app(
     workspace: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
