@@ -14,6 +14,8 @@ from protocols.engines.slots import SlotCache
 
 WORTH = 16
 """Fewer common tokens than this are read anew."""
+LONGEST = 1024
+"""Tokens of a prompt that are remembered at most; more would cost memory for little."""
 
 
 @dataclass(eq=False)
@@ -35,6 +37,7 @@ class PrefixMemory:
 
     def keep(self, slot: int, adapter: str, ids: Sequence[int]) -> None:
         """Remember what ``slot`` holds: ``ids``, read under ``adapter``."""
+        ids = ids[:LONGEST]
         if len(ids) < WORTH or any(_covers(known, adapter, ids) for known in self._known):
             return
         for known in [

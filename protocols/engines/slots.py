@@ -7,6 +7,9 @@ cache and attention interfaces, and nothing about adapters or text.
 
 from __future__ import annotations
 
+import math
+import mmap
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -74,6 +77,8 @@ class SlotCache:
         self._places = torch.zeros(1, 1, dtype=torch.long)
         self._end = 0
         self._first = self._last = 0
+        self._used = [0] * slots
+        """How much of each slot was ever written, in tokens."""
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Transformers asks for this to make positions; ours are always given."""
@@ -83,8 +88,8 @@ class SlotCache:
         """Make every slot hold at least ``length`` tokens."""
         while self.length < length:
             self.length *= 2
-            self._keys = [_widened(k, self.length) for k in self._keys]
-            self._values = [_widened(v, self.length) for v in self._values]
+            self._keys = [self._widened(k) for k in self._keys]
+            self._values = [self._widened(v) for v in self._values]
 
     def aim(self, first: int, starts: list[int], tokens: int) -> torch.Tensor | None:
         """The next pass writes ``tokens`` tokens per row, for rows in slots ``first`` and on.
@@ -99,6 +104,7 @@ class SlotCache:
         self._places = begin[:, None] + torch.arange(tokens, device=self._device)
         self._rows = torch.arange(first, first + count, device=self._device)[:, None]
         self._end = max(starts) + tokens
+        self._wrote(range(first, first + count), self._end)
         if not any(starts):
             return None
         seen = torch.arange(self._end, device=self._device) <= self._places[..., None]
@@ -111,8 +117,8 @@ class SlotCache:
         """Store new keys and values [rows, groups, tokens, size]; return the whole context."""
         if layer_idx == len(self._keys):
             shape = (self.slots, self.length, key.shape[1], key.shape[3])
-            self._keys.append(torch.zeros(shape, dtype=key.dtype, device=key.device))
-            self._values.append(torch.zeros(shape, dtype=value.dtype, device=value.device))
+            self._keys.append(empty_room(shape, key))
+            self._values.append(empty_room(shape, value))
         found = []
         for store, new in ((self._keys[layer_idx], key), (self._values[layer_idx], value)):
             store[self._rows, self._places] = new.transpose(1, 2)
@@ -123,10 +129,29 @@ class SlotCache:
         """Copy the first ``length`` tokens of a slot into another."""
         for store in (*self._keys, *self._values):
             store[target, :length] = store[source, :length]
+        self._wrote([target], length)
+
+    def _wrote(self, slots: Iterable[int], length: int) -> None:
+        for slot in slots:
+            self._used[slot] = max(self._used[slot], length)
+
+    def _widened(self, store: torch.Tensor) -> torch.Tensor:
+        """A longer copy; only what was written is touched."""
+        wider = empty_room((store.shape[0], self.length, *store.shape[2:]), store)
+        for slot, used in enumerate(self._used):
+            wider[slot, :used] = store[slot, :used]
+        return wider
 
 
-def _widened(store: torch.Tensor, length: int) -> torch.Tensor:
-    wider = torch.zeros(store.shape[0], length, *store.shape[2:], dtype=store.dtype)
-    wider = wider.to(store.device)
-    wider[:, : store.shape[1]] = store
-    return wider
+def empty_room(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """Zeros that take memory only where they are written, on a CPU.
+
+    They must be zeros: attention multiplies masked values by 0, which leaves a stray NaN a NaN.
+    ``torch.zeros`` writes every page; fresh pages of the system read as zero by themselves.
+    """
+    if like.device.type != "cpu":
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+    pages = mmap.mmap(-1, math.prod(shape) * like.element_size())
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # one written byte would take 2 MiB otherwise
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(pages, dtype=torch.uint8).view(like.dtype).view(shape)
