@@ -303,6 +303,8 @@ def test_the_player_plays_scrubs_and_says_what_it_is(page: Page) -> None:
     assert texts(page, ".ps-recording") == ["Recording"]
     assert texts(page, ".ps-about") == ["Nov 21, 2026 · 5 models"]
     page.get_by_role("button", name="Pause").click()
+    # The state is painted in the next frame; what was folded before the click may still come.
+    page.evaluate("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
     at = page.locator(".ps").get_attribute("data-seq")
     page.wait_for_timeout(200)
     assert page.locator(".ps").get_attribute("data-seq") == at

@@ -1,0 +1,1 @@
+"""Human evaluation: blinded A/B studies, their ledger, their statistics and their reports."""
