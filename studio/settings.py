@@ -41,6 +41,24 @@ class Settings(BaseSettings):
     queue_size: int = Field(32, ge=1, description="Runs that may wait for a place.")
     grace_s: float = Field(30.0, gt=0, description="Seconds a run goes on with nobody watching.")
     stall_s: float = Field(180.0, gt=0, description="Seconds a model may stay silent.")
+    database_url: str = Field(
+        "", description="Where studies are kept: empty = SQLite in the workspace, or PostgreSQL."
+    )
+    admin_password: str = Field(
+        "", description="Password of the lab's pages; empty = a key made in the workspace."
+    )
+    admin_users: str = Field(
+        "", description="On a hosted Space: account names of the lab, separated by commas."
+    )
+    public_url: str = Field(
+        "", description="Address that invitation links begin with; empty = as the lab sees it."
+    )
+    mirror: str = Field(
+        "", description="Second folder in which every vote is also written, for example a mount."
+    )
+    replica_repo: str = Field(
+        "", description="Hub dataset repository that exports are copied to every five minutes."
+    )
     warm: bool = Field(True, description="Start loading the opening pool when the app starts.")
 
 

@@ -7,7 +7,7 @@ import platform
 
 import psutil
 
-from tests.bench import overhead, page, reference
+from tests.bench import engines, overhead, page, reference
 from tests.bench.common import say
 
 if __name__ == "__main__":
@@ -17,3 +17,4 @@ if __name__ == "__main__":
     page.measure_updates()
     page.measure_first_token()
     reference.measure(8)
+    asyncio.run(engines.main())

@@ -182,7 +182,8 @@ def summary(title: str, found: dict[str, list[Result]]) -> dict[str, Any]:
     return numbers
 
 
-async def main() -> None:
+async def main(report: Path | None = None) -> None:
+    """Measure and print; with ``report`` also write the numbers there as JSON."""
     base = ModelSpec(id="base", source=str(base_dir(Settings().workspace)))
     numbers: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -203,9 +204,9 @@ async def main() -> None:
                         batched, lambda w, s, n=count: measure(w, [base] * n, short_prompts(50 + s))
                     ),
                 )
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps(numbers, indent=2))
+    if report is not None:
+        report.write_text(json.dumps(numbers, indent=2))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

@@ -124,16 +124,11 @@ def measure_first_token() -> None:
 
 
 def received(session: CDPSession) -> list[int]:
-    """Counts (messages, bytes) of the event stream as they arrive."""
-    counts = [0, 0]
-
-    def more(event: dict[str, float]) -> None:
-        counts[0] += 1
-        counts[1] += int(event["dataLength"])
-
+    """Sizes in bytes of what the page receives, envelope included, as it arrives."""
+    sizes: list[int] = []
     session.send("Network.enable")
-    session.on("Network.dataReceived", more)
-    return counts
+    session.on("Network.dataReceived", lambda event: sizes.append(int(event["dataLength"])))
+    return sizes
 
 
 def measure_updates() -> None:
@@ -163,7 +158,8 @@ def report(sizes: list[int], counts: list[int], seconds: float, busy: float) -> 
     quarter = max(1, len(sizes) // 4)
     rows = [
         ["updates", f"{len(sizes)} ({len(sizes) / seconds:.1f} a second)"],
-        ["bytes on the wire per update", f"{counts[1] / max(1, len(sizes)):.0f}"],
+        ["median frame on the wire", f"{statistics.median(counts):.0f} B"],
+        ["all bytes on the wire, per update", f"{sum(counts) / max(1, len(sizes)):.0f}"],
         ["median message, first quarter", f"{statistics.median(sizes[:quarter]):.0f} B"],
         ["median message, last quarter", f"{statistics.median(sizes[-quarter:]):.0f} B"],
         ["server processor, all of it", f"{100 * busy / seconds:.0f} % of a core"],

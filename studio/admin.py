@@ -1,0 +1,121 @@
+"""Who belongs to the lab: a password, a start-up link, or named accounts on a hosted Space.
+
+Every handler and route of the lab's pages asks :meth:`Admin.allowed` on the server; nothing that a
+page holds is trusted. Raters never come through here: their links carry tokens of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from itsdangerous import BadSignature, TimestampSigner
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from studio.files import asset
+from studio.settings import Settings
+
+COOKIE = "studio_lab"
+HOURS = 12
+FAILURES_A_MINUTE = 20
+HOSTED = "SPACE_ID" in os.environ
+
+
+class Admin:
+    """Checks who may see and change studies. Safe to use from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._key = settings.admin_password or kept_key(settings.workspace / "admin.key")
+        self._users = frozenset(n.strip() for n in settings.admin_users.split(",") if n.strip())
+        digest = hashlib.sha256(f"lab/{self._key}".encode()).digest()
+        self._signer = TimestampSigner(digest, salt="lab")
+        self._failures: deque[float] = deque(maxlen=FAILURES_A_MINUTE)
+        self.generated = not settings.admin_password
+
+    def link(self, address: str) -> str:
+        """A link that logs in, for the terminal of whoever started the app."""
+        return f"{address}/lab?key={self._key}" if self.generated else f"{address}/lab"
+
+    def allowed(self, request: Any) -> bool:
+        """Whether a request (Starlette's or Gradio's) comes from the lab."""
+        if request is None:
+            return False
+        cookies: Mapping[str, str] = request.cookies
+        try:
+            self._signer.unsign(cookies.get(COOKIE, ""), max_age=HOURS * 3600)
+        except BadSignature:
+            return bool(self._users) and _account(request) in self._users
+        return True
+
+    def routes(self) -> list[BaseRoute]:
+        """Logging in and out."""
+        return [
+            Route("/lab", self._enter, methods=["GET", "POST"]),
+            Route("/lab/out", self._leave, methods=["POST"]),
+        ]
+
+    async def _enter(self, request: Request) -> Response:
+        given = request.query_params.get("key", "")
+        if request.method == "POST":
+            form: FormData = await request.form()
+            given = str(form.get("password", ""))
+        if not given:
+            return _page(200, "")
+        if self._blocked():
+            return _page(429, "Too many wrong passwords. Wait a minute and try again.")
+        if not hmac.compare_digest(given.encode(), self._key.encode()):
+            self._failures.append(time.monotonic())
+            return _page(403, "That is not the password.")
+        response = RedirectResponse("/studies", status_code=303)
+        response.set_cookie(
+            COOKIE,
+            self._signer.sign(secrets.token_hex(8)).decode(),
+            max_age=HOURS * 3600,
+            httponly=True,
+            # A hosted Space lives in a frame of another site, where Lax cookies are not sent.
+            secure=HOSTED or request.url.scheme == "https",
+            samesite="none" if HOSTED else "lax",
+        )
+        return response
+
+    async def _leave(self, request: Request) -> Response:
+        response = RedirectResponse("/studies", status_code=303)
+        response.delete_cookie(COOKIE)
+        return response
+
+    def _blocked(self) -> bool:
+        full = len(self._failures) == FAILURES_A_MINUTE
+        return full and time.monotonic() - self._failures[0] < 60.0
+
+
+def kept_key(path: Path) -> str:
+    """The key of this installation: made once, readable by its owner only."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(made, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(18))
+    return path.read_text(encoding="ascii").strip()
+
+
+def _account(request: Any) -> str:
+    """The hosted account that logged in, as Gradio's own login stored it in the session."""
+    scope: Mapping[str, Any] = getattr(getattr(request, "request", request), "scope", {})
+    info = scope.get("session", {}).get("oauth_info", {})
+    return str(info.get("userinfo", {}).get("preferred_username", ""))
+
+
+def _page(status: int, problem: str) -> Response:
+    told = f'<p role="alert">{problem}</p>' if problem else ""
+    headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return HTMLResponse(asset("lab.html").replace("<!--problem-->", told), status, headers)
