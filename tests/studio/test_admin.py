@@ -1,0 +1,97 @@
+"""The lab's login: no page value opens it, only the password or a named account."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from studio.admin import COOKIE, FAILURES_A_MINUTE, Admin, kept_key
+from studio.settings import Settings
+
+
+def client(admin: Admin) -> TestClient:
+    def inside(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("in" if admin.allowed(request) else "out")
+
+    return TestClient(Starlette(routes=[*admin.routes(), Route("/studies", inside)]))
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> Admin:
+    return Admin(Settings(workspace=tmp_path, admin_password="a made-up password"))
+
+
+def test_the_password_opens_and_logging_out_closes(admin: Admin) -> None:
+    with client(admin) as http:
+        assert http.get("/studies").text == "out"
+        assert http.post("/lab", data={"password": "a made-up password"}).text == "in"
+        assert http.get("/studies").text == "in"
+        assert http.post("/lab/out").text == "out"
+
+
+@pytest.mark.parametrize("given", ["", "A made-up password", "a made-up password ", "x" * 9999])
+def test_anything_else_stays_out(admin: Admin, given: str) -> None:
+    with client(admin) as http:
+        answer = http.post("/lab", data={"password": given})
+        assert answer.status_code == (403 if given else 200)
+        assert http.get("/studies").text == "out"
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "abc.def.ghi", "YQ.ZmFrZQ.c2ln"])
+def test_a_made_up_cookie_stays_out(admin: Admin, cookie: str) -> None:
+    with client(admin) as http:
+        http.cookies.set(COOKIE, cookie)
+        assert http.get("/studies").text == "out"
+
+
+def test_a_cookie_of_another_password_stays_out(admin: Admin, tmp_path: Path) -> None:
+    with client(admin) as http:
+        http.post("/lab", data={"password": "a made-up password"})
+        stolen = http.cookies[COOKIE]
+    with client(Admin(Settings(workspace=tmp_path, admin_password="changed"))) as other:
+        other.cookies.set(COOKIE, stolen)
+        assert other.get("/studies").text == "out"
+
+
+def test_guessing_is_slowed_down(admin: Admin) -> None:
+    with client(admin) as http:
+        for number in range(FAILURES_A_MINUTE):
+            assert http.post("/lab", data={"password": f"guess {number}"}).status_code == 403
+        assert http.post("/lab", data={"password": "a made-up password"}).status_code == 429
+
+
+def test_a_cookie_cannot_be_read_by_scripts(admin: Admin) -> None:
+    with client(admin) as http:
+        done = http.post("/lab", data={"password": "a made-up password"}, follow_redirects=False)
+    assert "httponly" in done.headers["set-cookie"].lower()
+    assert "samesite=lax" in done.headers["set-cookie"].lower()
+
+
+def test_without_a_password_a_kept_key_is_the_link(tmp_path: Path) -> None:
+    admin = Admin(Settings(workspace=tmp_path))
+    key = kept_key(tmp_path / "admin.key")
+    assert len(key) >= 22
+    assert stat.S_IMODE((tmp_path / "admin.key").stat().st_mode) == 0o600
+    assert admin.link("http://h").endswith(f"/lab?key={key}")
+    with client(Admin(Settings(workspace=tmp_path))) as http:
+        assert http.get(f"/lab?key={key}").text == "in"
+
+
+def test_a_named_account_of_the_host_is_the_lab(tmp_path: Path) -> None:
+    admin = Admin(Settings(workspace=tmp_path, admin_users="lab-one, lab-two"))
+
+    def arriving(name: str) -> Request:
+        session = {"oauth_info": {"userinfo": {"preferred_username": name}}}
+        return Request({"type": "http", "headers": [], "session": session})
+
+    assert admin.allowed(arriving("lab-two"))
+    assert not admin.allowed(arriving("visitor"))
+    assert not admin.allowed(arriving(""))
+    assert not admin.allowed(None)
