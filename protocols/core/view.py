@@ -76,6 +76,8 @@ class CallView:
     owner: str = ""
     sees: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    messages: list[dict[str, str]] = field(default_factory=list)
+    """What the model was sent, by role."""
     scores: dict[str, float] = field(default_factory=dict)
     phase: int = -1
     """The phase it belongs to, as an index into the view's phases."""
@@ -231,6 +233,7 @@ def _start_call(view: View, event: CallStarted) -> None:
     call = view.calls[event.call] = CallView(event.call, event.model, event.role, event.round)
     call.mode, call.prefix, call.max_tokens = event.mode, event.prefix, event.max_tokens
     call.sees, call.labels = list(event.sees), list(event.labels)
+    call.messages = list(event.messages)
     call.started, call.phase = event.t, len(view.phases) - 1
     view.busy = ""
     view.totals.calls += 1

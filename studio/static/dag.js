@@ -211,7 +211,8 @@
     const head = S.el('header', 'ps-inspector-head');
     const pane = S.textPane('Text of the node');
     const error = S.el('p', 'ps-error');
-    const node = S.el('div', 'ps-inspector', head, pane.node, error);
+    const prompt = S.promptBox('this node');
+    const node = S.el('div', 'ps-inspector', head, pane.node, error, prompt.node);
     let picked = '';
     let known = new Map();
     const current = (state) => (known.has(picked) ? picked : lastActive(state, known) || '');
@@ -239,6 +240,7 @@
         pane.show(call?.text || '', call?.state === 'running');
         S.setText(error, call?.error || '');
         S.show(error, call?.error);
+        prompt.update(call);
       },
     };
   }

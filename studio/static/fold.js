@@ -22,7 +22,8 @@ globalThis.Studio = globalThis.Studio || {};
   const newCall = (state, event) => ({
     id: event.call, model: event.model, role: '', round: 0, mode: 'generate', state: 'running',
     text: '', prefix: '', tokens: 0, prompt_tokens: 0, max_tokens: 0, seconds: 0,
-    first_token: null, finish: '', error: '', owner: '', sees: [], labels: [], scores: {},
+    first_token: null, finish: '', error: '', owner: '', sees: [], labels: [],
+    messages: [], scores: {},
     phase: state.phases.length - 1, started: event.t || 0,
   });
 
@@ -66,6 +67,7 @@ globalThis.Studio = globalThis.Studio || {};
       Object.assign(call, { role, round, mode, prefix, max_tokens });
       call.sees = e.sees || [];
       call.labels = e.labels || [];
+      call.messages = e.messages || [];
       state.calls.set(e.call, call);
       state.busy = '';
       state.totals.calls += 1;

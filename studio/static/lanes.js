@@ -116,9 +116,10 @@
     const badges = badgeRow();
     const pane = S.textPane(`What ${name} says`);
     const error = S.el('p', 'ps-error');
+    const prompt = S.promptBox(name);
     const foot = footer();
     const node = S.el('article', `ps-lane ${S.author(state, call.model)}`, head, badges.node,
-      pane.node, error, foot.node);
+      pane.node, error, prompt.node, foot.node);
     node.dataset.call = call.id;
     const made = {
       node,
@@ -136,6 +137,7 @@
         S.setText(error, present.error);
         S.setData(error, 'owner', present.owner);
         badges.update(now, present);
+        prompt.update(present);
         foot.update(now, present);
       },
     };

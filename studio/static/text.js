@@ -70,6 +70,31 @@
     return pane;
   };
 
+  /** What a model was sent, folded away until somebody asks. Its text is set when it is opened. */
+  S.promptBox = (name) => {
+    const said = S.el('div', 'ps-prompt-text');
+    const summary = S.el('summary', '', 'Prompt');
+    summary.setAttribute('aria-label', `Prompt that ${name} was sent`);
+    const node = S.el('details', 'ps-prompt', summary, said);
+    let call = null;
+    const fill = () => {
+      if (!node.open || !call) return;
+      const parts = [...call.messages, ...(call.prefix ? [{ role: 'answer so far', content: call.prefix }] : [])];
+      said.replaceChildren(...parts.map((one) => S.el('section', '',
+        S.el('h5', '', one.role), S.el('p', 'ps-prompt-said', one.content))));
+    };
+    node.addEventListener('toggle', fill);
+    return {
+      node,
+      update(present) {
+        const changed = present !== call;
+        call = present;
+        S.show(node, call?.messages.length);
+        if (changed) fill();
+      },
+    };
+  };
+
   /** Copy plain text; falls back to a selection where the clipboard is not to be had. */
   S.copy = async (text) => {
     try {

@@ -218,6 +218,20 @@ def test_hostile_text_is_only_text(page: Page) -> None:
         assert overflow(page) == 0
 
 
+def test_the_prompt_of_a_lane_can_be_read(page: Page) -> None:
+    tape = Tape("Asked", "single_model", ("lanes",), 1, "Go on.")
+    asked = ({"role": "system", "content": HOSTILE[0]}, {"role": "user", "content": "Go on."})
+    call = CallStarted(call="a/alpha", model="alpha", role="answer", messages=asked, prefix="So far")
+    feed(page, [e.model_copy(update={"seq": i}) for i, e in enumerate([*tape.events, call])])
+    prompt = page.locator(".ps-lane .ps-prompt")
+    assert prompt.locator(".ps-prompt-said").count() == 0  # nothing is drawn before it is asked for
+    prompt.locator("summary").click()
+    assert texts(page, ".ps-prompt h5") == ["SYSTEM", "USER", "ANSWER SO FAR"]
+    said = prompt.locator(".ps-prompt-said").evaluate_all("all => all.map(n => n.textContent)")
+    assert said == [HOSTILE[0], "Go on.", "So far"]
+    assert page.evaluate("window.pwned") is None
+
+
 def test_a_hundred_thousand_letters_stay_in_their_pane(page: Page) -> None:
     tape = Tape("Long", "single_model", ("lanes",), 1, "Go on.")
     tape.call("a/alpha", "word " * 20_000)
