@@ -8,13 +8,20 @@ import threading
 
 import click
 import gradio as gr
+from starlette.routing import BaseRoute
 
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
+from studio.admin import Admin
 from studio.context import StudioContext
 from studio.files import asset
-from studio.pages import play, pool, replays
+from studio.jobs import Jobs
+from studio.lab import Lab
+from studio.lab_routes import lab_routes
+from studio.pages import compare, play, pool, replays, results, studies
 from studio.pool import load_pool, preset_names
+from studio.rating.options import RatingOptions, secret_from
+from studio.rating.routes import build_routes
 from studio.runs import RunManager
 from studio.settings import Settings
 from studio.static import script, style
@@ -22,7 +29,13 @@ from studio.theme import theme
 from studio.workspace import Workspace
 
 log = logging.getLogger(__name__)
-PAGES = (("Replays", "/replays", replays), ("Pool", "/pool", pool))
+PAGES = (
+    ("Compare", "/compare", compare),
+    ("Studies", "/studies", studies),
+    ("Results", "/results", results),
+    ("Pool", "/pool", pool),
+    ("Replays", "/replays", replays),
+)
 
 
 def compose(settings: Settings, engine: Engine | None = None) -> StudioContext:
@@ -36,7 +49,8 @@ def compose(settings: Settings, engine: Engine | None = None) -> StudioContext:
     workspace = Workspace(settings.workspace, settings.assets)
     workspace.runs.mkdir(parents=True, exist_ok=True)
     manager = RunManager(settings, workspace, engine or make_engine(settings))
-    return StudioContext(settings, workspace, pools, manager)
+    admin, lab, jobs = Admin(settings), Lab(settings, replicate=True), Jobs(manager)
+    return StudioContext(settings, workspace, pools, manager, admin, lab, jobs)
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -69,14 +83,17 @@ def serve(settings: Settings) -> None:
     ctx = compose(settings)
     demo = build(ctx)
     try:
-        launch(demo, settings, block=False)
-        click.echo(f"Participation Studio is at http://{settings.host}:{demo.server_port}")
+        launch(demo, ctx, block=False)
+        address = f"http://{settings.host}:{demo.server_port}"
+        click.echo(f"Participation Studio is at {address}")
+        click.echo(f"The lab's pages open with {ctx.admin.link(address)}")
         if settings.warm:
             # Only now: loading models beside the start would keep the page waiting.
             threading.Thread(target=prepare_models, args=(ctx,), daemon=True).start()
         demo.block_thread()
     finally:
         ctx.manager.close()
+        ctx.lab.close()
 
 
 def prepare_models(ctx: StudioContext) -> None:
@@ -91,8 +108,20 @@ def prepare_models(ctx: StudioContext) -> None:
     ctx.manager.warm_up(ctx.opening_pool.specs)
 
 
-def launch(demo: gr.Blocks, settings: Settings, *, block: bool = True) -> None:
+def routes(ctx: StudioContext) -> list[BaseRoute]:
+    """What is not Gradio's: raters' pages, logging in, reports. Tried before Gradio's own routes.
+
+    Raters' pages are plain documents, because a Gradio component's values are public in /config
+    and accepted from anybody.
+    """
+    options = RatingOptions(secret_from(ctx.settings.workspace / "rating.key"))
+    rating = build_routes(lambda: ctx.lab.store, options)
+    return [*rating, *ctx.admin.routes(), *lab_routes(ctx)]
+
+
+def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
     """Start the web server. Nothing is reported anywhere and the page fetches nothing else."""
+    settings = ctx.settings
     demo.queue(max_size=256, default_concurrency_limit=16)
     demo.launch(
         server_name=settings.host,
@@ -110,6 +139,7 @@ def launch(demo: gr.Blocks, settings: Settings, *, block: bool = True) -> None:
         enable_monitoring=False,
         quiet=True,
         prevent_thread_lock=not block,
+        app_kwargs={"routes": routes(ctx)},
     )
 
 

@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 ran and failed, 2 unusable arguments (one sentence says wh
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 import click
 
 from protocols.core.errors import StudioError, UserError
+from studio.judge_cli import judges
+from studio.output import JSON, say
 from studio.settings import Settings, no_telemetry
-
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, no prose.")
+from studio.study_cli import study
 
 
 class Group(click.Group):
@@ -30,11 +30,6 @@ class Group(click.Group):
         except StudioError as error:
             click.echo(error.message, err=True)
             ctx.exit(2 if isinstance(error, UserError) else 1)
-
-
-def say(value: dict[str, Any], as_json: bool, text: str) -> None:
-    """Print one line: the object or the sentence."""
-    click.echo(json.dumps(value, ensure_ascii=False) if as_json else text)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,6 +124,7 @@ def list_tasks(as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=96, show_default=True)
 @click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option("--artifact", default="", help="Key of a fitted artifact (default: the newest).")
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
 @JSON
 def run_command(as_json: bool, **given: Any) -> None:
@@ -136,6 +132,27 @@ def run_command(as_json: bool, **given: Any) -> None:
     from studio.headless import play
 
     status = asyncio.run(play(Settings(), given, as_json))
+    sys.exit(0 if status == "ok" else 1)
+
+
+@main.command("fit")
+@click.option("--protocol", required=True, help="Protocol id; see: studio protocols.")
+@click.option("--pool", default="", help="Pool preset or file (default: the opening pool).")
+@click.option("--task", required=True, help="Task to learn from; several joined by commas.")
+@click.option("--models", default="", help="Model ids, separated by commas (default: all).")
+@click.option("--set", "settings_", multiple=True, metavar="K=V", help="A protocol setting.")
+@click.option("--profile", default="", help="A named set of settings, for example: paper.")
+@click.option("--limit", type=click.IntRange(0), default=0, help="Items of each part; 0 = all.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(1, 32768), default=48, show_default=True)
+@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
+@JSON
+def fit_command(as_json: bool, **given: Any) -> None:
+    """Train or search for a protocol; goes on where it was interrupted."""
+    from studio.fit_command import fit_live
+
+    status = asyncio.run(fit_live(Settings(), given, as_json))
     sys.exit(0 if status == "ok" else 1)
 
 
@@ -180,3 +197,7 @@ def pool_check(pool_or_file: str, as_json: bool) -> None:
         text = f"{'FAIL' if problem else 'ok':<6}{model}  {problem}".rstrip()
         say({"model": model, "ok": not problem, "problem": problem}, as_json, text)
     sys.exit(1 if bad else 0)
+
+
+main.add_command(study)
+main.add_command(judges)

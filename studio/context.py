@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from studio.admin import Admin
+from studio.jobs import Jobs
+from studio.lab import Lab
 from studio.pool import Pool
 from studio.runs import RunManager
 from studio.settings import Settings
@@ -18,6 +21,9 @@ class StudioContext:
     workspace: Workspace
     pools: dict[str, Pool]
     manager: RunManager
+    admin: Admin
+    lab: Lab
+    jobs: Jobs
 
     @property
     def opening_pool(self) -> Pool:

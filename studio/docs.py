@@ -5,6 +5,7 @@ A generated part stands between ``<!-- name -->`` and ``<!-- /name -->``.
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Callable
@@ -76,12 +77,32 @@ def command_table() -> str:
     return "\n".join(rows)
 
 
+def layout_list() -> str:
+    """Every file of the product with the first line of its docstring, or its first comment."""
+    lines = ["```"]
+    for package in ("protocols", "evals", "studio"):
+        for path in sorted((REPOSITORY / package).rglob("*")):
+            if path.suffix in (".py", ".js") and (about := _about(path)):
+                lines.append(f"{path.relative_to(REPOSITORY).as_posix():<46} {about}")
+    return "\n".join([*lines, "```"])
+
+
+def _about(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        first = (ast.get_docstring(ast.parse(text)) or "").splitlines()[:1]
+    else:
+        first = [n.removeprefix("// ") for n in text.splitlines()[:1] if n.startswith("//")]
+    return "" if path.name == "__init__.py" else "".join(first)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "protocols": protocol_table,
     "settings": settings_table,
     "environment": environment_table,
     "pool": pool_table,
     "commands": command_table,
+    "layout": layout_list,
 }
 
 

@@ -88,13 +88,14 @@ async def play(settings: Settings, given: dict[str, Any], as_json: bool) -> str:
     config = parse_settings(given["settings_"])
     spec = make_spec(
         given["protocol"], ids, given["question"], given["seed"], given["max_tokens"], config
-    )
+    ).model_copy(update={"artifact": given["artifact"]})
     engine = HostedEngine(prefer=given["engine"])
     header = TraceHeader(run=spec.digest, spec=spec, engine=engine.name)
     writer = TraceWriter(given["out"], header) if given["out"] else None
     status = "failed"
+    artifacts = Workspace(settings.workspace, settings.assets).artifacts
     try:
-        async for event in run(spec, pool, engine, stall_s=settings.stall_s):
+        async for event in run(spec, pool, engine, stall_s=settings.stall_s, artifacts=artifacts):
             if writer:
                 writer.write([event])
             _print(event, as_json)

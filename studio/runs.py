@@ -14,15 +14,17 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from protocols.core.control import Control
 from protocols.core.engine import Engine
-from protocols.core.errors import StudioError, UserError
+from protocols.core.errors import EngineError, StudioError, UserError
 from protocols.core.events import Ended, Event
+from protocols.core.fit import FitData, FitSpec, fit, plan
 from protocols.core.models import ModelSpec, RunSpec
 from protocols.core.run import prepare, run
 from protocols.core.trace import Trace, TraceHeader, TraceWriter
@@ -41,6 +43,8 @@ class LiveRun:
 
     id: str
     spec: RunSpec
+    fit: tuple[FitSpec, FitData] | None = None
+    """What is fitted, if it is no run."""
     events: list[Event] = field(default_factory=list)
     control: Control = field(default_factory=Control)
     position: int = 0
@@ -84,12 +88,30 @@ class RunManager:
 
         Raises :class:`UserError` if the spec cannot be carried out or too many runs wait.
         """
-        prepare(spec, pool, self.engine)
+        prepare(spec, pool, self.engine, self.workspace.artifacts)
+        return self._enqueue(spec, pool)
+
+    def start_fit(self, spec: FitSpec, pool: Sequence[ModelSpec], data: FitData) -> LiveRun:
+        """Begin a fit (or queue it) and return at once; it goes on when nobody watches.
+
+        Raises :class:`UserError` if the spec cannot be carried out or too many runs wait.
+        """
+        plan(spec, pool, data, self.engine)
+        return self._enqueue(spec.as_run(), pool, (spec, data))
+
+    def _enqueue(
+        self,
+        spec: RunSpec,
+        pool: Sequence[ModelSpec],
+        fitting: tuple[FitSpec, FitData] | None = None,
+    ) -> LiveRun:
         if len(self._waiting) >= self.settings.queue_size:
             raise UserError(
                 f"{len(self._waiting)} runs are waiting already. Try again in a minute."
             )
-        live = LiveRun(f"{spec.digest[:8]}-{secrets.token_urlsafe(12).replace('_', 'x')}", spec)
+        live = LiveRun(
+            f"{spec.digest[:8]}-{secrets.token_urlsafe(12).replace('_', 'x')}", spec, fitting
+        )
         self._runs[live.id] = live
         self._waiting.append(live)
         self._renumber()
@@ -107,6 +129,9 @@ class RunManager:
             placed = await self._place(live.control)
             self._leave_queue(live)
             await self._record(live, pool, live.control)
+        except StudioError as error:
+            # Found out after the wait: somebody else fits the same by now, a model has gone.
+            live.events.append(_refused(live, error))
         except Exception:
             log.exception("run %s broke", live.id)
             live.events.append(_broken(live))
@@ -130,18 +155,22 @@ class RunManager:
         header = TraceHeader(run=live.id, spec=live.spec, engine=self.engine.name)
         writer = TraceWriter(self.workspace.runs / f"{live.id}.jsonl", header)
         try:
-            async for event in run(
-                live.spec,
-                pool,
-                self.engine,
-                run_id=live.id,
-                control=control,
-                stall_s=self.settings.stall_s,
-            ):
-                writer.write([event])
-                live.events.append(event)
+            async with aclosing(self._events(live, pool, control)) as events:
+                async for event in events:
+                    writer.write([event])
+                    live.events.append(event)
         finally:
             writer.close()
+
+    def _events(
+        self, live: LiveRun, pool: tuple[ModelSpec, ...], control: Control
+    ) -> AsyncGenerator[Event, None]:
+        engine, store, stall_s = self.engine, self.workspace.artifacts, self.settings.stall_s
+        named: Any = {"run_id": live.id, "control": control, "stall_s": stall_s}
+        if live.fit:
+            spec, data = live.fit
+            return fit(spec, pool, engine, data, store, **named)
+        return run(live.spec, pool, engine, artifacts=store, **named)
 
     def _leave_queue(self, live: LiveRun) -> None:
         if live in self._waiting:
@@ -168,7 +197,7 @@ class RunManager:
             now = time.monotonic()
             for live in list(self._runs.values()):
                 alone = not live.watchers and now - live.unwatched_since > self.settings.grace_s
-                if alone and not live.ended:
+                if alone and not live.ended and not live.fit:
                     live.control.stop("Nobody was watching, so the run was stopped.")
 
     def get(self, run_id: str) -> LiveRun | None:
@@ -242,6 +271,12 @@ class Watching:
     def __exit__(self, *_: object) -> None:
         self._live.watchers -= 1
         self._live.unwatched_since = time.monotonic()
+
+
+def _refused(live: LiveRun, error: StudioError) -> Ended:
+    seq = live.events[-1].seq + 1 if live.events else 0
+    owner = "engine" if isinstance(error, EngineError) else "user"
+    return Ended(run=live.id, seq=seq, status="failed", owner=owner, message=error.message)
 
 
 def _broken(live: LiveRun) -> Ended:

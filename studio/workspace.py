@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from protocols.core.artifacts import ArtifactStore
 from protocols.core.errors import StudioError, UserError
 from protocols.core.events import Answer, Ended, RunStarted
 from protocols.core.trace import Trace, TraceHeader, read_header, read_trace
@@ -45,6 +46,11 @@ class Workspace:
     def recordings(self) -> Path:
         """Recorded example runs that ship with the repository."""
         return self.assets / "traces"
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """What fitting left here, and what ships with the repository."""
+        return ArtifactStore(self.root / "artifacts", self.assets / "artifacts")
 
     def trace_path(self, run: str) -> Path:
         """The file of a stored run or recording.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from protocols.core.artifacts import ArtifactStore
 from protocols.core.control import Control
 from protocols.core.engine import Engine
 from protocols.core.events import Event
 from protocols.core.models import Budget, Contributor, ModelSpec, RunSpec, Sampling
 from protocols.core.run import run
 from protocols.engines.scripted import ScriptedEngine
+from tests.fitted import artifacts_for
 
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 
@@ -49,13 +51,16 @@ async def play(
     watch: Watch | None = None,
     pool: Sequence[ModelSpec] | None = None,
     stall_s: float = 20.0,
+    artifacts: ArtifactStore | None = None,
 ) -> list[Event]:
     """Play a run to its end; ``watch`` sees each event and may use the control."""
     control = Control()
     events = []
     models = pool or make_pool(len(spec.pool))
+    served = engine or ScriptedEngine()
+    artifacts = artifacts or artifacts_for(spec, models)
     async for event in run(
-        spec, models, engine or ScriptedEngine(), control=control, stall_s=stall_s
+        spec, models, served, control=control, stall_s=stall_s, artifacts=artifacts
     ):
         events.append(event)
         if watch:

@@ -213,7 +213,11 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class StudyData:
-    """Everything the analysis of one locked study is computed from, in ledger order."""
+    """Everything the analysis of one locked study is computed from, in ledger order.
+
+    ``raters_finished`` is None where it was not counted. ``facts`` are named values of the record
+    that reports show as they are (dates, who opened the results, the version of the app).
+    """
 
     spec: StudySpec
     locked_at: str
@@ -228,3 +232,5 @@ class StudyData:
     raters_withdrawn: int = 0
     chain_head: str = ""
     simulated: bool = False
+    raters_finished: int | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)

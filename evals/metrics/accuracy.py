@@ -29,7 +29,7 @@ class Accuracy:
     high: float
 
 
-def wilson(correct: int, n: int, z: float = Z95) -> tuple[float, float]:
+def wilson(correct: float, n: int, z: float = Z95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion, (0, 1) when nothing was counted.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",

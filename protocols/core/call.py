@@ -39,6 +39,8 @@ class BaseCall:
     role: str = "answer"
     round: int = 0
     min_sees: int = 0
+    quiet: bool = False
+    """Leave the call out of the events: a search asks thousands, and shows what came of them."""
     state: State = field(default="new", init=False)
     error: StudioError | None = field(default=None, init=False)
     usage: Usage = field(default=Usage(), init=False)

@@ -60,6 +60,10 @@ class RunStarted(Stamped):
     question: str
     seed: int
     budget: dict[str, float]
+    purpose: Literal["answer", "fit"] = "answer"
+    """Whether a question is answered or the protocol is trained (then there is no answer)."""
+    artifact: str = ""
+    """The key of what was trained before and is used here."""
 
 
 class Phase(Stamped):
@@ -154,7 +158,10 @@ class Artifact(Stamped):
 
 
 class Progress(Stamped):
-    """Something long moves on (``unit`` load, queue, train, ...) or a warning (``level``)."""
+    """Something long moves on (``unit`` load, queue, train, search, ...) or a warning (``level``).
+
+    ``values`` are numbers to draw over ``done``, for example a loss or a score.
+    """
 
     kind: Literal["progress"] = "progress"
     unit: str
@@ -162,6 +169,7 @@ class Progress(Stamped):
     total: float | None = None
     note: str = ""
     level: Literal["info", "warning"] = "info"
+    values: dict[str, float] = {}
 
 
 class Answer(Stamped):

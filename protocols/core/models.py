@@ -97,6 +97,7 @@ class RunSpec(Frozen):
     seed: int = Field(0, ge=0, le=2**31 - 1)
     sampling: Sampling = Sampling()
     budget: Budget = Budget()
+    artifact: str = Field("", description="Key of a fitted artifact; empty = the newest that fits.")
 
     @field_validator("question")
     @classmethod
@@ -121,7 +122,8 @@ class RunSpec(Frozen):
     @property
     def digest(self) -> str:
         """A hash of the content: equal specs have equal digests on every machine."""
-        return content_hash(self.model_dump(mode="json"))
+        unnamed = {"artifact"} if not self.artifact else set()
+        return content_hash(self.model_dump(mode="json", exclude=unnamed))
 
 
 def content_hash(value: Any, *more: Any) -> str:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from protocols.core.call import AnyCall, Call, ScoreCall
 from protocols.core.control import Control
@@ -28,11 +29,13 @@ from protocols.core.events import (
     Progress,
     Usage,
 )
-from protocols.core.models import ModelSpec, RunSpec, Sampling
+from protocols.core.models import Budget, ModelSpec, Sampling
 
 log = logging.getLogger(__name__)
 
 
+EMPTY_ANSWER = "returned an empty answer"
+"""What the failure of a model that wrote nothing says, for those who read runs."""
 LEAST_LOGPROB = -1e4
 """Stands for impossible: infinities cannot travel as JSON."""
 
@@ -42,6 +45,22 @@ def finite(logprob: float) -> float:
     if math.isnan(logprob):
         raise EngineError("The model's scores are not numbers; its weights may be damaged.")
     return max(min(logprob, 0.0), LEAST_LOGPROB)
+
+
+class Terms(Protocol):
+    """What a run spec and a fit spec say about calls."""
+
+    @property
+    def seed(self) -> int:
+        """What every call's own seed derives from."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How calls are sampled that say nothing else."""
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent."""
 
 
 class BudgetSpent(StudioError):
@@ -76,7 +95,7 @@ class Performer:
 
     def __init__(
         self,
-        spec: RunSpec,
+        spec: Terms,
         models: Sequence[ModelSpec],
         engine: Engine,
         control: Control,
@@ -194,7 +213,8 @@ class Performer:
         call.state = "running"
         self.calls += 1
         opened = self._open[call] = _Open(call, time.monotonic())
-        self._queue.put_nowait(
+        self._tell(
+            call,
             CallStarted(
                 call=call.id,
                 model=call.model,
@@ -206,7 +226,7 @@ class Performer:
                 labels=call.labels if isinstance(call, ScoreCall) else (),
                 sees=tuple(parent.id for parent in call.alive()),
                 max_tokens=max_tokens,
-            )
+            ),
         )
         call.messages = messages
         return opened, f"{self._nonce}/{call.id}"
@@ -237,13 +257,18 @@ class Performer:
         if opened.first is None:
             opened.first = round(time.monotonic() - opened.sent, 4)
         opened.text.append(text)
-        self._queue.put_nowait(Delta(call=opened.call.id, text=text, tokens=tokens))
+        self._tell(opened.call, Delta(call=opened.call.id, text=text, tokens=tokens))
+
+    def _tell(self, call: AnyCall, event: Event) -> None:
+        """Pass an event of a call on, unless the call is a quiet one."""
+        if not call.quiet:
+            self._queue.put_nowait(event)
 
     def _end_text(self, call: Call, opened: _Open, model: ModelSpec) -> None:
         text = "".join(opened.text)
         # After a prefill, ending at once is an answer ("nothing to add"); otherwise it is none.
         if not text.strip() and not (call.prefix and opened.finish == "stop"):
-            raise ContributorError(f"'{model.title}' returned an empty answer.")
+            raise ContributorError(f"'{model.title}' {EMPTY_ANSWER}.")
         call._text, call.finish = text, opened.finish
         self._end(call, opened, CallEnded(call=call.id, text=text, finish=opened.finish))
 
@@ -265,9 +290,9 @@ class Performer:
         call.usage = self._close(call, opened)
         call.state = "ok"
         event = event.model_copy(update={"usage": call.usage})
-        if isinstance(call, Call):
+        if isinstance(call, Call) and not call.quiet:
             self.ended.append(event)
-        self._queue.put_nowait(event)
+        self._tell(call, event)
 
     def _close(self, call: AnyCall, opened: _Open) -> Usage:
         """Take a call off the books and add up what it cost."""
@@ -287,13 +312,14 @@ class Performer:
         self.failed += 1
         if opened := self._open.get(call):
             call.usage = self._close(call, opened)
-        self._queue.put_nowait(
+        self._tell(
+            call,
             CallFailed(
                 call=call.id,
                 model=call.model,
                 owner=error.owner,
                 message=error.message,
-            )
+            ),
         )
 
     def _cancelled(self, call: AnyCall) -> None:
@@ -326,6 +352,8 @@ class Performer:
                 usage=self._close(call, opened),
             )
             call.state = "failed"
+            if call.quiet:
+                continue
             if isinstance(call, Call):
                 self.ended.append(event)
             events.append(event)

@@ -9,17 +9,22 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
 
 from protocols.core.call import Step
 from protocols.core.errors import UserError, unknown
 from protocols.core.models import Capability, ModelSpec, Sampling
 from protocols.lib.prompts import Message
+
+if TYPE_CHECKING:
+    from protocols.core.fit_types import FitContext
 
 LEVELS = ("api", "text", "logit", "weight", "baselines")
 View = Literal["lanes", "segments", "dag", "routing", "votes"]
@@ -29,6 +34,20 @@ class Config(BaseModel):
     """Base of every protocol's settings. Each field needs a sentence as its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def fit_setting(
+    default: Any,
+    description: str,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+    choices: str = "",
+) -> Any:
+    """A setting that decides what ``fit`` makes, with its limits; ``choices`` may be models."""
+    extra: JsonDict = {"fit": True, **({"choices": choices} if choices else {})}
+    return Field(default, description=description, json_schema_extra=extra, gt=gt, ge=ge, le=le)
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,8 @@ class Context:
 
     ``fits(model, messages, prefix, reserve)`` says whether a prompt plus ``reserve`` answer tokens
     fits that model's context window. ``warn(sentence)`` tells viewers about something that may
-    surprise them, also from inside a call's ``messages`` function.
+    surprise them, also from inside a call's ``messages`` function. ``artifact`` is the folder of
+    what :attr:`ProtocolSpec.fit` left, ``derived`` the models in it, which can be called by id.
     """
 
     question: str
@@ -55,6 +75,8 @@ class Context:
     seed: int
     fits: Callable[[str, Sequence[Message], str, int], bool] = lambda *_: True
     warn: Callable[[str], None] = lambda _: None
+    artifact: Path | None = None
+    derived: tuple[ModelSpec, ...] = ()
 
     def rng(self, *names: object) -> random.Random:
         """A generator that depends only on the run's seed and ``names``."""
@@ -78,6 +100,8 @@ class Estimate(NamedTuple):
 
 
 AnswerFn = Callable[[Context], AsyncIterator[Step]]
+FitFn = Callable[["FitContext"], AsyncIterator[Step]]
+"""Trains or searches; the steps are those of an answer, and the last is ``ctx.fitted(...)``."""
 EstimateFn = Callable[[Any, int, int], Estimate]
 
 
@@ -87,6 +111,11 @@ class ProtocolSpec:
 
     ``estimate(config, n_models, max_tokens)`` bounds what one answer costs. ``symmetric`` protocols
     treat the pool as a set: permuting it permutes names only.
+
+    ``fit`` makes an artifact for a pool and a task; a protocol with ``needs_artifact`` has no
+    answer without one. ``fit_version`` is raised whenever the same inputs give another artifact.
+    Settings that matter to ``fit`` are :func:`fit_setting` fields. ``profiles`` are named sets of
+    settings, for example the paper's own.
     """
 
     title: str
@@ -100,8 +129,21 @@ class ProtocolSpec:
     needs: frozenset[Capability] = frozenset()
     symmetric: bool = False
     examples: tuple[str, ...] = ()
+    fit: FitFn | None = None
+    fit_version: int = 1
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    needs_artifact: bool = False
     id: str = field(default="", compare=False)
     level: str = field(default="", compare=False)
+
+    @property
+    def fit_fields(self) -> tuple[str, ...]:
+        """The settings that decide what ``fit`` makes."""
+        return tuple(
+            name
+            for name, field in self.config.model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("fit")
+        )
 
     def configure(self, values: dict[str, Any]) -> Any:
         """Validate settings. Raises :class:`UserError` with one sentence for the first problem."""

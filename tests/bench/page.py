@@ -40,7 +40,7 @@ if __name__ == "__main__":
     settings = Settings()
     text = "token " * 2000
     ctx = app.compose(settings, ScriptedEngine(text, delay_s=0.02))
-    app.launch(app.build(ctx), settings)
+    app.launch(app.build(ctx), ctx)
 """
 
 

@@ -85,7 +85,7 @@ def scripted_app(tmp_path: Path) -> Iterator[Callable[..., str]]:
         chosen = Settings.model_validate({**fields, **settings})
         ctx = app.compose(chosen, engine)
         demo = app.build(ctx)
-        app.launch(demo, chosen, block=False)
+        app.launch(demo, ctx, block=False)
         launched.append((demo, ctx))
         return f"http://127.0.0.1:{chosen.port}"
 
@@ -93,6 +93,7 @@ def scripted_app(tmp_path: Path) -> Iterator[Callable[..., str]]:
     for demo, ctx in launched:
         demo.close()
         ctx.manager.close()
+        ctx.lab.close()
 
 
 class Visit:

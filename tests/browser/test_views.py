@@ -221,7 +221,9 @@ def test_hostile_text_is_only_text(page: Page) -> None:
 def test_the_prompt_of_a_lane_can_be_read(page: Page) -> None:
     tape = Tape("Asked", "single_model", ("lanes",), 1, "Go on.")
     asked = ({"role": "system", "content": HOSTILE[0]}, {"role": "user", "content": "Go on."})
-    call = CallStarted(call="a/alpha", model="alpha", role="answer", messages=asked, prefix="So far")
+    call = CallStarted(
+        call="a/alpha", model="alpha", role="answer", messages=asked, prefix="So far"
+    )
     feed(page, [e.model_copy(update={"seq": i}) for i, e in enumerate([*tape.events, call])])
     prompt = page.locator(".ps-lane .ps-prompt")
     assert prompt.locator(".ps-prompt-said").count() == 0  # nothing is drawn before it is asked for

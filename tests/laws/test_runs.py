@@ -30,6 +30,7 @@ from protocols.core.registry import protocols
 from protocols.core.run import run
 from protocols.core.view import View, fold
 from protocols.engines.scripted import ScriptedEngine
+from tests.fitted import artifacts_for
 from tests.helpers import NAMES, make_pool, make_spec, play, played
 
 ALL = sorted(protocols())
@@ -164,8 +165,12 @@ def test_closing_the_stream_frees_everything(
     leave_at = data.draw(st.integers(0, 40))
 
     async def left() -> int:
-        engine = ScriptedEngine()
-        stream = run(make_spec(protocol, count, seed=seed), make_pool(count), engine)
+        engine, spec, pool = (
+            ScriptedEngine(),
+            make_spec(protocol, count, seed=seed),
+            make_pool(count),
+        )
+        stream = run(spec, pool, engine, artifacts=artifacts_for(spec, pool))
         async for event in stream:
             if event.seq == leave_at:
                 break
@@ -249,7 +254,7 @@ def test_budgets_hold(protocol: str, count: int, seed: int, calls: int, tokens: 
 
 @every_protocol
 def test_a_time_budget_ends_a_silent_run(protocol: str) -> None:
-    engine = ScriptedEngine(fail=dict.fromkeys(NAMES, "hang"))
+    engine = ScriptedEngine(fail=lambda _: "hang")
     spec = make_spec(protocol, 3, budget=Budget(seconds=0.2))
     events = played(spec, engine)
     assert isinstance(events[-1], Ended) and events[-1].status == "budget"

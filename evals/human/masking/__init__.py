@@ -1,0 +1,1 @@
+"""Finding names of models, labs and contributors in texts, however they are spelt."""

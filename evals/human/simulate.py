@@ -1,0 +1,259 @@
+"""Scripted raters with a known preference: for examples labelled as simulated, and for tests.
+
+A scripted rater finds the system's answer by its text, as a person who recognises it would, and
+then decides by its script. It can sit at a real :class:`~evals.human.desk.Desk`, or judge pairs
+without a store. Everything follows from the seed, the rater's name and the pair.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING
+
+from evals.human.records import (
+    Ballot,
+    Guess,
+    Judgement,
+    Kind,
+    Pair,
+    PairText,
+    Rater,
+    StudyData,
+)
+from evals.human.study import Outcome, Side, StudySpec
+from protocols.core.errors import UserError
+
+if TYPE_CHECKING:
+    from evals.human.desk import Desk
+
+FIGURE_8 = (0.80, 0.68, 0.48, 0.56)
+"""Shares of 25 pairs that give 20, 17, 12 and 14 wins: a study of the size of Feng et al.'s
+(2026) Figure 8, with numbers of our own."""
+GUESSES = 3
+MEDIAN_SECONDS = 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How a scripted rater decides; every number is a share in 0..1.
+
+    ``preference`` of the pairs go to the system: exactly, but for rounding, when the rater sees all
+    pairs of a contributor. ``left_pull`` is what standing on the left adds to an arm's chance.
+    ``ties`` are answered with a tie. A pair seen again gets the same answer with a chance of
+    ``consistency``. ``attention`` is the chance to get a gold pair right. Asked at the end, the
+    rater does not know with a chance of ``unsure``, else names the system's with ``recognises``.
+    """
+
+    preference: float = 0.5
+    left_pull: float = 0.0
+    ties: float = 0.0
+    consistency: float = 1.0
+    attention: float = 1.0
+    unsure: float = 0.3
+    recognises: float = 0.5
+
+
+class Answers:
+    """Knows the pairs of a study by their texts. Not for raters: it holds who wrote what."""
+
+    def __init__(self, pairs: Iterable[PairText]) -> None:
+        self.pairs = tuple(pairs)
+        self._known: dict[tuple[str, str, str], tuple[PairText, Side]] = {}
+        for pair in self.pairs:
+            self._known[pair.prompt, pair.system, pair.contributor] = pair, "left"
+            self._known[pair.prompt, pair.contributor, pair.system] = pair, "right"
+
+    def find(self, pair: Pair) -> tuple[PairText, Side]:
+        """Return the pair on a screen and the system's side. Raises :class:`UserError`."""
+        try:
+            return self._known[pair.prompt, pair.left, pair.right]
+        except KeyError:
+            raise UserError("A scripted rater was shown a pair that is not in its study.") from None
+
+
+class ScriptedRater:
+    """A rater that follows a script. ``stratum`` '' rates the pairs of every contributor."""
+
+    def __init__(
+        self, name: str, script: Script, answers: Answers, *, stratum: str = "", seed: int = 0
+    ) -> None:
+        self.name, self.script, self.stratum = name, script, stratum
+        self._answers, self._seed = answers, seed
+        self._seen: Counter[str] = Counter()
+        self._places = self._ranks()
+
+    def _ranks(self) -> Mapping[str, float]:
+        """Evenly spread numbers in 0..1 for the items: those below the preference are wins."""
+        found: dict[str, float] = {}
+        for stratum in {pair.stratum for pair in self._answers.pairs}:
+            mine = [p.item for p in self._answers.pairs if p.stratum == stratum and not p.gold]
+            self._random("order", stratum).shuffle(mine)
+            found |= {item: (place + 0.5) / len(mine) for place, item in enumerate(mine)}
+        return found
+
+    def _random(self, *parts: object) -> random.Random:
+        return random.Random("/".join(map(str, (self._seed, self.name, *parts))))
+
+    def choose(self, pair: Pair) -> Outcome:
+        """Return the rater's answer to what is on the screen."""
+        text, side = self._answers.find(pair)
+        view = self._seen[text.item]
+        self._seen[text.item] += 1
+        other: Side = "right" if side == "left" else "left"
+        if text.gold is not None:
+            right = self._random("gold", text.item).random() < self.script.attention
+            return side if right == (text.gold == "system") else other
+        fresh = self._random("view", text.item, view)
+        again = view > 0 and fresh.random() >= self.script.consistency
+        tie, place = self._random("tie", text.item).random(), self._places[text.item]
+        if again:
+            tie, place = fresh.random(), fresh.random()
+        if tie < self.script.ties:
+            return fresh.choice(("tie_good", "tie_bad"))
+        pull = self.script.left_pull if side == "left" else -self.script.left_pull
+        return side if place < self.script.preference + pull else other
+
+    def ballot(self, pair: Pair) -> Ballot:
+        """Return the answer as a rater's page sends it, with times like a reader's."""
+        outcome = self.choose(pair)
+        text, _ = self._answers.find(pair)
+        view = self._seen[text.item]
+        draw = self._random("time", text.item, view)
+        shown = int(1000 * MEDIAN_SECONDS * draw.lognormvariate(0, 0.5))
+        return Ballot(
+            ticket=pair.ticket, nonce=f"{draw.getrandbits(96):x}", outcome=outcome,
+            visible_ms=shown, wall_ms=shown, scrolled_left=True, scrolled_right=True,
+            input="keyboard", layout="side",
+        )  # fmt: skip
+
+    def guess(self, pair: Pair) -> str:
+        """Return which answer the rater takes for the system's: left, right or unknown."""
+        text, side = self._answers.find(pair)
+        draw = self._random("guess", text.item)
+        if draw.random() < self.script.unsure:
+            return "unknown"
+        other = "right" if side == "left" else "left"
+        return side if draw.random() < self.script.recognises else other
+
+
+def sit(desk: Desk, rater: Rater, scripted: ScriptedRater) -> int:
+    """Take a rater from the invitation to the end at a real desk; return the number of votes."""
+    screen = desk.screen(rater)
+    if screen.step == "consent":
+        desk.consent(rater, screen.consent_version, screen.language)
+    desk.begin(rater)
+    while desk.screen(rater).step == "practice":
+        desk.answer_practice(rater, Ballot(desk.practice(rater).ticket, "practice", "left"))
+    votes = 0
+    while desk.screen(rater).step == "pair":
+        desk.vote(rater, scripted.ballot(desk.pair(rater)))
+        votes += 1
+    if desk.screen(rater).step == "guess":
+        desk.guess(rater, {p.ticket: scripted.guess(p) for p in desk.guess_pairs(rater)})
+    return votes
+
+
+def panel(
+    pairs: Sequence[PairText], scripts: Sequence[Script], seed: int = 0
+) -> list[ScriptedRater]:
+    """Return one rater per script: bound to a contributor each, where there are as many of both."""
+    answers = Answers(pairs)
+    strata = list(dict.fromkeys(pair.stratum for pair in pairs))
+    bound = strata if len(strata) == len(scripts) else [""] * len(scripts)
+    return [
+        ScriptedRater(f"scripted-{number}", script, answers, stratum=stratum, seed=seed)
+        for number, (script, stratum) in enumerate(zip(scripts, bound, strict=True), 1)
+    ]
+
+
+def simulate_votes(
+    pairs: Sequence[PairText], spec: StudySpec, raters: Sequence[ScriptedRater], seed: int = 0
+) -> list[Judgement]:
+    """Return what raters would vote, without a store: sides balanced, repeats at the end.
+
+    Each rater sees their own contributor's pairs, or an equal share of all pairs ``spec.overlap``
+    times over; at most ``spec.pairs_per_rater`` of them, and their gold pairs.
+    """
+    mains = [pair for pair in pairs if pair.gold is None]
+    judgements: list[Judgement] = []
+    for number, rater in enumerate(raters):
+        draw = random.Random(f"{seed}/plan/{rater.name}")
+        mine = [p for p in mains if p.stratum == rater.stratum] if rater.stratum else [
+            p for place, p in enumerate(mains)
+            if any((place + k) % len(raters) == number for k in range(spec.overlap))
+        ]  # fmt: skip
+        gold = [p for p in pairs if p.gold is not None and rater.stratum in ("", p.stratum)]
+        mine = mine[: spec.pairs_per_rater]
+        judgements += _session(rater, mine, gold, ceil(spec.repeat_share * len(mine)), draw)
+    return [replace(j, seq=seq) for seq, j in enumerate(judgements, 1)]
+
+
+def _session(
+    rater: ScriptedRater,
+    mains: Sequence[PairText],
+    gold: Sequence[PairText],
+    repeats: int,
+    draw: random.Random,
+) -> list[Judgement]:
+    shown: list[tuple[PairText, Kind, Side]] = []
+    sides: list[Side] = [("left", "right")[i % 2] for i in range(len(mains))]
+    draw.shuffle(sides)
+    shown += [(pair, "main", side) for pair, side in zip(mains, sides, strict=True)]
+    shown += [(pair, "gold", draw.choice(("left", "right"))) for pair in gold]
+    draw.shuffle(shown)
+    firsts = [(pair, side) for pair, kind, side in shown if kind == "main"][:repeats]
+    shown += [(pair, "repeat", "right" if side == "left" else "left") for pair, side in firsts]
+    return [
+        _judgement(rater, pair, kind, side, place) for place, (pair, kind, side) in enumerate(shown)
+    ]
+
+
+def _screen(pair: PairText, side: Side) -> Pair:
+    left, right = (pair.system, pair.contributor)[:: 1 if side == "left" else -1]
+    return Pair(pair.item, "pair", 0, 0, pair.prompt, left, right)
+
+
+def _judgement(
+    rater: ScriptedRater, pair: PairText, kind: Kind, side: Side, place: int
+) -> Judgement:
+    ballot = rater.ballot(_screen(pair, side))
+    outcome: Outcome = ballot.outcome  # type: ignore[assignment]  # our own rater made it
+    return Judgement(
+        seq=0, rater=rater.name, item=pair.item, stratum=pair.stratum, kind=kind, position=place,
+        outcome=outcome, system_side=side, first=outcome, gold=pair.gold,
+        visible_ms=ballot.visible_ms, wall_ms=ballot.wall_ms,
+        chars_contributor=len(pair.contributor), chars_system=len(pair.system),
+    )  # fmt: skip
+
+
+def simulate_study(
+    pairs: Sequence[PairText], spec: StudySpec, scripts: Sequence[Script], seed: int = 0
+) -> StudyData:
+    """Return a whole study by scripted raters, marked as simulated."""
+    raters = panel(pairs, scripts, seed)
+    judgements = simulate_votes(pairs, spec, raters, seed)
+    return StudyData(
+        spec=spec,
+        locked_at="1970-01-01T00:00:00.000+00:00",
+        judgements=tuple(judgements),
+        guesses=tuple(_guesses(raters, judgements, {pair.item: pair for pair in pairs})),
+        pairs=tuple(pairs),
+        raters_invited=len(raters),
+        raters_consented=len(raters),
+        raters_finished=len(raters),
+        simulated=True,
+    )
+
+
+def _guesses(
+    raters: Sequence[ScriptedRater], judgements: Sequence[Judgement], pairs: Mapping[str, PairText]
+) -> Iterable[Guess]:
+    for rater in raters:
+        mains = [j for j in judgements if j.rater == rater.name and j.kind == "main"]
+        for j in mains[-GUESSES:]:
+            said = rater.guess(_screen(pairs[j.item], j.system_side))
+            yield Guess(rater.name, None if said == "unknown" else said == j.system_side)

@@ -1,0 +1,257 @@
+"""What answering a question and fitting a protocol have in common: a session that plays steps.
+
+It knows when a session must stop and how it ends well. It knows nothing about any particular
+protocol, nor about who watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from protocols.core.call import AnyCall, Step
+from protocols.core.control import Control
+from protocols.core.engine import Engine
+from protocols.core.errors import StudioError, UserError
+from protocols.core.events import (
+    Answer,
+    Ended,
+    Event,
+    ModelCard,
+    Progress,
+    RunStarted,
+    Status,
+)
+from protocols.core.models import ModelSpec, pick
+from protocols.core.perform import Performer, Terms
+from protocols.core.registry import ProtocolSpec, get_protocol
+from protocols.lib.prompts import Message
+
+log = logging.getLogger(__name__)
+DRAIN_S = 0.1
+"""How long Stop waits for aborted streams to let go before it answers anyway."""
+
+
+class Request(Terms, Protocol):
+    """What a run spec and a fit spec have in common."""
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's id."""
+
+    @property
+    def config(self) -> dict[str, JsonValue]:
+        """Its settings."""
+
+    @property
+    def pool(self) -> tuple[str, ...]:
+        """Model ids, in order."""
+
+
+def resolve(
+    spec: Request, pool: Sequence[ModelSpec], engine: Engine | None = None
+) -> tuple[ProtocolSpec, Any, tuple[ModelSpec, ...]]:
+    """The protocol, its settings and its models, by the names in a spec.
+
+    Raises :class:`UserError` for an unknown protocol, model or setting, too few models, or (given
+    the engine) a model that cannot do what the protocol needs.
+    """
+    protocol = get_protocol(spec.protocol)
+    config = protocol.configure(dict(spec.config))
+    models = pick(pool, spec.pool)
+    protocol.check_pool(len(models))
+    _check_named_models(protocol, config, spec.pool)
+    for model in models if engine else ():
+        lacking = protocol.needs - engine.capabilities(model) if engine else frozenset()
+        if lacking:
+            raise UserError(
+                f"{protocol.title} needs {' and '.join(sorted(lacking))}, which '{model.id}' "
+                "cannot do where it is served. Leave the model out or pick another protocol."
+            )
+    return protocol, config, models
+
+
+def _check_named_models(protocol: ProtocolSpec, config: object, pool: Sequence[str]) -> None:
+    """A setting that names a model must name one that takes part."""
+    for name, field in protocol.config.model_fields.items():
+        extra = field.json_schema_extra
+        value = getattr(config, name)
+        names_model = isinstance(extra, dict) and extra.get("choices") == "models" and value
+        if names_model and value not in pool:
+            raise UserError(
+                f"Setting '{name}' names '{value}', which is not among the picked models "
+                f"({', '.join(pool)}). Pick it or choose another."
+            )
+
+
+class Session(ABC):
+    """Plays steps: what answering a question and fitting a protocol have in common."""
+
+    def __init__(
+        self,
+        terms: Request,
+        models: Sequence[ModelSpec],
+        engine: Engine,
+        control: Control,
+        stall_s: float,
+    ) -> None:
+        self.terms, self.engine, self.control = terms, engine, control
+        self.performer = Performer(terms, models, engine, control, stall_s)
+        self.deadline = time.monotonic() + terms.budget.seconds
+
+    @abstractmethod
+    def opening(self) -> RunStarted:
+        """The first event."""
+
+    @abstractmethod
+    def drive(self) -> AsyncGenerator[Event, None]:
+        """Load what is needed and let the protocol say what happens next."""
+
+    @abstractmethod
+    def best_so_far(self) -> Answer | None:
+        """What is answered when the run was cut short."""
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Everything from ``run_started`` to ``ended``, not yet stamped."""
+        yield self.opening()
+        status: Status = "ok"
+        failure: StudioError | None = None
+        bug = ""
+        try:
+            async with aclosing(self.drive()) as steps:
+                async for event in steps:
+                    yield event
+            status = self.halted() or "ok"
+        except StudioError as error:
+            status, failure = "failed", error
+        except Exception:
+            bug = uuid.uuid4().hex[:8]
+            log.exception("bug %s in %r", bug, self.terms)
+            status = "failed"
+        async for event in self._closing(status, failure, bug):
+            yield event
+
+    async def load(self, models: Sequence[ModelSpec]) -> AsyncGenerator[Event, None]:
+        """Make models ready, saying so; what cannot be loaded fails when it is called."""
+        reports: asyncio.Queue[Progress | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def report(done: float, total: float, note: str) -> None:
+            event = Progress(unit="load", done=done, total=total, note=note)
+            loop.call_soon_threadsafe(reports.put_nowait, event)
+
+        task = asyncio.ensure_future(self.engine.load(models, report))
+        task.add_done_callback(lambda _: reports.put_nowait(None))
+        self.control.listen(lambda: reports.put_nowait(None))
+        try:
+            while not self.control.stopped and (event := await reports.get()) is not None:
+                yield event
+            if task.done() and (error := task.exception()):
+                if not isinstance(error, StudioError):
+                    raise error
+                yield Progress(unit="load", note=error.message, level="warning")
+        finally:
+            task.cancel()
+
+    def fits(self, model: str, messages: Sequence[Message], prefix: str, reserve: int) -> bool:
+        """Whether a prompt and ``reserve`` answer tokens fit a model's window."""
+        spec = self.performer.by_id[model]
+        try:
+            used = self.engine.count_tokens(spec, messages, prefix)
+            return used + reserve <= self.engine.window(spec)
+        except StudioError:
+            # A model that could not be loaded has no window; its call will say why it failed.
+            return True
+
+    async def play(self, calls: Sequence[AnyCall]) -> AsyncGenerator[Event, None]:
+        """Perform calls until they have ended or the run must stop."""
+        async with aclosing(self.performer.play(calls, self.deadline)) as events:
+            async for event in events:
+                yield event
+
+    def halted(self) -> Status | None:
+        """Why the run must stop now, if it must."""
+        if self.control.stopped:
+            return "cancelled"
+        if self.performer.spent or time.monotonic() >= self.deadline:
+            return "budget"
+        return None
+
+    async def _closing(
+        self, status: Status, failure: StudioError | None, bug: str
+    ) -> AsyncGenerator[Event, None]:
+        for event in self.performer.cut_short():
+            yield event
+        await self.performer.let_go(DRAIN_S)
+        if status in ("cancelled", "budget"):
+            best = self.best_so_far()
+            if best:
+                yield best
+        message = failure.message if failure else self.reason(status)
+        if bug:
+            message = f"Something went wrong on our side (error {bug}); the log has the details."
+        yield Ended(
+            status=status,
+            owner=failure.owner if failure else ("bug" if bug else None),
+            message=message,
+            calls=self.performer.calls,
+            failed=self.performer.failed,
+            usage=self.performer.total(),
+        )
+
+    def reason(self, status: Status) -> str:
+        """Why a session ended that was cut short."""
+        if status == "cancelled":
+            return self.control.reason
+        if status == "budget":
+            return self.performer.spent or (
+                f"The time budget of {self.terms.budget.seconds:g} seconds is used up."
+            )
+        return ""
+
+
+def opening_of(protocol: ProtocolSpec, models: Sequence[ModelSpec], spec: Request) -> RunStarted:
+    """The first event, still without its question."""
+    return RunStarted(
+        protocol=protocol.id,
+        level=protocol.level,
+        title=protocol.title,
+        views=protocol.views,
+        config=spec.config,
+        models=tuple(ModelCard(id=m.id, name=m.title, domain=m.contributor.domain) for m in models),
+        question="",
+        seed=spec.seed,
+        budget={k: float(v) for k, v in spec.budget.model_dump().items()},
+    )
+
+
+async def stamped(session: Session, name: str) -> AsyncGenerator[Event, None]:
+    """A session's events with run, number and time; closing the iterator aborts its calls."""
+    start, seq = time.monotonic(), 0
+    try:
+        async with aclosing(session.events()) as events:
+            async for event in events:
+                t = round(time.monotonic() - start, 4)
+                yield event.model_copy(update={"run": name, "seq": seq, "t": t})
+                seq += 1
+    finally:
+        session.performer.abort()
+
+
+async def closable(steps: AsyncIterator[Step]) -> AsyncGenerator[Step, None]:
+    """Steps as something that can surely be closed."""
+    try:
+        async for step in steps:
+            yield step
+    finally:
+        close = getattr(steps, "aclose", None)
+        if close:
+            await close()

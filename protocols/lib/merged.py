@@ -1,0 +1,113 @@
+"""What merging protocols end and answer with: a model made of the pool, and who it was made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from protocols.core.artifacts import MANIFEST, Derived
+from protocols.core.call import Call, Step
+from protocols.core.errors import EngineError
+from protocols.core.events import Answer, Artifact, Progress
+from protocols.core.fit_types import FitContext
+from protocols.core.models import ModelSpec
+from protocols.core.registry import Context, Estimate
+from protocols.lib.coefficients import Recipe, cosines
+from protocols.lib.members import Members, Row
+from protocols.lib.prompts import question_messages
+
+CARD = "README.md"
+Metrics = Mapping[str, JsonValue]
+
+
+async def conclude(
+    ctx: FitContext, members: Members, row: Row, recipe: Recipe, metrics: Metrics
+) -> AsyncIterator[Step]:
+    """Write the winning row as a model with its card, and end the fit."""
+    lost = await ctx.work(members.make, row, ctx.folder / "merged")
+    recipe = recipe.model_copy(update={"lost": round(lost, 6)})
+    title = f"{recipe.method.replace('_', ' ').capitalize()} of {len(recipe.shares)}"
+    async for step in seal(ctx, recipe, metrics, members.derived(recipe.method, title)):
+        yield step
+
+
+async def seal(
+    ctx: FitContext, recipe: Recipe, metrics: Metrics, derived: Derived
+) -> AsyncIterator[Step]:
+    """Give what was written into ``ctx.folder`` its card, show the recipe, and end the fit."""
+    card = model_card(ctx.models, recipe, metrics, ctx.task)
+    (ctx.folder / derived.folder / CARD).write_text(card, encoding="utf-8")
+    about = recipe.model_dump(mode="json")
+    yield Artifact(name="recipe", data=about | {"shares": recipe.shares})
+    yield ctx.fitted(metrics, about, [derived])
+
+
+def model_card(models: tuple[ModelSpec, ...], recipe: Recipe, metrics: Metrics, task: str) -> str:
+    """The card of a merged model: every contributor with its weight, and what was measured."""
+    by_id = {model.id: model for model in models}
+    rows = [
+        f"| {by_id[name].title} | {name} | {weight:.6g} | {by_id[name].contributor.name} "
+        f"| {by_id[name].contributor.licence or 'not stated'} |"
+        for name, weight in zip(recipe.members, recipe.weights, strict=True)
+        if weight
+    ]
+    numbers = [f"- {name}: {value}" for name, value in metrics.items()]
+    base = Path(models[0].source).name
+    return "\n".join(
+        [
+            *("---", f"base_model: {base}", "tags: [merge]", "---", ""),
+            f"# {recipe.method} of {len(rows)} contributed models",
+            "",
+            f"Made on the task {task} with seed {recipe.seed}. Members and weights:",
+            "",
+            *("| name | id | weight | contributor | licence |", "|---|---|---|---|---|", *rows, ""),
+            "Measured on dev items, which the choice was made on:",
+            "",
+            *numbers,
+            "",
+        ]
+    )
+
+
+def geometry(members: Members) -> Artifact:
+    """How alike the models' changes are, and how large. Reads every model's weights."""
+    products = members.products()
+    sizes = [round(float(max(0.0, products[i, i])) ** 0.5, 6) for i in range(len(products))]
+    names = [model.id for model in members.models]
+    data = {"members": names, "cosine": cosines(products), "norm": sizes}
+    return Artifact(name="deltas", data=data)
+
+
+def recipe_of(ctx: Context) -> Recipe:
+    """What the artifact's model was made of. Raises :class:`EngineError` without an artifact."""
+    if ctx.artifact is None:
+        raise EngineError("There is no fitted model to answer with.")
+    manifest = json.loads((ctx.artifact / MANIFEST).read_text(encoding="utf-8"))
+    return Recipe.model_validate(manifest["recipe"])
+
+
+async def speak(ctx: Context) -> AsyncIterator[Step]:
+    """Let the merged model answer; if it fails, the member with the largest share."""
+    recipe = recipe_of(ctx)
+    yield Artifact(name="recipe", data=recipe.model_dump(mode="json") | {"shares": recipe.shares})
+    call = Call("answer", ctx.derived[0].id, question_messages(ctx.question))
+    yield call
+    if call.ok:
+        yield Answer(text=call.text, sources=(call.id,), contributors=recipe.shares)
+        return
+    largest = max(recipe.shares, key=lambda name: recipe.shares[name])
+    note = f"The merged model failed; '{largest}', its largest part, answers instead."
+    yield Progress(unit="merge", note=note, level="warning")
+    stand_in = Call("stand-in", largest, question_messages(ctx.question), role="stand-in")
+    yield stand_in
+    if not stand_in.ok:
+        raise EngineError("Neither the merged model nor its largest member answered.")
+    yield Answer(text=stand_in.text, sources=(stand_in.id,), contributors={largest: 1.0}, note=note)
+
+
+def estimate(_config: object, _models: int, tokens: int) -> Estimate:
+    """One answer, and another if the merged model fails."""
+    return Estimate(2, 0, 2 * tokens)

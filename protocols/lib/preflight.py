@@ -1,0 +1,211 @@
+"""Can these models be merged at all? Answered from configurations and file headers, before work.
+
+Nothing is loaded and nothing downloaded. The verdict is for people; a refusal is a sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from protocols.core.errors import StudioError, UserError
+from protocols.core.events import Artifact
+from protocols.core.models import ModelSpec
+from protocols.lib.local_files import local_folder
+from protocols.lib.members import MAX_RANK, FullMembers, members_of
+
+State = Literal["ok", "warning", "refused"]
+ARCHITECTURE = (
+    "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "tie_word_embeddings",
+)  # fmt: skip
+Read = Callable[[ModelSpec], Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str
+    state: State
+    told: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings, and what the work will take at most: bytes of disk and memory, and answers."""
+
+    findings: tuple[Finding, ...]
+    disk: int = 0
+    memory: int = 0
+    answers: int = 0
+
+    @property
+    def state(self) -> State:
+        """The worst of the findings."""
+        states = {one.state for one in self.findings}
+        return "refused" if "refused" in states else "warning" if "warning" in states else "ok"
+
+    @property
+    def sentence(self) -> str:
+        """What to know, in one or two sentences."""
+        bad = [one.told for one in self.findings if one.state == self.state != "ok"]
+        size = f"{self.disk / 2**20:,.0f} MiB of disk and {self.memory / 2**20:,.0f} MiB of memory"
+        work = f"{self.answers:,} short answers, {size} at most"
+        if self.state == "refused":
+            return " ".join(bad)
+        return " ".join([*bad, f"These models can be merged: {work}."])
+
+    def artifact(self) -> Artifact:
+        """For the page."""
+        about = asdict(self) | {"state": self.state, "sentence": self.sentence}
+        return Artifact(name="preflight", data=json.loads(json.dumps(about)))
+
+    def require(self) -> None:
+        """Raise :class:`UserError` with the reasons if the models cannot be merged."""
+        if self.state == "refused":
+            raise UserError(self.sentence)
+
+
+def preflight(
+    models: Sequence[ModelSpec],
+    folder: Path,
+    answers: int,
+    *,
+    adapters_only: bool = False,
+    whole: bool = False,
+) -> Verdict:
+    """Look at everything that merging ``models`` depends on.
+
+    ``folder`` is where the result goes; ``answers`` how many the search will ask for at most;
+    ``whole`` says that a whole model is written even where the members are adapters.
+    """
+    findings = [*_files(models)]
+    if any(one.state == "refused" for one in findings):
+        return Verdict(tuple(findings))
+    if any(model.adapter for model in models):
+        findings += _adapters(models)
+    elif adapters_only:
+        findings.append(_refused("kind", "This protocol merges adapters; these are full models."))
+    else:
+        findings += _full_models(models)
+    if any(one.state == "refused" for one in findings):
+        return Verdict(tuple(findings))
+    size = (FullMembers(models) if whole else members_of(models)).bytes_each()
+    free = shutil.disk_usage(folder).free
+    if 2 * size > free:
+        findings.append(_refused("disk", f"Only {free / 2**20:,.0f} MiB of disk are free."))
+    return Verdict(tuple(findings), disk=2 * size, memory=3 * size, answers=answers)
+
+
+def _refused(about: str, told: str) -> Finding:
+    return Finding(about, "refused", told)
+
+
+def _files(models: Sequence[ModelSpec]) -> list[Finding]:
+    """Every model's files are here and are data, not code."""
+    from protocols.engines.checks import check_model
+
+    findings = []
+    for model in models:
+        try:
+            local_folder(model)
+            check_model(model)
+        except StudioError as error:
+            findings.append(_refused("files", error.message))
+    return findings or [Finding("files", "ok", "All weights are here, as safetensors.")]
+
+
+def _adapters(models: Sequence[ModelSpec]) -> list[Finding]:
+    """All models are one base with adapters, or that base."""
+    bases = {(model.source, model.revision): model.id for model in models}
+    if len(bases) > 1:
+        names = " and ".join(list(bases.values())[:2])
+        return [
+            _refused(
+                "base",
+                f"{names} stand on different bases. Merging needs one: distil them into one "
+                "student, or pick adapters of one base.",
+            )
+        ]
+    ranks = [int(_json(Path(m.adapter, "adapter_config.json"))["r"]) for m in models if m.adapter]
+    told = f"One base; {len(ranks)} adapters of rank {', '.join(map(str, sorted(set(ranks))))}."
+    findings = [Finding("base", "ok", told)]
+    if sum(ranks) > MAX_RANK:
+        told = (
+            f"The ranks add up to {sum(ranks)}; engines serve {MAX_RANK}, so merged adapters are "
+            "shortened to that and the part that is lost is reported."
+        )
+        findings.append(Finding("rank", "warning", told))
+    return findings
+
+
+def _full_models(models: Sequence[ModelSpec]) -> list[Finding]:
+    """Whole models must be alike in everything that a weight's meaning depends on."""
+    checks: list[tuple[str, State, Read, str]] = [
+        ("architecture", "refused", _architecture, "differ in architecture"),
+        ("vocabulary", "refused", _vocabulary, "differ in vocabulary size"),
+        ("tokenizer", "refused", _tokenizer, "have different tokenizers"),
+        (
+            "template",
+            "warning",
+            _template,
+            "have different chat templates; the first one's is used",
+        ),
+        ("type", "warning", _dtype, "are stored in different number types"),
+    ]
+    return [_alike(models, *check) for check in checks]
+
+
+def _alike(models: Sequence[ModelSpec], about: str, state: State, read: Read, told: str) -> Finding:
+    first = read(models[0])
+    odd = next((model for model in models[1:] if read(model) != first), None)
+    if odd is None:
+        return Finding(about, "ok", f"The same {about} everywhere.")
+    return Finding(about, state, f"{models[0].id} and {odd.id} {told}.")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _config(model: ModelSpec) -> dict[str, Any]:
+    return _json(local_folder(model) / "config.json")
+
+
+def _architecture(model: ModelSpec) -> Any:
+    config = _config(model)
+    return [config.get("architectures"), *(config.get(name) for name in ARCHITECTURE)]
+
+
+def _vocabulary(model: ModelSpec) -> Any:
+    return _config(model).get("vocab_size")
+
+
+def _dtype(model: ModelSpec) -> Any:
+    config = _config(model)
+    return config.get("dtype") or config.get("torch_dtype")
+
+
+def _tokenizer(model: ModelSpec) -> Any:
+    """The vocabulary's and merges' content; files may differ in layout."""
+    path = local_folder(model) / "tokenizer.json"
+    if not path.is_file():
+        return None
+    content = _json(path)
+    kept = {name: content.get(name) for name in ("model", "added_tokens")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _template(model: ModelSpec) -> Any:
+    folder = local_folder(model)
+    file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if model.chat_template or file.is_file():
+        return model.chat_template or file.read_text(encoding="utf-8")
+    return _json(config).get("chat_template") if config.is_file() else None

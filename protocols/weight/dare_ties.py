@@ -1,0 +1,200 @@
+"""DARE-TIES: each model's change is thinned at random, the models elect a sign for every weight,
+and only what agrees with it is added up.
+
+Masks are drawn from the seed, the member and the tensor's name, so the same recipe gives the same
+model. Equal weights are the paper's way; a swarm may search for better ones, and the equal ones are
+among its particles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protocols.core.artifacts import Derived
+from protocols.core.call import Step
+from protocols.core.events import Artifact, Phase
+from protocols.core.fit_types import FitContext
+from protocols.core.models import ModelSpec, content_hash
+from protocols.core.registry import Config, Context, ProtocolSpec, Reference, fit_setting
+from protocols.lib.candidates import Bench, Candidate
+from protocols.lib.coefficients import Recipe, units
+from protocols.lib.members import members_of
+from protocols.lib.merged import estimate, geometry, seal, speak
+from protocols.lib.particle_swarm import Rows, SwarmSettings, generator, start
+from protocols.lib.preflight import preflight
+from protocols.lib.tie_members import OnLayer, TieMembers, tie_members
+from protocols.lib.ties import Rescale, Thin, TiesSettings
+
+PARTICLES = 4
+Weights = tuple[float, ...]
+
+
+class DareTies(Config):
+    """Settings of DARE-TIES."""
+
+    density: float = fit_setting(0.5, "Part of each model's change that is kept.", gt=0.0, le=1.0)
+    thin: Thin = fit_setting("random", "Keep a random part (DARE) or the largest (TIES).")
+    rescale: Rescale = fit_setting(
+        "density", "Make up for what was dropped: by the density, to the same L1 norm, or not."
+    )
+    normalize: bool = fit_setting(True, "Divide by the weights of those who agreed on the sign.")
+    scale: float = fit_setting(1.0, "Multiply the merged change by this.", ge=0.0, le=4.0)
+    search: int = fit_setting(
+        0,
+        "Scorings of a swarm over the weights; 0 keeps them equal, as the paper does.",
+        ge=0,
+        le=50,
+    )
+    rank: int = fit_setting(
+        0,
+        "Adapters: rank of the merged adapter; 0 writes a whole model, which is exact.",
+        ge=0,
+        le=256,
+    )
+    base: str = fit_setting(
+        "", "Whole models: the one that the others came from.", choices="models"
+    )
+
+
+def softmax(row: Sequence[float]) -> Weights:
+    """Weights that add up to one, from any numbers."""
+    top = max(row)
+    parts = [math.exp(x - top) for x in row]
+    return tuple(part / sum(parts) for part in parts)
+
+
+def settings_of(config: DareTies, seed: int) -> TiesSettings:
+    """The form's settings as the merge's."""
+    kept = config.model_dump(include={"density", "thin", "rescale", "normalize", "scale"})
+    return TiesSettings(**kept, seed=seed)
+
+
+async def fit(ctx: FitContext) -> AsyncIterator[Step]:
+    """Look at how the models disagree, merge, and measure; or search for weights first."""
+    config: DareTies = ctx.config
+    dev, swarm = ctx.items["dev"], PARTICLES * config.search
+    most = len(ctx.models) + max(1, swarm)
+    verdict = preflight(ctx.models, ctx.folder, most * len(dev), whole=not config.rank)
+    yield verdict.artifact()
+    verdict.require()
+    ties = tie_members(ctx.models, config.rank, config.base)
+    points = members_of(ctx.models)
+    bench = Bench(ctx, points, dev, expected=most)
+    yield Phase(name="conflict", title="Where the models disagree", index=0, total=2)
+    yield await ctx.work(geometry, points)
+    layers = await ctx.work(ties.conflicts, shown(ctx, "Comparing signs"))
+    yield Artifact(name="conflict", data={"members": list(names(ties)), "layers": layers})
+    yield Phase(name="merge", title="Merge and measure", index=1, total=2)
+    async for step in bench.rows(units(len(ctx.models))):
+        yield step
+    tried: dict[str, tuple[Weights, Candidate]] = {}
+    async for step in weighted(ctx, ties, bench, tried):
+        yield step
+    best = max(tried, key=lambda key: bench.result(key).mean)
+    weights, solo = tried[best][0], [bench.of(row).mean for row in units(len(ctx.models))]
+    lost = await ctx.work(make, ctx, ties, weights, ctx.folder / "merged")
+    metrics = {
+        "dev": bench.result(best).mean,
+        "best_single": max(solo),
+        "density": config.density,
+        "conflict": sum(one["conflict"] for one in layers) / len(layers),
+        "lost": lost,
+        "n": len(dev),
+    }
+    recipe = Recipe(
+        method="dare_ties", members=names(ties), weights=weights, seed=ctx.seed, lost=lost,
+        details=config.model_dump(mode="json"),
+    )  # fmt: skip
+    title, base = f"DARE-TIES of {len(weights)}", ties.models[0].id
+    merged = Derived(name="dare_ties", base=base, folder="merged", kind=ties.kind, title=title)
+    async for step in seal(ctx, recipe, metrics, merged):
+        yield step
+
+
+def names(ties: TieMembers) -> tuple[str, ...]:
+    """The members' ids."""
+    return tuple(model.id for model in ties.members)
+
+
+async def weighted(
+    ctx: FitContext, ties: TieMembers, bench: Bench, tried: dict[str, tuple[Weights, Candidate]]
+) -> AsyncIterator[Step]:
+    """Score the merge with equal weights, or a swarm of weights that begins with it."""
+    count, rounds = len(ties.members), ctx.config.search
+    chance = generator(ctx.seed, "weights").uniform(-1.0, 1.0, size=(PARTICLES - 1, count))
+    places: Rows = np.concatenate([np.zeros((1, count)), chance])
+    swarm = start(places, SwarmSettings(seed=ctx.seed))
+    for number in range(max(1, rounds)):
+        rows = [softmax(row) for row in (swarm.places if rounds else places[:1]).tolist()]
+        new = [candidate(ctx, ties, weights) for weights in rows]
+        tried |= {one.key: (w, one) for w, one in zip(rows, new, strict=True)}
+        async for step in bench.score(new):
+            yield step
+        scores = [bench.result(one.key).mean for one in new]
+        points = [{"weights": list(w), "score": s} for w, s in zip(rows, scores, strict=True)]
+        about = {"members": list(names(ties)), "round": number, "points": points}
+        yield Artifact(name="weights", data=about)
+        if number + 1 < rounds:
+            swarm.observe(scores)
+            swarm.move()
+
+
+def candidate(ctx: FitContext, ties: TieMembers, weights: Weights) -> Candidate:
+    """A merge with these weights, made when it is scored."""
+    key = content_hash("dare_ties", [round(w, 12) for w in weights])
+
+    def written(folder: Path) -> ModelSpec:
+        make(ctx, ties, weights, folder)
+        local: dict[str, Any] = {"id": f"c.{key}", "name": "", "adapter": str(folder)}
+        if ties.kind == "model":
+            local |= {"adapter": "", "source": str(folder), "revision": ""}
+        return ties.members[0].model_copy(update=local)
+
+    return Candidate(key, None, written, whole=ties.kind == "model")
+
+
+def make(ctx: FitContext, ties: TieMembers, weights: Weights, folder: Path) -> float:
+    """Write a merge, saying how far it is."""
+    return ties.make(weights, settings_of(ctx.config, ctx.seed), folder, shown(ctx, "Merging"))
+
+
+def shown(ctx: FitContext, note: str) -> OnLayer:
+    """Reports every tenth part of the layers."""
+
+    def on_layer(done: int, total: int) -> None:
+        if done * 10 // total > (done - 1) * 10 // total:
+            ctx.report("merge", done, total, note)
+
+    return on_layer
+
+
+def answer(ctx: Context) -> AsyncIterator[Step]:
+    """The merged model answers."""
+    return speak(ctx)
+
+
+PROTOCOL = ProtocolSpec(
+    title="DARE-TIES",
+    summary=(
+        "All models are merged into one: each keeps a random part of what it changed in the base, "
+        "the models vote on the sign of every weight, and only changes that agree are added up. "
+        "You see where they disagree, layer by layer, and how alike they are."
+    ),
+    paper=Reference("Yu et al. 2024, DARE", "https://arxiv.org/abs/2311.03099"),
+    answer=answer,
+    estimate=estimate,
+    config=DareTies,
+    min_models=2,
+    examples=(
+        "What is the capital of Kenya?",
+        "Write 67 as a Roman numeral.",
+        "How many seconds are 21 minutes?",
+    ),
+    fit=fit,
+    needs_artifact=True,
+)

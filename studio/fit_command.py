@@ -1,0 +1,78 @@
+"""Fitting in a terminal: ``studio fit``, with the same events as on the page."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from evals.tasks.fitting import fit_data
+from protocols.core.errors import UserError, unknown
+from protocols.core.events import Artifact, Ended, Event, dump
+from protocols.core.fit import FITTED, FitSpec, fit
+from protocols.core.models import Sampling
+from protocols.core.registry import get_protocol
+from protocols.core.trace import TraceHeader, TraceWriter
+from studio.headless import first_problem, line, parse_settings
+from studio.pool import load_pool
+from studio.settings import Settings
+from studio.workspace import Workspace
+
+
+def make_fit_spec(given: dict[str, Any], ids: list[str]) -> FitSpec:
+    """A fit spec from a person's input. Raises :class:`UserError` with one sentence."""
+    protocol, profile = get_protocol(given["protocol"]), given["profile"]
+    if profile and profile not in protocol.profiles:
+        raise unknown(f"{protocol.id} profile", profile, protocol.profiles)
+    settings = {**protocol.profiles.get(profile, {}), **parse_settings(given["settings_"])}
+    greedy = Sampling(max_tokens=given["max_tokens"], temperature=0.0, top_p=1.0)
+    try:
+        return FitSpec(
+            protocol=given["protocol"],
+            config=settings,
+            pool=tuple(ids),
+            task=given["task"],
+            limit=given["limit"],
+            seed=given["seed"],
+            sampling=greedy,
+        )
+    except ValidationError as error:
+        raise UserError(first_problem(error)) from None
+
+
+async def fit_live(settings: Settings, given: dict[str, Any], as_json: bool) -> str:
+    """Fit from command-line values and print it. Returns the final status."""
+    from protocols.engines.hosting import HostedEngine
+
+    pool = load_pool(given["pool"] or settings.pool, settings).specs
+    ids = [m for m in given["models"].split(",") if m] or [m.id for m in pool]
+    spec = make_fit_spec(given, ids)
+    data = await asyncio.to_thread(fit_data, spec.task, spec.limit, spec.seed)
+    store = Workspace(settings.workspace, settings.assets).artifacts
+    engine = HostedEngine(prefer=given["engine"])
+    header = TraceHeader(run="fit", spec=spec.as_run(), engine=engine.name)
+    writer = TraceWriter(given["out"], header) if given["out"] else None
+    status = "failed"
+    try:
+        async for event in fit(spec, pool, engine, data, store, stall_s=settings.stall_s):
+            if writer:
+                writer.write([event])
+            if text := dump(event) if as_json else told(event):
+                click.echo(text)
+            status = event.status if isinstance(event, Ended) else status
+    finally:
+        if writer:
+            writer.close()
+        await engine.close()
+    return status
+
+
+def told(event: Event) -> str:
+    """One event as a line for people, with what was made at the end."""
+    if not isinstance(event, Artifact) or event.name != FITTED:
+        return line(event)
+    numbers = [f"{k} {v:g}" for k, v in event.data["metrics"].items() if isinstance(v, int | float)]
+    verb = "was there already" if event.data["cached"] else "made"
+    return f"== artifact {event.data['key']} {verb}: {', '.join(numbers)}"

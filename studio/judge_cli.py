@@ -1,0 +1,47 @@
+"""``studio judges``: the automatic judges that studies can name, and how ours are made."""
+
+from __future__ import annotations
+
+import click
+
+from studio.output import JSON, say
+from studio.settings import Settings
+
+
+@click.group()
+def judges() -> None:
+    """List the automatic judges; train and measure the embedded ones."""
+
+
+@judges.command("list")
+@JSON
+def list_judges(as_json: bool) -> None:
+    """List the judges that a study can name, with what was measured about them."""
+    from evals.judges.registry import BASELINES, judge_entries
+
+    settings = Settings()
+    for entry in judge_entries(settings.assets, settings.workspace).values():
+        found = entry.card.get("tested", {}).get("all", {})
+        worth = f"{found['accuracy']:.0%} of {found['n']} test pairs" if found else "not measured"
+        row = {**entry.spec.model_dump(mode="json"), "tested": found}
+        say(row, as_json, f"{entry.spec.id:<20}{entry.spec.kind:<8}{worth:<26}{entry.spec.note}")
+    for name, judge in BASELINES.items():
+        told = (type(judge).__doc__ or "").splitlines()[0]
+        say({"id": name, "kind": "baseline", "note": told}, as_json, f"{name:<20}baseline {told}")
+
+
+@judges.command("train")
+@JSON
+def train(as_json: bool) -> None:
+    """Train the embedded judges and measure them (resumes where it was interrupted)."""
+    from studio.judge_measure import measure_judges
+    from studio.judge_train import train_judges
+
+    settings = Settings()
+    out = settings.assets / "judges"
+
+    def tell(text: str) -> None:
+        say({"message": text}, as_json, text)
+
+    train_judges(settings.workspace, out, tell)
+    measure_judges(settings.workspace, out, tell)

@@ -1,0 +1,201 @@
+"""Train and measure the embedded judges: ``studio judges train``.
+
+Two judges are made on the embedded base: a reward model and a judge that answers "A" or "B". Both
+learn from pairs of the tasks' train splits only; what they are worth is measured by
+``studio.judge_measure`` on test splits. Work that is there and was made from the same data and
+settings is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evals.judges.preference_data import (
+    GoldPair,
+    counts,
+    in_both_orders,
+    split_items,
+    split_pairs,
+)
+from evals.judges.prompt import judge_question
+from evals.tasks import Split
+from protocols.engines.embedded_base import BASE_ID, ensure_base
+from protocols.training.preferences import Preference, preference_fingerprint
+from protocols.training.reward import RewardSettings, train_reward
+from protocols.training.sft import SftConfig, Trained, fingerprint, load_base, train_sft
+from studio.pool_cards import CARD, read_card, write_card
+
+log = logging.getLogger(__name__)
+Say = Callable[[str], None]
+
+REWARD, JUDGE = "smollm2-reward", "smollm2-judge"
+SAID = "base-answers.json"
+SEED = 7
+TRAINED_ON = (
+    *("acronyms", "capitals", "currencies", "elements"),
+    *("french", "roman", "spanish", "spelling"),
+)
+"""Tasks that judges learn from. With all tasks at once nothing was learned in the time there is;
+the others are measured as unseen domains."""
+REWARD_EACH, JUDGE_EACH = 300, 90
+"""Items of each of these tasks that become pairs."""
+SAID_EACH: Mapping[Split, int] = {"train": 24, "dev": 4, "test": 10}
+"""Items of every task that the untrained base answers, for wrong answers as models give them."""
+SAID_TOKENS = 40
+REWARD_SETTINGS = RewardSettings()
+JUDGE_SETTINGS = SftConfig(
+    steps=180, rank=4, alpha=8, learning_rate=5e-4, warmup=15, max_length=320
+)
+
+
+def train_judges(workspace: Path, out: Path, say: Say = log.info) -> None:
+    """Train both judges into ``out`` unless they are there, made from the same data and settings.
+
+    Raises:
+        EngineError: the base model cannot be had.
+    """
+    base = ensure_base(workspace, say)
+    said = base_answers(base, out, say)
+    scratch = workspace / "training"
+    train_reward_model(base, out, said, scratch, say)
+    train_judge(base, out, said, scratch, say)
+
+
+def base_answers(base: Path, out: Path, say: Say = log.info) -> dict[str, str]:
+    """Return the untrained base's answers by item id; kept in ``out``, so training can be redone.
+
+    Greedy answers of at most ``SAID_TOKENS`` tokens to the first items of each split.
+    """
+    from protocols.training.greedy import greedy_answers
+
+    kept = read_said(out)
+    items = [item for split, each in SAID_EACH.items() for item in split_items(split, each)]
+    missing = [item for item in items if item.id not in kept]
+    if missing:
+        say(f"the base answers {len(missing)} questions")
+        model, tokenizer = load_base(base, _device())
+        texts = greedy_answers(
+            model.eval(), tokenizer, [item.question for item in missing], max_tokens=SAID_TOKENS
+        )
+        kept |= {item.id: text for item, text in zip(missing, texts, strict=True)}
+        write_card(out / SAID, kept)
+    return {item.id: kept[item.id] for item in items}
+
+
+def read_said(out: Path) -> dict[str, str]:
+    """Return the kept answers of the base, none if there is no file."""
+    path = out / SAID
+    kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return kept
+
+
+def reward_rows(said: Mapping[str, str]) -> tuple[list[Preference], dict[str, int]]:
+    """Return what the reward model is trained on and how many pairs each source gave."""
+    pairs = split_pairs("train", REWARD_EACH, said, SEED, TRAINED_ON)
+    rows = [Preference(pair.question, pair.good, pair.bad) for pair in pairs]
+    return rows, counts(pairs)
+
+
+def judge_rows(said: Mapping[str, str]) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """Return the judge's training rows, each pair in both orders, and the pairs of each source."""
+    pairs = split_pairs("train", JUDGE_EACH, said, SEED, TRAINED_ON)
+    return [_labelled(pair, first) for pair, first in in_both_orders(pairs)], counts(pairs)
+
+
+def _labelled(pair: GoldPair, good_first: bool) -> tuple[str, str]:
+    texts = (pair.good, pair.bad) if good_first else (pair.bad, pair.good)
+    return judge_question(pair.question, *texts), "A" if good_first else "B"
+
+
+def train_reward_model(
+    base: Path, out: Path, said: Mapping[str, str], scratch: Path, say: Say
+) -> None:
+    """Train the reward model unless its card says that it was made from the same rows."""
+    rows, sources = reward_rows(said)
+    made_from = preference_fingerprint(rows, REWARD_SETTINGS)
+
+    def train(partial: Path) -> Trained:
+        return train_reward(
+            base,
+            rows,
+            partial,
+            base_id=BASE_ID,
+            config=REWARD_SETTINGS,
+            on_step=lambda step, loss: say(f"{REWARD}: step {step}, loss {loss:.3f}"),
+        )
+
+    _made(REWARD, out, made_from, (REWARD_SETTINGS, len(rows), sources), train, scratch, say)
+
+
+def train_judge(base: Path, out: Path, said: Mapping[str, str], scratch: Path, say: Say) -> None:
+    """Train the judge unless its card says that it was made from the same rows."""
+    rows, sources = judge_rows(said)
+    made_from = fingerprint(rows, JUDGE_SETTINGS)
+
+    def train(partial: Path) -> Trained:
+        return train_sft(
+            base,
+            rows,
+            partial,
+            base_id=BASE_ID,
+            config=JUDGE_SETTINGS,
+            on_step=lambda step, loss: say(f"{JUDGE}: step {step}, loss {loss:.3f}"),
+        )
+
+    _made(JUDGE, out, made_from, (JUDGE_SETTINGS, len(rows), sources), train, scratch, say)
+
+
+def _made(
+    name: str,
+    out: Path,
+    made_from: str,
+    about: tuple[SftConfig | RewardSettings, int, dict[str, int]],
+    train: Callable[[Path], Trained],
+    scratch: Path,
+    say: Say,
+) -> None:
+    """Train into ``scratch`` and move the whole folder to ``out`` with its card."""
+    folder, partial = out / name, scratch / name
+    if read_card(folder).get("made_from") == made_from:
+        say(f"{name}: kept, nothing changed")
+        return
+    shutil.rmtree(partial, ignore_errors=True)
+    trained = train(partial)
+    write_card(partial / CARD, {"made_from": made_from, "training": _training(trained, *about)})
+    shutil.rmtree(folder, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.move(partial, folder)
+    say(f"{name}: trained in {trained.seconds:.0f} s")
+
+
+def _training(
+    trained: Trained, config: SftConfig | RewardSettings, rows: int, sources: Mapping[str, int]
+) -> dict[str, Any]:
+    kept = ("steps", "batch", "learning_rate", "rank", "alpha", "seed")
+    return {name: getattr(config, name) for name in kept} | {
+        "examples": rows,
+        "pairs": dict(sources),
+        "split": "train",
+        "tasks": list(TRAINED_ON),
+        "loss": round(trained.loss, 4),
+        "seconds": round(trained.seconds),
+        "device": trained.device,
+        "threads": _threads(),
+    }
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _threads() -> int:
+    import torch
+
+    return int(torch.get_num_threads())

@@ -1,0 +1,45 @@
+"""Judge a study by the judges its plan names, for the Studies page and the command line alike.
+
+It knows where judges and pools lie; judging itself, and its sealing, are in ``evals.judges``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from evals.human.store import Store
+from evals.human.studies import load_study
+from evals.judges.flags import lacks_independent, study_flagger
+from evals.judges.registry import judge_entries, judge_models, make_judges
+from evals.judges.run import warning
+from evals.judges.sealed import judge_study
+from protocols.core.engine import Engine
+from protocols.core.errors import UserError
+from protocols.core.events import Progress
+from studio.pool import load_pool
+from studio.settings import Settings
+
+
+async def judge_planned(
+    store: Store, slug: str, engine: Engine, settings: Settings
+) -> AsyncGenerator[Progress, None]:
+    """Judge a study's pairs by its planned judges; goes on where it stopped. No outcomes are shown.
+
+    Raises:
+        UserError: the study is unknown, names no judges or an unknown one, or its pool is unknown.
+    """
+    spec = load_study(store, slug).spec
+    if not spec.judges:
+        raise UserError(f"The study '{slug}' names no judges. Add some to its plan.")
+    entries = judge_entries(settings.assets, settings.workspace)
+    judges = make_judges(spec.judges, entries, engine, rubric=spec.rubric, seed=spec.seed)
+    pool = {model.id: model for model in load_pool(spec.pool, settings).specs}
+    named = judge_models(spec.judges, entries)
+    rewards = [one for one in named if entries[one.id].spec.kind == "reward"]
+    if told := lacks_independent(rewards, spec.system, pool):
+        yield warning(told)
+    flags = study_flagger(named, spec.system, pool.values())
+    async with aclosing(judge_study(store, slug, judges, flags=flags)) as events:
+        async for event in events:
+            yield event

@@ -1,0 +1,99 @@
+"""Documents of the lab: a study's report and its exports. Each asks whether the lab is asking.
+
+What is not there and what is not allowed get the same answer, so that nobody learns which studies
+exist.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from evals.human.render import render_html
+from evals.human.report import report_json
+from protocols.core.errors import StudioError
+from studio.context import StudioContext
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+Make = Callable[[StudioContext, str], Response]
+
+
+def lab_routes(ctx: StudioContext) -> list[BaseRoute]:
+    """The lab's own documents and, for everybody, the published results."""
+    return [
+        Route("/lab/studies/{slug}/report", _for_lab(ctx, report_page)),
+        Route("/lab/studies/{slug}/report.json", _for_lab(ctx, report_for_programs)),
+        Route("/lab/studies/{slug}/export.zip", _for_lab(ctx, export_zip)),
+        Route("/published/{slug}", _for_all(ctx, published_page)),
+    ]
+
+
+def _for_lab(ctx: StudioContext, make: Make) -> Callable[..., object]:
+    async def answer(request: Request) -> Response:
+        if not ctx.admin.allowed(request):
+            return nothing()
+        return await run_in_threadpool(_made, make, ctx, request.path_params["slug"])
+
+    return answer
+
+
+def _for_all(ctx: StudioContext, make: Make) -> Callable[..., object]:
+    async def answer(request: Request) -> Response:
+        return await run_in_threadpool(_made, make, ctx, request.path_params["slug"])
+
+    return answer
+
+
+def _made(make: Make, ctx: StudioContext, slug: str) -> Response:
+    try:
+        return make(ctx, slug)
+    except StudioError:
+        return nothing()
+
+
+def nothing() -> Response:
+    """The one answer to whatever is not there or not allowed."""
+    return PlainTextResponse("There is nothing here.", 404, HEADERS)
+
+
+def report_page(ctx: StudioContext, slug: str) -> Response:
+    """The report of a locked study."""
+    return _document(render_html(ctx.lab.report(slug)))
+
+
+def report_for_programs(ctx: StudioContext, slug: str) -> Response:
+    """The report for programs."""
+    text = report_json(ctx.lab.report(slug))
+    return Response(text, media_type="application/json", headers=HEADERS)
+
+
+def export_zip(ctx: StudioContext, slug: str) -> Response:
+    """Everything that the study exports, as one archive."""
+    packed = io.BytesIO()
+    with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(packed, "w") as archive:
+        for path in ctx.lab.export(slug, Path(name)):
+            archive.write(path, f"{slug}/{path.relative_to(name)}", zipfile.ZIP_DEFLATED)
+    attached = {"Content-Disposition": f'attachment; filename="{slug}.zip"'}
+    return Response(packed.getvalue(), media_type="application/zip", headers=HEADERS | attached)
+
+
+def published_page(ctx: StudioContext, slug: str) -> Response:
+    """The report of a recorded example or of a study that its lab has published."""
+    return _document(render_html(ctx.lab.published(slug)))
+
+
+def _document(page: str) -> Response:
+    return HTMLResponse(page, headers=HEADERS | {"Content-Security-Policy": REPORT_POLICY})

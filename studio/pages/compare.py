@@ -1,0 +1,76 @@
+"""Compare: the way in for participants, and how blinded rating works here.
+
+Rating itself happens on plain pages under /rate, outside of Gradio (see ``studio.app.routes``).
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+import gradio as gr
+
+from evals.human import studies
+from protocols.core.errors import StudioError
+from studio.context import StudioContext
+from studio.pages.play import PRIVATE
+
+TOKEN = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
+INTRO = """
+<h1>Compare</h1>
+<p>Two answers to one question, side by side: one by a contributor's model, one by many models
+together. You say which is better without knowing which is which.</p>
+<ul>
+<li>Which answer stands on which side is drawn for you and never leaves the server before the study
+ends.</li>
+<li>A vote counts as saved only when it is on the disk; you get a receipt. You can stop and go on
+later, on another device too, with the same link.</li>
+<li>You can withdraw on every page. What you wrote is then deleted.</li>
+</ul>
+"""
+
+
+def build(ctx: StudioContext) -> None:
+    """Lay out the page and connect it."""
+    gr.HTML(INTRO, elem_classes="studio-brand")
+    with gr.Row():
+        link = gr.Textbox(
+            label="Your invitation",
+            info="Paste the link you were sent, or its code.",
+            max_lines=1,
+            elem_id="invitation",
+            scale=4,
+        )
+        go = gr.Button("Begin or go on", variant="primary", scale=1)
+    told = gr.HTML("")
+    open_studies = gr.HTML("")
+    for event in (link.submit, go.click):
+        event(way_in, link, told, concurrency_limit=None, **PRIVATE)
+    page = gr.context.Context.root_block
+    page.load(lambda: listing(ctx), None, open_studies, queue=False, **PRIVATE)
+
+
+def way_in(text: str) -> str:
+    """A link to the rating pages for an invitation; whether it is valid is said there."""
+    code = str(text or "").strip().rstrip("/").rpartition("/")[2]
+    if not TOKEN.match(code):
+        return (
+            "<p role='alert' class='studio-warn'>This is no invitation. Paste the whole link.</p>"
+        )
+    return f"<p><a class='studio-button' href='/rate/{code}'>Open the pairs</a></p>"
+
+
+def listing(ctx: StudioContext) -> str:
+    """Studies that anybody may join."""
+    try:
+        rows = [row for row in studies.list_studies(ctx.lab.store) if row.state == "open"]
+    except StudioError:
+        return "<p>Studies cannot be reached at the moment. Try again later.</p>"
+    joinable = [row.spec for row in rows if row.spec.open_link]
+    if not joinable:
+        return "<p>No study is open to everybody at the moment.</p>"
+    items = "".join(
+        f"<li><a href='/join/{escape(spec.slug)}'>{escape(spec.title)}</a></li>"
+        for spec in joinable
+    )
+    return f"<h2>Open to everybody</h2><ul>{items}</ul>"

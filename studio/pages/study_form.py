@@ -1,0 +1,168 @@
+"""The form of a new study: the usual choices as fields, everything else in its YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from evals.human.study import StudySpec, spec_from
+from evals.tasks.core import load_task, task_names
+from protocols.core.registry import protocols
+from studio.context import StudioContext
+from studio.lab import Lab, yaml_fields
+
+LANGUAGES = [
+    ("English", "en"), ("中文", "zh"), ("Español", "es"), ("Français", "fr"), ("العربية", "ar"),
+]  # fmt: skip
+TIES = [("leave them out", "drop"), ("count them half", "half")]
+STOPS = [("at a fixed number of votes", "fixed"), ("as soon as it is decided (anytime)", "anytime")]
+
+
+@dataclass(frozen=True)
+class StudyForm:
+    """The components of the form by the name of what they set."""
+
+    fields: dict[str, Component]
+    upload: gr.File
+
+    def everything(self) -> list[Component]:
+        """All components, the uploaded file last."""
+        return [*self.fields.values(), self.upload]
+
+    def spec(self, values: tuple[Any, ...], lab: Lab) -> StudySpec:
+        """The plan that the form describes; an uploaded question file is kept by the lab.
+
+        Raises :class:`UserError` with one sentence.
+        """
+        given = dict(zip(self.fields, values, strict=False))
+        uploaded = values[len(self.fields)]
+        return spec_from(plan(given, lab.keep_questions(Path(uploaded)) if uploaded else ""))
+
+
+def build(ctx: StudioContext) -> StudyForm:
+    """Lay out the form."""
+    fields: dict[str, Component] = {}
+    with gr.Row():
+        fields["title"] = gr.Textbox(
+            label="Title", info="Raters see it.", value="Which answer is better?", max_length=120
+        )
+        fields["slug"] = gr.Textbox(
+            label="Short name", info="Small letters, digits and '-'; part of the links."
+        )
+    upload = _arms(ctx, fields)
+    fields["rubric"] = gr.Textbox(
+        label="What raters are asked", value="Which answer would you rather have received?"
+    )
+    _amounts(fields)
+    _words(fields)
+    return StudyForm(fields, upload)
+
+
+def _arms(ctx: StudioContext, fields: dict[str, Component]) -> gr.File:
+    """What is compared, and on which questions."""
+    pool = ctx.opening_pool
+    ids = [(model.title, model.id) for model in pool.specs]
+    names = {spec.title: spec.id for spec in protocols().values()}
+    with gr.Row():
+        fields["pool"] = gr.Dropdown(
+            [(p.title, p.id) for p in ctx.pools.values()], value=pool.id, label="Pool"
+        )
+        fields["contributors"] = gr.Dropdown(
+            ids, label="Contributors' models", info="Each is compared with the system.",
+            multiselect=True, value=[],
+        )  # fmt: skip
+    with gr.Row():
+        fields["protocol"] = gr.Dropdown(
+            [*names.items()], value="majority_vote", label="Participatory system: protocol"
+        )
+        fields["models"] = gr.Dropdown(
+            ids, label="Its models", info="Empty = the whole pool.", multiselect=True, value=[]
+        )
+    with gr.Row():
+        fields["questions"] = gr.Dropdown(
+            question_choices(), value="task:composite/test", label="Questions",
+            info="A task split, or hub:DATASET/SPLIT; or upload a file below.",
+            allow_custom_value=True,
+        )  # fmt: skip
+        fields["limit"] = gr.Slider(1, 200, 25, step=1, label="Pairs per contributor")
+    return gr.File(
+        label="Or your own questions (.jsonl or .csv with a 'prompt' column)",
+        file_types=[".jsonl", ".csv"], type="filepath", height=140,
+    )  # fmt: skip
+
+
+def _amounts(fields: dict[str, Component]) -> None:
+    """How many votes, and how they are counted."""
+    with gr.Row():
+        fields["pairs_per_rater"] = gr.Slider(1, 200, 25, step=1, label="Pairs per rater")
+        fields["overlap"] = gr.Slider(1, 20, 1, step=1, label="Raters per pair")
+        fields["repeat_share"] = gr.Slider(0, 0.5, 0.1, step=0.05, label="Share shown twice")
+    with gr.Row():
+        fields["tie_policy"] = gr.Dropdown(TIES, value="drop", label="Ties in the headline")
+        fields["rule"] = gr.Dropdown(STOPS, value="fixed", label="Collecting ends")
+        fields["cap"] = gr.Number(100, precision=0, minimum=1, label="Votes at most")
+        fields["alpha"] = gr.Number(0.05, minimum=0.001, maximum=0.49, label="alpha")
+
+
+def _words(fields: dict[str, Component]) -> None:
+    """Languages and texts; what has no field of its own is YAML."""
+    with gr.Row():
+        fields["languages"] = gr.CheckboxGroup(LANGUAGES, value=["en"], label="Languages")
+        fields["dimensions"] = gr.Textbox(
+            label="More criteria", info="Separated by commas; optional for raters."
+        )
+    with gr.Accordion("Names to hide, consent, links, anything else", open=False):
+        fields["masks"] = gr.Textbox(
+            label="More names to hide", info="Separated by commas. The arms' own are always hidden."
+        )
+        fields["consent"] = gr.Textbox(label="Consent text", lines=4, info="Empty = the usual one.")
+        fields["completion_code"] = gr.Textbox(label="Completion code", max_length=64)
+        fields["open_link"] = gr.Checkbox(label="Anyone with the study's link may rate")
+        fields["yaml"] = gr.Code(label="Further fields (YAML)", language="yaml", lines=4)
+
+
+def question_choices() -> list[tuple[str, str]]:
+    """The splits that a study may ask; training items are none."""
+    rows = []
+    for name in task_names():
+        task = load_task(name)
+        for split in ("test", "heldout", "dev"):
+            count = len(task.splits[split])
+            if count:
+                rows.append((f"{task.title}: {split}, {count} items", f"task:{name}/{split}"))
+    return rows
+
+
+def plan(given: dict[str, Any], uploaded: str) -> dict[str, Any]:
+    """The form's values as the fields of a plan. Raises :class:`UserError` for bad YAML."""
+    questions = uploaded or str(given["questions"] or "")
+    fields = {
+        name: given[name]
+        for name in (
+            "slug", "title", "pool", "rubric", "tie_policy", "alpha", "repeat_share", "languages",
+            "consent", "completion_code", "open_link",
+        )
+        if given[name] is not None  # what nobody has touched keeps the plan's default
+    }  # fmt: skip
+    fields |= {
+        "pairs_per_rater": int(given["pairs_per_rater"]),
+        "overlap": int(given["overlap"]),
+        "dimensions": listed(given["dimensions"]),
+        "masks": listed(given["masks"]),
+        "stopping": {"rule": given["rule"], "cap": int(given["cap"] or 0)},
+        "system": {"protocol": given["protocol"], "models": given["models"] or []},
+        "contributors": [
+            {"model": model, "questions": questions, "limit": int(given["limit"])}
+            for model in given["contributors"] or []
+        ],
+    }
+    return fields | yaml_fields(str(given["yaml"] or ""))
+
+
+def listed(text: Any) -> list[str]:
+    """Words separated by commas."""
+    return [word.strip() for word in str(text or "").split(",") if word.strip()]

@@ -1,0 +1,226 @@
+"""What the Studies page shows of a study, as static HTML. Everything is escaped here.
+
+Nothing in this file knows an outcome: before the lock there is none to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from evals.human.blindability import Blindability
+from evals.human.progress import Progress
+from evals.human.review import Pane, Review, ReviewRow
+from evals.human.studies import StudyRow
+
+SHOWN_PAIRS = 200
+
+STEPS = (
+    ("answers", "Answers made"),
+    ("review", "Masks reviewed"),
+    ("open", "Open to raters"),
+    ("locked", "Locked, results open"),
+)
+
+
+def gate(logged_in: bool, generated: bool) -> str:
+    """Why the page is empty for visitors, and the way in."""
+    if logged_in:
+        return ""
+    where = (
+        "The link stands in the terminal in which the app was started."
+        if generated
+        else "The password is the lab's."
+    )
+    return (
+        "<div class='studio-gate'><h2>Studies belong to the lab</h2>"
+        "<p>Here a lab plans blinded A/B studies, invites raters and reads the reports.</p>"
+        f"<p><a class='studio-button' href='/lab'>Log in</a></p><p>{where}</p></div>"
+    )
+
+
+def nothing_yet() -> str:
+    """What an empty list of studies says."""
+    return "<p>No study yet. Plan one below; a finished example is on the Results page.</p>"
+
+
+def status(row: StudyRow, done: Progress) -> str:
+    """The card of a study: where it stands and how much there is."""
+    reached = {
+        "answers": row.pairs > 0,
+        "review": row.reviewed,
+        "open": row.state in ("open", "locked"),
+        "locked": row.state == "locked",
+    }
+    steps = "".join(_step(reached[key], name) for key, name in STEPS)
+    spec = row.spec
+    arms = ", ".join(escape(arm.model) for arm in spec.contributors)
+    facts = [
+        ("Contributors", arms),
+        ("System", escape(spec.system.protocol)),
+        ("Pairs", str(row.pairs)),
+        ("Votes", f"{done.votes_main} of {done.votes_target}" if row.pairs else "0"),
+        ("Plan", f"<code>{spec.digest}</code>, revision {spec.revision}"),
+    ]
+    simulated = "<strong class='studio-flag'>Simulated raters</strong>" if row.simulated else ""
+    rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    return (
+        f"<div class='studio-study'><h2>{escape(spec.title)} {simulated}</h2>"
+        f"<ol class='studio-steps'>{steps}</ol><dl class='studio-facts'>{rows}</dl></div>"
+    )
+
+
+def _step(done: bool, name: str) -> str:
+    state = "done" if done else "to do"
+    mark = "✓" if done else "○"
+    return (
+        f"<li data-done='{str(done).lower()}'><span aria-hidden='true'>{mark}</span> {name}"
+        f"<span class='studio-sr'>: {state}</span></li>"
+    )
+
+
+def monitor(done: Progress) -> str:
+    """Counts and pace, never an outcome."""
+    pace = f"{done.median_seconds:.0f} s" if done.median_seconds is not None else "none yet"
+    rows = [
+        ("Raters invited", done.invited),
+        ("consented", done.consented),
+        ("finished", done.finished),
+        ("withdrawn", done.withdrawn),
+        ("Votes", f"{done.votes_main} of {done.votes_target}"),
+        ("Skips", done.skips),
+        ("Gold pairs missed", done.gold_failures),
+        ("Votes with an unchecked gate", done.gate_unknown),
+        ("Median visible time per vote", pace),
+    ]
+    share = done.votes_main / done.votes_target if done.votes_target else 0.0
+    table = "".join(f"<tr><th scope='row'>{name}</th><td>{value}</td></tr>" for name, value in rows)
+    days = "".join(
+        f"<tr><th scope='row'>{escape(day)}</th><td>{count}</td></tr>"
+        for day, count in done.votes_by_day.items()
+    )
+    return (
+        f"<div class='studio-monitor'><progress max='1' value='{share:.4f}'></progress>"
+        f"<table><caption>So far</caption>{table}</table>"
+        f"<table><caption>Votes by day (UTC)</caption>{days or '<tr><td>none</td></tr>'}</table>"
+        "<p>Results stay sealed until the study is locked, for you as well.</p></div>"
+    )
+
+
+def job(title: str, done: float, total: float, note: str, problem: str) -> str:
+    """How far a background job is."""
+    if problem:
+        return f"<p role='alert' class='studio-warn'>{escape(problem)}</p>"
+    if not title:
+        return ""
+    bar = f"<progress max='{max(total, 1)}' value='{done}'></progress>" if total else "<progress>"
+    return f"<p role='status'>{escape(title)}: {done:g} of {total:g}. {escape(note)}</p>{bar}"
+
+
+def links(urls: Sequence[str], open_link: str) -> str:
+    """New invitations, one a line, for the copy box."""
+    lines = [*urls]
+    if open_link:
+        lines += ["", f"Open link: {open_link}"]
+    return "\n".join(lines)
+
+
+def result_links(slug: str) -> str:
+    """Where the report and the exports of a locked study are."""
+    base = f"/lab/studies/{escape(slug)}"
+    return (
+        f"<ul class='studio-links'><li><a href='{base}/report' target='_blank'>Report</a></li>"
+        f"<li><a href='{base}/report.json'>Report as JSON</a></li>"
+        f"<li><a href='{base}/export.zip'>Votes, battles, comparator, preference pairs (zip)</a>"
+        "</li></ul>"
+    )
+
+
+def power_table(rows: Sequence[tuple[int, Sequence[float]]], shares: Sequence[float]) -> str:
+    """Exact power by number of votes (rows) and true win rate (columns)."""
+    head = "".join(f"<th scope='col'>{share:.0%}</th>" for share in shares)
+    body = "".join(
+        f"<tr><th scope='row'>{votes}</th>"
+        + "".join(f"<td data-enough='{str(p >= 0.8).lower()}'>{p:.0%}</td>" for p in powers)
+        + "</tr>"
+        for votes, powers in rows
+    )
+    return (
+        "<div class='studio-power'><table><caption>Chance that the exact test finds a true win "
+        "rate, by number of votes</caption>"
+        f"<thead><tr><th scope='col'>Votes</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+        "<p>Ties do not count as votes here. Votes of one rater are alike, so a claim about "
+        "contributors in general needs raters more than votes: with four raters no result can "
+        "fall below p = 0.125.</p></div>"
+    )
+
+
+def review(found: Review, blind: Blindability) -> str:
+    """The mask review: counts by arm, how alike the arms are, and every pair before and after."""
+    arms = (found.contributor, found.system)
+    rows = (
+        ("Answers", [arm.answers for arm in arms]),
+        ("Hidden names", [arm.hits for arm in arms]),
+        ("Answers with a hidden name", [arm.answers_with_hits for arm in arms]),
+        ("Cut at the length limit", [arm.cut for arm in arms]),
+        ("Pairs left out because of this arm", [arm.dropped.total() for arm in arms]),
+        ("Median length, characters", [f"{arm.median:g}" for arm in arms]),
+    )
+    body = "".join(
+        f"<tr><th scope='row'>{name}</th>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
+        for name, values in rows
+    )
+    gone = ", ".join(f"{count} {escape(why)}" for why, count in found.dropped.items()) or "none"
+    shown = sorted(found.rows, key=lambda row: -(row.contributor.hits + row.system.hits))
+    pairs = "".join(_reviewed(row) for row in shown[:SHOWN_PAIRS])
+    more = len(found.rows) - SHOWN_PAIRS
+    rest = f"<p>{more} more pairs, with fewer hidden names.</p>" if more > 0 else ""
+    return (
+        f"<div class='studio-review'><h3>What raters will see</h3><table><caption>By arm</caption>"
+        f"<thead><tr><td></td><th scope='col'>contributor</th><th scope='col'>system</th></tr>"
+        f"</thead>{body}</table><p>Pairs left out: {gone}.</p>{_stale(found.stale)}{_blind(blind)}"
+        f"<h3>{len(found.rows)} pairs</h3>{pairs}{rest}</div>"
+    )
+
+
+def _stale(count: int) -> str:
+    if not count:
+        return ""
+    return (
+        f"<p class='studio-warn'>{count} pairs would be masked differently now. Make the study "
+        "anew.</p>"
+    )
+
+
+def _blind(blind: Blindability) -> str:
+    if blind.auc is None:
+        return f"<p>Blindability: {escape(blind.note)}</p>"
+    signs = ", ".join(f"<code>{escape(one.text)}</code> ({one.arm})" for one in blind.features[:8])
+    warning = f" <strong class='studio-warn'>{escape(blind.note)}</strong>" if blind.note else ""
+    return (
+        f"<p>Blindability: a simple classifier tells the arms apart with an AUC of {blind.auc:.2f} "
+        f"(95% interval {blind.low:.2f} to {blind.high:.2f}, n={blind.items} pairs, seed "
+        f"{blind.seed}; 0.5 is chance).{warning} What gives most away: {signs or 'nothing'}.</p>"
+    )
+
+
+def _reviewed(row: ReviewRow) -> str:
+    sides = "".join(
+        f"<div><strong>{name}</strong><div class='studio-text'>{_marked(pane)}</div></div>"
+        for name, pane in (("contributor", row.contributor), ("system", row.system))
+    )
+    gold = " · gold" if row.gold else ""
+    return (
+        f"<details><summary><code>{escape(row.item)}</code> hidden: "
+        f"{row.contributor.hits + row.system.hits}{gold} · {escape(row.prompt[:90])}</summary>"
+        f"<div class='studio-text'>{escape(row.prompt)}</div>"
+        f"<div class='studio-pairtext'>{sides}</div></details>"
+    )
+
+
+def _marked(pane: Pane) -> str:
+    """The text before masking with every hidden name marked."""
+    return "".join(
+        f"<mark>{escape(text)}</mark>" if hidden else escape(text)
+        for text, hidden in pane.segments("before")
+    )

@@ -1,0 +1,64 @@
+"""How often one rater or one address may ask. Counted in memory, never stored."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import secrets
+import time
+from typing import Final
+
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.requests import Request
+
+from evals.human.records import Refused
+from studio.rating.options import RatingOptions
+
+BUSY: Final = 429
+
+
+class TooMany(Refused):
+    """Too many requests; ``wait_s`` says when the next one will be accepted."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__("Too many requests.", BUSY)
+        self.wait_s = wait_s
+
+
+class Limiter:
+    """Counts per rater (posts and pages apart) and per address (joining).
+
+    Addresses are known by a hash whose salt lives as long as the process.
+    """
+
+    def __init__(self, options: RatingOptions) -> None:
+        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._salt = secrets.token_bytes(32)
+        self._posts = RateLimitItemPerMinute(options.posts_per_minute)
+        self._pages = RateLimitItemPerMinute(options.pages_per_minute)
+        self._joins = RateLimitItemPerHour(options.joins_per_hour)
+        self._hops = options.proxy_hops
+
+    def rater(self, token: str, method: str) -> None:
+        """Count a request of a rater. Raises :class:`TooMany` for this rater only."""
+        self._count(self._posts if method == "POST" else self._pages, method, token)
+
+    def join(self, request: Request) -> None:
+        """Count a request to join. Raises :class:`TooMany` for this address only."""
+        self._count(self._joins, "join", client_address(request, self._hops))
+
+    def _count(self, limit: RateLimitItem, what: str, who: str) -> None:
+        key = hashlib.blake2b(who.encode("utf-8", "replace"), key=self._salt, digest_size=16)
+        if not self._windows.hit(limit, what, key.hexdigest()):
+            stats = self._windows.get_window_stats(limit, what, key.hexdigest())
+            raise TooMany(max(1, math.ceil(stats.reset_time - time.time())))
+
+
+def client_address(request: Request, proxy_hops: int) -> str:
+    """The address of the browser, as the outermost trusted proxy saw it."""
+    seen = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",")]
+    if proxy_hops and len(seen) >= proxy_hops and seen[-proxy_hops]:
+        return seen[-proxy_hops]
+    return request.client.host if request.client else ""

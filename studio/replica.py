@@ -1,0 +1,85 @@
+"""A copy of the studies on the hub, for hosted Spaces whose disk is not kept.
+
+Every five minutes, and when the app ends, the whole database is copied (checked, see
+``evals.human.backup``) and uploaded to a private dataset repository; when the app starts without a
+database, the last copy is fetched. A copy, not the record: what was voted since the last upload is
+lost with the disk, which is why a lab that needs every vote sets ``STUDIO_DATABASE_URL``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitScheduler, HfApi
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+
+from evals.human.backup import backup
+from evals.human.store import Store
+from protocols.core.errors import EngineError, StudioError
+
+log = logging.getLogger(__name__)
+FILE = "studies.db"
+EVERY_MINUTES = 5
+
+
+class Replica(CommitScheduler):
+    """Uploads copies of a store in the background; failures are logged and tried again."""
+
+    def __init__(self, store: Store, repo: str, folder: Path, api: HfApi | None = None) -> None:
+        self._store = store
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            repo_id=repo, repo_type="dataset", private=True, folder_path=folder,
+            every=EVERY_MINUTES, allow_patterns=[FILE], hf_api=api,
+        )  # fmt: skip
+
+    def push_to_hub(self) -> Any:
+        """Copy the store into the folder, then upload the folder if it changed."""
+        try:
+            with self.lock:
+                self._copy(Path(self.folder_path) / FILE)
+        except StudioError as error:
+            log.warning("no copy of the studies was made: %s", error.message)
+            return None
+        return super().push_to_hub()
+
+    def _copy(self, path: Path) -> None:
+        """Make the copy; one that equals the last keeps its time, so that it is not sent again."""
+        before = (_digest(path), path.stat()) if path.is_file() else None
+        backup(self._store, path)
+        if before and before[0] == _digest(path):
+            os.utime(path, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fetch(repo: str, database: Path, api: HfApi | None = None) -> bool:
+    """Put the last copy where the database belongs, if there is none yet; whether it was done.
+
+    Raises :class:`EngineError` when the hub does not answer: starting with an empty database would
+    hide the votes that are there.
+    """
+    if database.exists():
+        return False
+    try:
+        found = (api or HfApi()).hf_hub_download(repo, FILE, repo_type="dataset")
+    except (RepositoryNotFoundError, EntryNotFoundError):
+        return False
+    except (HfHubHTTPError, OSError) as error:
+        raise EngineError(
+            f"The copy of the studies in '{repo}' cannot be fetched ({type(error).__name__}). "
+            "Start again when the hub answers, or unset STUDIO_REPLICA_REPO."
+        ) from error
+    database.parent.mkdir(parents=True, exist_ok=True)
+    part = database.with_suffix(".part")
+    shutil.copyfile(found, part)
+    part.replace(database)
+    return True

@@ -1,0 +1,238 @@
+"""``studio study``: everything a lab does with a study, from a shell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from protocols.core.engine import Engine
+from protocols.core.errors import UserError
+from protocols.core.events import Progress
+from studio.lab import Lab, read_plan
+from studio.output import JSON, say
+from studio.settings import Settings
+
+
+@click.group()
+def study() -> None:
+    """Blinded A/B studies: plan, answers, raters, lock, report, export, verify."""
+
+
+@contextmanager
+def opened() -> Iterator[Lab]:
+    """The lab of this installation, closed at the end."""
+    lab = Lab(Settings())
+    try:
+        yield lab
+    finally:
+        lab.close()
+
+
+@study.command()
+@click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@JSON
+def create(plan: Path, as_json: bool) -> None:
+    """Store the plan in a YAML or JSON file as a new study."""
+    try:
+        text = plan.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The plan '{plan}' cannot be read: {error}.") from None
+    with opened() as lab:
+        row = lab.create(lab.adopt(read_plan(text), plan.parent))
+    facts = {"slug": row.spec.slug, "digest": row.spec.digest, "state": row.state}
+    say(facts, as_json, f"Study '{row.spec.slug}' is planned (plan {row.spec.digest}).")
+
+
+@study.command()
+@click.argument("slug")
+@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@JSON
+def answers(slug: str, engine: str, as_json: bool) -> None:
+    """Make both arms' answers with the studio's models; goes on where it was interrupted."""
+    from studio.work import make_answers
+
+    with opened() as lab:
+        _work(lambda serving: make_answers(lab, slug, serving), engine, as_json)
+
+
+def _work(steps: Callable[[Engine], AsyncIterator[Progress]], engine: str, as_json: bool) -> None:
+    """Do long work on an engine of its own, saying how far it is."""
+    from protocols.engines.hosting import HostedEngine
+
+    async def work() -> None:
+        serving = HostedEngine(prefer=Settings(engine=engine).engine)
+        try:
+            async for step in steps(serving):
+                facts = {"done": step.done, "total": step.total, "note": step.note}
+                say(facts, as_json, f"{step.done:g} of {step.total or 0:g}: {step.note}")
+        finally:
+            await serving.close()
+
+    asyncio.run(work())
+
+
+@study.command()
+@click.argument("slug")
+@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@JSON
+def judge(slug: str, engine: str, as_json: bool) -> None:
+    """Let the plan's automatic judges judge the pairs; verdicts stay sealed until the lock."""
+    from studio.judging import judge_planned
+
+    with opened() as lab:
+        _work(
+            lambda serving: judge_planned(lab.store, slug, serving, lab.settings), engine, as_json
+        )
+
+
+@study.command("import")
+@click.argument("slug")
+@click.argument("contributor", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("system", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--contributor-model", "stratum", default="", help="Whose answers, if there are more."
+)
+@JSON
+def import_(slug: str, contributor: Path, system: Path, stratum: str, as_json: bool) -> None:
+    """Take both arms' answers from two .jsonl files with 'prompt' and 'response'."""
+    with opened() as lab:
+        ready = lab.import_answers(slug, contributor, system, stratum)
+    facts = {"pairs": len(ready.pairs), "dropped": len(ready.dropped), "notes": ready.notes}
+    told = f"{len(ready.pairs)} pairs; {len(ready.dropped)} left out."
+    say(facts, as_json, " ".join([told, *ready.notes]))
+
+
+@study.command()
+@click.argument("slug")
+@click.option("--accept", is_flag=True, help="Say that a person has looked at every pair.")
+@JSON
+def review(slug: str, accept: bool, as_json: bool) -> None:
+    """Show what was masked, and with --accept confirm it, so that the study can open."""
+    from evals.human import studies
+
+    with opened() as lab:
+        for row in lab.review(slug).rows:
+            hidden = row.contributor.hits + row.system.hits
+            facts = {"item": row.item, "prompt": row.prompt, "hidden": hidden}
+            say(facts, as_json, f"{row.item}  hidden {hidden}  {row.prompt[:60]!r}")
+        if accept:
+            studies.mark_reviewed(lab.store, slug)
+
+
+@study.command("open")
+@click.argument("slug")
+@JSON
+def open_(slug: str, as_json: bool) -> None:
+    """Let raters in."""
+    from evals.human import studies
+
+    with opened() as lab:
+        studies.open_study(lab.store, slug)
+    say({"slug": slug, "state": "open"}, as_json, f"Study '{slug}' is open to raters.")
+
+
+@study.command()
+@click.argument("slug")
+@click.option("--count", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@click.option("--contributor", default="", help="Bind the raters to one contributor's pairs.")
+@click.option("--address", default="", help="What the links begin with.")
+@JSON
+def invite(slug: str, count: int, contributor: str, address: str, as_json: bool) -> None:
+    """Make invitation links. Each is shown once; only its hash is kept."""
+    settings = Settings()
+    begin = address or settings.public_url or f"http://{settings.host}:{settings.port}"
+    with opened() as lab:
+        for link in lab.invite(slug, count, contributor, begin):
+            say({"link": link}, as_json, link)
+
+
+@study.command()
+@click.argument("slug", default="")
+@JSON
+def status(slug: str, as_json: bool) -> None:
+    """Counts and pace of one study or of all; never an outcome."""
+    from evals.human import studies
+
+    with opened() as lab:
+        for row in studies.list_studies(lab.store):
+            name = row.spec.slug
+            if slug in ("", name):
+                done = studies.progress(lab.store, name)
+                facts = {"slug": name, "state": row.state, "pairs": row.pairs, **asdict(done)}
+                votes = f"{done.votes_main} of {done.votes_target} votes"
+                say(facts, as_json, f"{name:<28}{row.state:<8}{row.pairs:>5} pairs  {votes}")
+
+
+@study.command()
+@click.argument("slug")
+@click.option("--confirm", default="", help="The study's short name again: this is final.")
+@click.option("--by", default="lab", show_default=True, help="Who opens the results.")
+@JSON
+def lock(slug: str, confirm: str, by: str, as_json: bool) -> None:
+    """End collecting for good and open the results."""
+    with opened() as lab:
+        lab.lock(slug, confirm, by)
+    say({"slug": slug, "state": "locked"}, as_json, f"Study '{slug}' is locked.")
+
+
+@study.command()
+@click.argument("slug")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the report page here.")
+@JSON
+def report(slug: str, html: Path | None, as_json: bool) -> None:
+    """The report of a locked study."""
+    from evals.human.render import render_html, to_text
+
+    with opened() as lab:
+        made = lab.report(slug)
+    if html is not None:
+        html.write_text(render_html(made), encoding="utf-8")
+    click.echo(json.dumps(made.model_dump(mode="json")) if as_json else to_text(made))
+
+
+@study.command()
+@click.argument("slug")
+@click.option("--hide", is_flag=True, help="Take the report back.")
+@click.option("--by", default="lab", show_default=True, help="Who publishes it.")
+@JSON
+def publish(slug: str, hide: bool, by: str, as_json: bool) -> None:
+    """Show the report of a locked study to everybody on the Results page."""
+    from evals.human.publish import publish_study
+
+    with opened() as lab:
+        publish_study(lab.store, slug, by, shown=not hide)
+    state = "hidden" if hide else "published"
+    say({"slug": slug, "state": state}, as_json, f"The report of '{slug}' is {state}.")
+
+
+@study.command()
+@click.argument("slug")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@JSON
+def export(slug: str, folder: Path, as_json: bool) -> None:
+    """Write votes, battles, comparator, preference pairs, plan and checksums, anonymised."""
+    with opened() as lab:
+        for path in lab.export(slug, folder):
+            say({"file": str(path)}, as_json, str(path))
+
+
+@study.command()
+@click.argument("slug")
+@JSON
+def verify(slug: str, as_json: bool) -> None:
+    """Check the vote chain and the blinding of a study: canaries and the arm swap."""
+    from studio.work import verify_blinding
+
+    with opened() as lab:
+        made = verify_blinding(lab, slug)
+    for check in made.checks:
+        facts = {"check": check.name, "ok": check.ok, "detail": check.detail}
+        say(facts, as_json, f"{'ok' if check.ok else 'FAIL':<6}{check.name}: {check.detail}")
+    sys.exit(0 if made.ok else 1)

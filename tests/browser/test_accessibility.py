@@ -1,0 +1,44 @@
+"""The studio's own pages against the rules of WCAG 2.2 AA that a program can check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from protocols.engines.scripted import ScriptedEngine
+from tests.browser.conftest import Visit
+from tests.browser.test_play import choose, run
+
+pytestmark = pytest.mark.browser
+PATHS = ("/replays", "/pool", "/compare", "/results", "/studies")
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}
+
+
+def serious(page: Page) -> list[str]:
+    found = Axe().run(page, options=RULES).response["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['html'][:120]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_serious_finding(
+    scheme: str, scripted_app: Callable[..., str], visit: Callable[..., Visit]
+) -> None:
+    address = scripted_app(ScriptedEngine(), admin_password="a made-up password")
+    page = visit(f"{address}/?__theme={scheme}", color_scheme=scheme).page
+    choose(page, "Majority vote", "Say something.", 3)
+    run(page)
+    page.wait_for_selector('.ps[data-status="ok"]')
+    assert serious(page) == []
+    for path in PATHS:
+        page.goto(f"{address}{path}?__theme={scheme}")
+        expect(page.locator("h1, h2").first).to_be_visible()
+        page.wait_for_timeout(1500)  # Gradio fills a page after it has shown its frame
+        assert serious(page) == [], path

@@ -1,0 +1,1 @@
+"""The store, the desk and what they promise."""

@@ -1,0 +1,1 @@
+"""Automatic judges: prompts, readings, both orders, flags, rewards."""

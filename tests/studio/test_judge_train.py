@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from protocols.core.models import content_hash
+from protocols.engines.embedded_base import BASE_ID, base_dir
+from protocols.training.preferences import preference_fingerprint
+from protocols.training.sft import CONFIG, WEIGHTS, fingerprint
+from studio import judge_measure, judge_train
+from studio.cli import main
+from studio.judge_measure import BASELINES_CARD, UNTRAINED, exam
+from studio.judge_train import JUDGE, REWARD, SAID, read_said
+from studio.pool_cards import CARD, read_card
+from studio.settings import Settings
+
+OUT = Settings().assets / "judges"
+LIMIT = 3_000_000
+
+
+def committed(name: str) -> dict[str, Any]:
+    card = read_card(OUT / name)
+    assert card, f"{name} has no card"
+    return card
+
+
+@pytest.mark.parametrize("name", [REWARD, JUDGE])
+def test_committed_judges_are_small_and_safe(name: str) -> None:
+    folder = OUT / name
+    assert sorted(path.name for path in folder.iterdir()) == [CONFIG, WEIGHTS, CARD]
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= LIMIT
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    assert config["r"] <= 4 and config["base_model_name_or_path"] == BASE_ID
+
+
+def test_committed_cards_belong_to_the_committed_data() -> None:
+    """Training again from the files in the tree would change nothing."""
+    said = read_said(OUT)
+    preferences, _ = judge_train.reward_rows(said)
+    rows, _ = judge_train.judge_rows(said)
+    wanted = {
+        REWARD: preference_fingerprint(preferences, judge_train.REWARD_SETTINGS),
+        JUDGE: fingerprint(rows, judge_train.JUDGE_SETTINGS),
+    }
+    mark = exam(said).mark
+    for name, made_from in wanted.items():
+        card = committed(name)
+        assert card["made_from"] == made_from, name
+        assert card["tested_on"] == content_hash(mark, made_from), name
+    assert read_card(OUT, BASELINES_CARD)["tested_on"] == mark
+
+
+def test_training_saw_train_items_only() -> None:
+    said = read_said(OUT)
+    asked = {one.question for one in judge_train.reward_rows(said)[0]}
+    for pair in (*exam(said).test, *exam(said).dev):
+        assert pair.item.split("-")[-2] in ("test", "dev")
+        assert pair.question not in asked
+
+
+@pytest.mark.parametrize("name", [REWARD, JUDGE])
+def test_a_card_shows_numbers_with_intervals_beside_baselines(name: str) -> None:
+    card = committed(name)
+    for row in (card["tested"]["all"], *card["tested"]["by_domain"].values()):
+        assert row["low"] <= row["accuracy"] <= row["high"]
+        assert row["right"] + row["wrong"] + row["ties"] + row["unparsed"] == row["n"]
+    assert card["tested"]["all"]["n"] >= 400
+    assert len(card["tested"]["by_domain"]) >= 18
+    assert set(card["baselines"]) == {"always-first", "longer-wins", UNTRAINED}
+    assert card["baselines"]["always-first"]["accuracy"] == 0.5
+    assert "not a good judge" in card["caution"]
+
+
+@pytest.fixture
+def small(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace whose base is a random model of the base's kind, and few items and steps."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+        pad_token_id=2,
+        eos_token_id=2,
+        bos_token_id=1,
+    )
+    folder = base_dir(tmp_path)
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base_model).save_pretrained(folder)
+    few = {"steps": 2, "batch": 2, "warmup": 1}
+    monkeypatch.setattr(judge_train, "SAID_EACH", {"train": 1, "dev": 1, "test": 1})
+    monkeypatch.setattr(judge_train, "SAID_TOKENS", 4)
+    monkeypatch.setattr(judge_train, "REWARD_EACH", 1)
+    monkeypatch.setattr(judge_train, "JUDGE_EACH", 1)
+    for name in ("REWARD_SETTINGS", "JUDGE_SETTINGS"):
+        monkeypatch.setattr(judge_train, name, replace(getattr(judge_train, name), **few))
+    monkeypatch.setattr(judge_measure, "TEST_EACH", 1)
+    monkeypatch.setattr(judge_measure, "DEV_EACH", 1)
+    return tmp_path
+
+
+def test_judges_are_trained_measured_and_kept(small: Path) -> None:
+    out, said = small / "judges", []
+    judge_train.train_judges(small, out, said.append)
+    judge_measure.measure_judges(small, out, said.append)
+    assert {path.name for path in out.iterdir()} == {SAID, BASELINES_CARD, REWARD, JUDGE}
+    for name in (REWARD, JUDGE):
+        card = read_card(out / name)
+        assert card["training"]["split"] == "train" and card["tested"]["all"]["n"] >= 12
+    assert "tau" in read_card(out / REWARD) and "swap" in read_card(out / JUDGE)["tested"]
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    again: list[str] = []
+    judge_train.train_judges(small, out, again.append)
+    judge_measure.measure_judges(small, out, again.append)
+    assert again == [f"{name}: kept, nothing changed" for name in (REWARD, JUDGE)]
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_the_command_line_lists_every_judge_with_its_worth() -> None:
+    done = CliRunner().invoke(main, ["judges", "list", "--json"], catch_exceptions=False)
+    rows = {row["id"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert {JUDGE, REWARD, "skywork-reward", "longer-wins"} <= set(rows)
+    assert rows[REWARD]["tested"] == committed(REWARD)["tested"]["all"]
+    plain = CliRunner().invoke(main, ["judges", "list"], catch_exceptions=False).stdout
+    assert f"{committed(JUDGE)['tested']['all']['n']} test pairs" in plain

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.human.records import PairText
+from evals.human.store import Store
+from evals.human.studies import (
+    add_pairs,
+    create_study,
+    lock_study,
+    mark_reviewed,
+    open_study,
+    study_data,
+)
+from evals.human.study import ContributorArm, StudySpec, SystemArm
+from protocols.core.errors import UserError
+from protocols.core.events import Progress
+from protocols.engines.scripted import ScriptedEngine
+from studio.judging import judge_planned
+from studio.settings import Settings
+
+SLUG = "planned-study"
+PAIRS = [PairText(f"i{n}", "smollm2-roman", f"Q{n}?", "short", "much longer") for n in range(5)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(f"sqlite:///{tmp_path / 'study.db'}")
+    yield store
+    store.close()
+
+
+def planned(store: Store, judges: tuple[str, ...], protocol: str = "majority_vote") -> None:
+    spec = StudySpec(
+        slug=SLUG,
+        title="A test study",
+        contributors=(ContributorArm(model="smollm2-roman", questions="import:test"),),
+        system=SystemArm(protocol=protocol),
+        judges=judges,
+    )
+    create_study(store, spec)
+    add_pairs(store, SLUG, PAIRS, [])
+    mark_reviewed(store, SLUG)
+    open_study(store, SLUG)
+
+
+def judge(store: Store, **scripted: Any) -> list[Progress]:
+    async def judging() -> list[Progress]:
+        engine = ScriptedEngine(**scripted)
+        return [event async for event in judge_planned(store, SLUG, engine, Settings())]
+
+    return asyncio.run(judging())
+
+
+def test_the_planned_judges_judge_and_their_flags_are_kept(store: Store) -> None:
+    planned(store, ("smollm2-judge", "longer-wins"))
+    judge(store, scores={"A": -1.0, "B": -2.0, "T": -9.0})
+    lock_study(store, SLUG, by="test")
+    verdicts = study_data(store, SLUG).verdicts
+    assert {(one.judge, one.same_family) for one in verdicts} == {
+        ("smollm2-judge", True),
+        ("longer-wins", False),
+    }
+    assert len(verdicts) == 20
+    longer = [one for one in verdicts if one.judge == "longer-wins"]
+    assert {one.parsed for one in longer} == {"system"}
+
+
+def test_a_circular_reward_model_alone_is_warned_about(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    # Otherwise a machine with a GPU would fetch the reward model.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    planned(store, ("skywork-reward", "always-first"), protocol="trained_router")
+    notes = [event.note for event in judge(store) if event.level == "warning"]
+    assert any("had a part in making the system" in note for note in notes)
+    assert any("needs a CUDA GPU" in note for note in notes)
+
+
+def test_a_study_without_judges_says_so(store: Store) -> None:
+    planned(store, ())
+    with pytest.raises(UserError, match="names no judges"):
+        judge(store)

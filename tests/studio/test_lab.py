@@ -1,0 +1,220 @@
+"""A lab's way through a study without a browser, with the scripted engine's answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from evals.human import raters, studies
+from evals.human.archive import from_file, to_json
+from evals.human.desk import Desk
+from evals.human.records import Refused
+from evals.human.report import build_report, report_json
+from evals.human.simulate import Answers, Script, ScriptedRater, sit
+from protocols.core.errors import UserError
+from protocols.engines.scripted import ScriptedEngine
+from studio.cli import main
+from studio.lab import Lab, plan_text, read_plan
+from studio.settings import Settings
+from studio.work import make_answers, verify_blinding
+from tests.conftest import ROOT
+
+PLAN: dict[str, Any] = {
+    "slug": "made-up",
+    "title": "Which answer is better?",
+    "contributors": [
+        {"model": "smollm2-capitals", "questions": "task:capitals/test", "limit": 4},
+        {"model": "smollm2-clock", "questions": "task:clock/test", "limit": 4},
+    ],
+    "system": {"protocol": "majority_vote", "models": ["smollm2-base", "smollm2-capitals"]},
+    "pairs_per_rater": 4,
+    "repeat_share": 0.0,
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    shutil.copytree(ROOT / "assets" / "pool", tmp_path / "assets" / "pool")
+    monkeypatch.setenv("STUDIO_WORKSPACE", str(tmp_path / "ws"))
+    monkeypatch.setenv("STUDIO_ASSETS", str(tmp_path / "assets"))
+    return Settings()
+
+
+@pytest.fixture
+def lab(settings: Settings) -> Any:
+    made = Lab(settings)
+    yield made
+    made.close()
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(main, ["study", *words])
+
+
+def plan_file(folder: Path, **changes: Any) -> str:
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump({**PLAN, **changes}), encoding="utf-8")
+    return str(path)
+
+
+def answer(lab: Lab, slug: str = "made-up") -> list[str]:
+    """Make the answers with a scripted engine; the notes of every step."""
+
+    async def work() -> list[str]:
+        engine = ScriptedEngine()
+        return [step.note async for step in make_answers(lab, slug, engine)]
+
+    return asyncio.run(work())
+
+
+def test_a_study_goes_from_plan_to_export_by_commands(
+    lab: Lab, settings: Settings, tmp_path: Path
+) -> None:
+    assert command("create", plan_file(tmp_path)).exit_code == 0
+    assert "8 pairs are ready" in answer(lab)[-1]
+    assert answer(lab)[-1] == answer(lab)[-1]  # nothing is made twice
+    reviewed = command("review", "made-up", "--accept", "--json")
+    assert len([json.loads(line) for line in reviewed.stdout.splitlines()]) == 8
+    assert command("open", "made-up").exit_code == 0
+    asked = command("invite", "made-up", "--count", "2", "--address", "http://lab.test", "--json")
+    links = [json.loads(line)["link"] for line in asked.stdout.splitlines()]
+    assert all(link.startswith("http://lab.test/rate/") for link in links) and len(set(links)) == 2
+    told = command("report", "made-up")
+    assert told.exit_code == 2 and "sealed" in told.stderr
+    vote(lab, links)
+    counts = json.loads(command("status", "made-up", "--json").stdout)
+    assert counts["votes_main"] == 8 and counts["finished"] == 2
+    refused = command("lock", "made-up", "--confirm", "made up")
+    assert refused.exit_code == 2 and "cannot be undone" in refused.stderr
+    assert command("lock", "made-up", "--confirm", "made-up").exit_code == 0
+    report = json.loads(command("report", "made-up", "--json").stdout)
+    assert report["result"]["counts"] == {"wins": 8, "losses": 0, "ties": 0}
+    page = tmp_path / "report.html"
+    assert command("report", "made-up", "--html", str(page)).exit_code == 0
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    exported = command("export", "made-up", str(tmp_path / "out"))
+    assert exported.exit_code == 0 and (tmp_path / "out" / "SHA256SUMS").is_file()
+    assert not any(link.rpartition("/")[2] in exported.stdout for link in links)
+
+
+def vote(lab: Lab, links: list[str]) -> None:
+    desk, answers = Desk(lab.store), Answers(studies.list_pairs(lab.store, "made-up"))
+    for number, link in enumerate(links):
+        rater = raters.rater_by_token(lab.store, link.rpartition("/")[2])
+        sit(desk, rater, ScriptedRater(f"made-up-{number}", Script(preference=1.0), answers))
+
+
+def test_the_report_is_the_same_from_the_archive(lab: Lab, tmp_path: Path) -> None:
+    finish(lab)
+    data = studies.study_data(lab.store, "made-up")
+    path = tmp_path / "archive.json"
+    path.write_text(to_json(data), encoding="utf-8")
+    assert from_file(path) == data
+    assert report_json(build_report(from_file(path))) == report_json(lab.report("made-up"))
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="no archived study"):
+        from_file(path)
+
+
+def finish(lab: Lab) -> None:
+    lab.create(read_plan(yaml.safe_dump(PLAN)))
+    answer(lab)
+    studies.mark_reviewed(lab.store, "made-up")
+    studies.open_study(lab.store, "made-up")
+    vote(lab, lab.invite("made-up", 2, "", "http://lab.test"))
+    lab.lock("made-up", "made-up", "a test")
+
+
+def test_only_published_studies_are_shown_to_everybody(lab: Lab) -> None:
+    finish(lab)
+    assert lab.published_list() == []
+    with pytest.raises(UserError, match="is published"):
+        lab.published("made-up")
+    assert command("publish", "made-up").exit_code == 0
+    assert [row.slug for row in lab.published_list()] == ["made-up"]
+    assert lab.published("made-up") == lab.report("made-up")
+    command("publish", "made-up", "--hide")
+    assert lab.published_list() == []
+
+
+def test_an_open_study_cannot_be_published(lab: Lab) -> None:
+    lab.create(read_plan(yaml.safe_dump(PLAN)))
+    told = command("publish", "made-up")
+    assert told.exit_code == 2 and "not locked" in told.stderr
+
+
+def test_the_recorded_example_is_a_simulation_and_says_so() -> None:
+    lab = Lab(Settings(assets=ROOT / "assets"))
+    (example,) = lab.examples()
+    assert example.simulated and "recorded example" in example.about
+    report = lab.published(example.slug)
+    assert any("scripts" in flag.text for flag in report.conclusions.flags)
+    assert report.result.counts.n > 50
+    plan = read_plan((ROOT / "assets" / "studies" / f"{example.slug}.yaml").read_text())
+    assert report.record.plan.digest == plan.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"slug": "Bad Slug"}, "slug"),
+        ({"contributors": []}, "contributors"),
+        ({"system": {"protocol": "majority_vot"}}, "Did you mean 'majority_vote'"),
+        ({"contributors": [{"model": "nobody", "questions": "task:clock/test"}]}, "nobody"),
+        ({"contributors": [{"model": "smollm2-clock", "questions": "no.csv"}]}, "no.csv"),
+        ({"pool": "no-such-pool"}, "no-such-pool"),
+        ({"colour": "blue"}, "colour"),
+    ],
+)
+def test_a_bad_plan_is_one_sentence(
+    settings: Settings, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    told = command("create", plan_file(tmp_path, **changes))
+    assert told.exit_code == 2 and sentence in told.stderr and "Traceback" not in told.stderr
+    assert len(told.stderr.strip().splitlines()) == 1
+    assert "made-up" not in command("status").stdout
+
+
+def test_a_question_file_is_kept_by_its_content(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("prompt\nWhat is a made-up word?\nAnd another?\n")
+    arms = [{"model": "smollm2-clock", "questions": "mine.csv", "limit": 2}]
+    assert command("create", plan_file(tmp_path, contributors=arms)).exit_code == 0
+    (tmp_path / "mine.csv").unlink()
+    assert "2 pairs are ready" in answer(lab)[-1]
+    kept = studies.load_study(lab.store, "made-up").spec.contributors[0].questions
+    assert kept != "mine.csv" and (lab.questions / kept).is_file()
+
+
+@pytest.mark.parametrize("outside", ["../../../etc/passwd.csv", "/etc/hostname.csv"])
+def test_a_plan_cannot_read_files_of_the_server(lab: Lab, outside: str) -> None:
+    arms = [{"model": "smollm2-clock", "questions": outside, "limit": 2}]
+    lab.create(read_plan(yaml.safe_dump({**PLAN, "contributors": arms})))
+    with pytest.raises(UserError, match="outside"):
+        answer(lab)
+
+
+def test_a_plan_survives_being_written_down(lab: Lab) -> None:
+    spec = read_plan(yaml.safe_dump(PLAN))
+    assert read_plan(plan_text(spec)) == spec
+
+
+def test_a_lab_verifies_its_study(lab: Lab) -> None:
+    lab.create(read_plan(yaml.safe_dump(PLAN)))
+    with pytest.raises(UserError, match="no pairs"):
+        verify_blinding(lab, "made-up")
+    answer(lab)
+    assert verify_blinding(lab, "made-up").ok
+
+
+def test_results_of_an_open_study_are_refused(lab: Lab) -> None:
+    lab.create(read_plan(yaml.safe_dump(PLAN)))
+    for read in (lab.report, lambda slug: lab.export(slug, Path("nowhere"))):
+        with pytest.raises(Refused):
+            read("made-up")
