@@ -12,6 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,17 @@ TRAINED_ON = (
 )
 """Tasks that judges learn from. With all tasks at once nothing was learned in the time there is;
 the others are measured as unseen domains."""
-REWARD_EACH, JUDGE_EACH = 300, 90
+REWARD_EACH = 300
 """Items of each of these tasks that become pairs."""
+JUDGE_TRAINED_ON = ("acronyms", "capitals", "french", "roman")
+"""Comparing two answers in one prompt is harder than scoring one, so the judge has fewer tasks."""
+JUDGE_EACH = 240
 SAID_EACH: Mapping[Split, int] = {"train": 24, "dev": 4, "test": 10}
 """Items of every task that the untrained base answers, for wrong answers as models give them."""
 SAID_TOKENS = 40
 REWARD_SETTINGS = RewardSettings()
 JUDGE_SETTINGS = SftConfig(
-    steps=180, rank=4, alpha=8, learning_rate=5e-4, warmup=15, max_length=320
+    steps=240, rank=4, alpha=8, learning_rate=1e-3, warmup=15, max_length=320
 )
 
 
@@ -94,6 +98,16 @@ def read_said(out: Path) -> dict[str, str]:
     return kept
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What one training is made of, for its card."""
+
+    settings: SftConfig | RewardSettings
+    tasks: tuple[str, ...]
+    examples: int
+    pairs: Mapping[str, int]
+
+
 def reward_rows(said: Mapping[str, str]) -> tuple[list[Preference], dict[str, int]]:
     """Return what the reward model is trained on and how many pairs each source gave."""
     pairs = split_pairs("train", REWARD_EACH, said, SEED, TRAINED_ON)
@@ -103,7 +117,7 @@ def reward_rows(said: Mapping[str, str]) -> tuple[list[Preference], dict[str, in
 
 def judge_rows(said: Mapping[str, str]) -> tuple[list[tuple[str, str]], dict[str, int]]:
     """Return the judge's training rows, each pair in both orders, and the pairs of each source."""
-    pairs = split_pairs("train", JUDGE_EACH, said, SEED, TRAINED_ON)
+    pairs = split_pairs("train", JUDGE_EACH, said, SEED, JUDGE_TRAINED_ON)
     return [_labelled(pair, first) for pair, first in in_both_orders(pairs)], counts(pairs)
 
 
@@ -129,7 +143,8 @@ def train_reward_model(
             on_step=lambda step, loss: say(f"{REWARD}: step {step}, loss {loss:.3f}"),
         )
 
-    _made(REWARD, out, made_from, (REWARD_SETTINGS, len(rows), sources), train, scratch, say)
+    lesson = Lesson(REWARD_SETTINGS, TRAINED_ON, len(rows), sources)
+    _made(REWARD, out, made_from, lesson, train, scratch, say)
 
 
 def train_judge(base: Path, out: Path, said: Mapping[str, str], scratch: Path, say: Say) -> None:
@@ -147,14 +162,15 @@ def train_judge(base: Path, out: Path, said: Mapping[str, str], scratch: Path, s
             on_step=lambda step, loss: say(f"{JUDGE}: step {step}, loss {loss:.3f}"),
         )
 
-    _made(JUDGE, out, made_from, (JUDGE_SETTINGS, len(rows), sources), train, scratch, say)
+    lesson = Lesson(JUDGE_SETTINGS, JUDGE_TRAINED_ON, len(rows), sources)
+    _made(JUDGE, out, made_from, lesson, train, scratch, say)
 
 
 def _made(
     name: str,
     out: Path,
     made_from: str,
-    about: tuple[SftConfig | RewardSettings, int, dict[str, int]],
+    lesson: Lesson,
     train: Callable[[Path], Trained],
     scratch: Path,
     say: Say,
@@ -166,22 +182,20 @@ def _made(
         return
     shutil.rmtree(partial, ignore_errors=True)
     trained = train(partial)
-    write_card(partial / CARD, {"made_from": made_from, "training": _training(trained, *about)})
+    write_card(partial / CARD, {"made_from": made_from, "training": _training(trained, lesson)})
     shutil.rmtree(folder, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     shutil.move(partial, folder)
     say(f"{name}: trained in {trained.seconds:.0f} s")
 
 
-def _training(
-    trained: Trained, config: SftConfig | RewardSettings, rows: int, sources: Mapping[str, int]
-) -> dict[str, Any]:
+def _training(trained: Trained, lesson: Lesson) -> dict[str, Any]:
     kept = ("steps", "batch", "learning_rate", "rank", "alpha", "seed")
-    return {name: getattr(config, name) for name in kept} | {
-        "examples": rows,
-        "pairs": dict(sources),
+    return {name: getattr(lesson.settings, name) for name in kept} | {
+        "tasks": list(lesson.tasks),
+        "examples": lesson.examples,
+        "pairs": dict(lesson.pairs),
         "split": "train",
-        "tasks": list(TRAINED_ON),
         "loss": round(trained.loss, 4),
         "seconds": round(trained.seconds),
         "device": trained.device,

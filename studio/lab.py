@@ -180,7 +180,7 @@ class Lab:
 
         spec = studies.load_study(self.store, slug).spec
         ready = import_pairs(spec, self.masker(spec), contributor, system, stratum)
-        studies.add_pairs(self.store, slug, ready.pairs, ready.dropped)
+        studies.replace_pairs(self.store, slug, ready.pairs, ready.dropped)
         return ready
 
     def masker(self, spec: StudySpec) -> Masker:
@@ -196,6 +196,16 @@ class Lab:
         spec = studies.load_study(self.store, slug).spec
         pairs = studies.list_pairs(self.store, slug)
         return review(pairs, self.masker(spec), studies.list_dropped(self.store, slug))
+
+    def accept(self, slug: str) -> None:
+        """Say that a person has looked at every pair. Raises :class:`UserError` for stale masks."""
+        stale = self.review(slug).stale
+        if stale:
+            raise UserError(
+                f"{stale} pairs of '{slug}' would be masked differently now. Make the answers "
+                "again: nothing is asked twice, only masked anew."
+            )
+        studies.mark_reviewed(self.store, slug)
 
     def blindability(self, slug: str) -> Blindability:
         """How well the arms can be told apart; measured once for each state of the pairs."""

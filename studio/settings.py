@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     public_url: str = Field(
         # A hosted Space is shown inside of another site; raters need its own address.
         f"https://{os.environ['SPACE_HOST']}" if "SPACE_HOST" in os.environ else "",
-        description="Address that invitation links begin with; empty = as the lab sees it."
+        description="Address that invitation links begin with; empty = as the lab sees it.",
     )
     mirror: str = Field(
         "", description="Second folder in which every vote is also written, for example a mount."

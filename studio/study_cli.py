@@ -115,15 +115,13 @@ def import_(slug: str, contributor: Path, system: Path, stratum: str, as_json: b
 @JSON
 def review(slug: str, accept: bool, as_json: bool) -> None:
     """Show what was masked, and with --accept confirm it, so that the study can open."""
-    from evals.human import studies
-
     with opened() as lab:
         for row in lab.review(slug).rows:
             hidden = row.contributor.hits + row.system.hits
             facts = {"item": row.item, "prompt": row.prompt, "hidden": hidden}
             say(facts, as_json, f"{row.item}  hidden {hidden}  {row.prompt[:60]!r}")
         if accept:
-            studies.mark_reviewed(lab.store, slug)
+            lab.accept(slug)
 
 
 @study.command("open")

@@ -39,7 +39,7 @@ async def make_answers(lab: Lab, slug: str, engine: Engine) -> AsyncGenerator[Pr
     if missing := len(jobs) - len(found):
         raise UserError(f"{missing} of {len(jobs)} answers are missing. Start again to make them.")
     ready = await asyncio.to_thread(pairs_from, spec, found, lab.masker(spec))
-    await asyncio.to_thread(studies.add_pairs, lab.store, slug, ready.pairs, ready.dropped)
+    await asyncio.to_thread(studies.replace_pairs, lab.store, slug, ready.pairs, ready.dropped)
     left = f"{len(ready.pairs)} pairs are ready, {len(ready.dropped)} were left out."
     note = " ".join([left, *ready.notes])
     yield Progress(unit="answers", done=len(jobs), total=len(jobs), note=note)

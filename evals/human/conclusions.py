@@ -44,13 +44,19 @@ def headline(result: Result, scopes: tuple[Scope, ...]) -> str:
 
 
 def preference(result: Result) -> str:
-    """Return how often the system was preferred, with the interval that belongs to the plan."""
-    found = result.dropped
-    shown = words.percent(found.value)
-    if found.interval is not None:
-        shown += f"; {words.level(found.interval)} interval {words.spread(found.interval)}"
+    """Return how often the arm that more votes name was preferred, with the plan's interval."""
+    found, won, arm = result.dropped, result.counts.wins, "The participatory system was"
+    value, interval = found.value, found.interval
+    if result.direction == "contributor" and value is not None:
+        won, arm, value = result.counts.losses, "The contributors' own models were", 1 - value
+        if interval is not None:
+            ends = {"low": 1 - interval.high, "high": 1 - interval.low}
+            interval = interval.model_copy(update=ends)
+    shown = words.percent(value)
+    if interval is not None:
+        shown += f"; {words.level(interval)} interval {words.spread(interval)}"
     votes = words.count(result.counts.decided, "decided vote")
-    return f"The participatory system was preferred in {result.counts.wins} of {votes} ({shown})"
+    return f"{arm} preferred in {won} of {votes} ({shown})"
 
 
 def _claim(scope: Scope, result: Result) -> str:

@@ -47,6 +47,7 @@ __all__ = [
     "note_deviation",
     "open_study",
     "progress",
+    "replace_pairs",
     "study_data",
 ]
 
@@ -184,6 +185,26 @@ def add_pairs(
             connection.execute(insert(schema.dropped).values(study=slug, **_dropped_values(entry)))
         if fresh:
             _set(connection, slug, reviewed=False)
+
+
+def replace_pairs(
+    store: Store, slug: str, pairs: Sequence[PairText], dropped: Sequence[Dropped] = ()
+) -> None:
+    """Store pairs that were prepared anew in place of their contributors' earlier ones.
+
+    They must be reviewed before the study can open. Raises :class:`UserError` once it has.
+    """
+    strata = {entry.stratum for entry in (*pairs, *dropped)}
+    with store.write() as connection:
+        _draft(connection, slug)
+        for table in (schema.pair, schema.dropped):
+            mine = (table.c.study == slug) & table.c.stratum.in_(strata)
+            connection.execute(delete(table).where(mine))
+        for pair in {pair.item: pair for pair in pairs}.values():
+            connection.execute(insert(schema.pair).values(study=slug, **_pair_values(pair)))
+        for entry in {d.item: d for d in dropped}.values():
+            connection.execute(insert(schema.dropped).values(study=slug, **_dropped_values(entry)))
+        _set(connection, slug, reviewed=False)
 
 
 def _items(connection: Connection, slug: str) -> set[str]:

@@ -127,8 +127,14 @@ def _forms(
 
 def describe(spec: ProtocolSpec) -> str:
     """A protocol's paragraph with its citation. The text is ours, so it may be markup."""
+    fit = (
+        "<p>It answers once it has been fitted to a task: <code>python -m studio fit --protocol "
+        f"{spec.id} --task TASK</code></p>"
+        if spec.needs_artifact
+        else ""
+    )
     return (
-        f"<p>{spec.summary}</p><p class='studio-cite'>Source: "
+        f"<p>{spec.summary}</p>{fit}<p class='studio-cite'>Source: "
         f"<a href='{spec.paper.url}' target='_blank' rel='noopener'>{spec.paper.title}</a></p>"
     )
 

@@ -281,7 +281,7 @@ class _Handlers:
             (made["make"], make, []),
             (made["import"], bring, [made["whose"], made["contributor"], made["system"]]),
             (made["exclude"], act(studies.exclude_pair), [made["item"]]),
-            (made["reviewed"], act(studies.mark_reviewed), []),
+            (made["reviewed"], act(lambda _, slug: self.ctx.lab.accept(slug)), []),
             (made["open"], act(studies.open_study), []),
         )
         shown = self.desk.shown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from evals.human import raters, studies
-from evals.human.archive import from_file, to_json
+from evals.human.archive import from_file, publishable, to_json
 from evals.human.desk import Desk
 from evals.human.records import Refused
 from evals.human.report import build_report, report_json
@@ -64,12 +65,12 @@ def plan_file(folder: Path, **changes: Any) -> str:
     return str(path)
 
 
-def answer(lab: Lab, slug: str = "made-up") -> list[str]:
+def answer(lab: Lab, engine: ScriptedEngine | None = None) -> list[str]:
     """Make the answers with a scripted engine; the notes of every step."""
 
     async def work() -> list[str]:
-        engine = ScriptedEngine()
-        return [step.note async for step in make_answers(lab, slug, engine)]
+        steps = make_answers(lab, "made-up", engine or ScriptedEngine())
+        return [step.note async for step in steps]
 
     return asyncio.run(work())
 
@@ -116,7 +117,7 @@ def test_the_report_is_the_same_from_the_archive(lab: Lab, tmp_path: Path) -> No
     data = studies.study_data(lab.store, "made-up")
     path = tmp_path / "archive.json"
     path.write_text(to_json(data), encoding="utf-8")
-    assert from_file(path) == data
+    assert from_file(path) == publishable(data)
     assert report_json(build_report(from_file(path))) == report_json(lab.report("made-up"))
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="no archived study"):
@@ -218,3 +219,22 @@ def test_results_of_an_open_study_are_refused(lab: Lab) -> None:
     for read in (lab.report, lambda slug: lab.export(slug, Path("nowhere"))):
         with pytest.raises(Refused):
             read("made-up")
+
+
+def test_new_masks_are_applied_before_the_study_opens(lab: Lab, tmp_path: Path) -> None:
+    """Pairs masked by an older plan cannot be accepted; making them anew asks no model again."""
+    lab.create(read_plan(yaml.safe_dump(PLAN)))
+    answer(lab)
+    pair = studies.list_pairs(lab.store, "made-up")[0]
+    stale = replace(pair, system="masked by other rules")
+    studies.replace_pairs(lab.store, "made-up", [stale])
+    with pytest.raises(UserError, match="masked differently"):
+        lab.accept("made-up")
+    engine = ScriptedEngine()
+    answer(lab, engine)
+    assert engine.requests == []
+    assert len(studies.list_pairs(lab.store, "made-up")) == 8
+    lab.accept("made-up")
+    studies.open_study(lab.store, "made-up")
+    with pytest.raises(UserError, match="opened"):
+        studies.replace_pairs(lab.store, "made-up", [pair])

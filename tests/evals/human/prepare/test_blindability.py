@@ -51,14 +51,14 @@ def test_a_planted_prefix_gives_the_arms_away() -> None:
 
 def test_length_alone_gives_the_arms_away() -> None:
     rng = random.Random(0)
-    short_and_long = [replace(p, system=p.system + " " + sentence(rng) * 3) for p in pairs(40, 0)]
+    short_and_long = [replace(p, system=p.system + " " + sentence(rng) * 3) for p in pairs(25, 0)]
     found = blindability(short_and_long)
     assert found.warning
     assert any(feature.text.startswith("length in ") for feature in found.features)
 
 
 def test_swapping_the_arms_changes_their_names_only() -> None:
-    given_pairs = pairs(20, 4, "Certainly! ")
+    given_pairs = pairs(12, 4, "Certainly! ")
     swapped = [replace(p, contributor=p.system, system=p.contributor) for p in given_pairs]
     first, second = blindability(given_pairs), blindability(swapped)
     assert first.auc == pytest.approx(second.auc, abs=1e-9)
@@ -69,7 +69,7 @@ def test_swapping_the_arms_changes_their_names_only() -> None:
 
 
 def test_the_same_pairs_in_any_order_give_the_same_result() -> None:
-    given_pairs = pairs(20, 5)
+    given_pairs = pairs(12, 5)
     assert blindability(given_pairs) == blindability(given_pairs[::-1])
 
 

@@ -164,55 +164,44 @@ def test_any_bytes_are_questions_or_one_sentence(data: bytes) -> None:
             assert all(question.prompt.strip() for question in found)
 
 
-READ_HUB = """
-import sys
-from evals.human.questions import load_questions
-from evals.human.study import ContributorArm
-from protocols.core.errors import UserError
-try:
-    arm = ContributorArm(model="alpha", questions=sys.argv[1], limit=2)
-    print([(x.id, x.prompt, x.gold) for x in load_questions(arm, seed=1)])
-except UserError as error:
-    print(error.message)
-"""
-FILL_CACHE = """
+OFFLINE = """
 import shutil
 from pathlib import Path
 from datasets import load_dataset
+from evals.human.questions import load_questions
+from evals.human.study import ContributorArm
+from protocols.core.errors import UserError
+
 cache = Path("cache/datasets")
 load_dataset("json", data_files={"test": "test.jsonl"}, cache_dir=str(cache))
 made = next((cache / "json").glob("default-*/0.0.0/*/"))
 there = cache / "artificial___riddles" / "default" / "0.0.0" / made.name
 shutil.copytree(made, there)
 (there / "json-test.arrow").rename(there / "riddles-test.arrow")
+for source in ("hub:artificial/riddles/test", "hub:artificial/none/test"):
+    try:
+        arm = ContributorArm(model="alpha", questions=source, limit=2)
+        print([(x.id, x.prompt, x.gold) for x in load_questions(arm, seed=1)])
+    except UserError as error:
+        print(error.message)
 """
 
 
-def offline(folder: Path, *command: str) -> str:
-    """Run a script as if there were no network, with a hub cache of its own."""
+def test_data_sets_of_the_hub_without_a_network(tmp_path: Path) -> None:
+    """One lies in the library's cache as after a download, the other cannot be reached."""
+    rows = "\n".join(json.dumps({"question": f"What is {i}?", "gold": str(i)}) for i in range(5))
+    write(tmp_path, rows, "test.jsonl")
     environment = {
         **os.environ,
         "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(folder / "cache"),
+        "HF_HOME": str(tmp_path / "cache"),
         "PYTHONPATH": str(ROOT),
     }
     done = subprocess.run(
-        [sys.executable, "-c", *command],
-        capture_output=True, text=True, check=True, cwd=folder, env=environment,
+        [sys.executable, "-c", OFFLINE],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env=environment,
     )  # fmt: skip
-    return done.stdout.strip()
-
-
-def test_a_data_set_is_read_by_the_hub_library(tmp_path: Path) -> None:
-    """As after a download: the library finds it in its cache."""
-    rows = "\n".join(json.dumps({"question": f"What is {i}?", "gold": str(i)}) for i in range(5))
-    write(tmp_path, rows, "test.jsonl")
-    offline(tmp_path, FILL_CACHE)
-    found = offline(tmp_path, READ_HUB, "hub:artificial/riddles/test").splitlines()[-1]
+    found, refused = done.stdout.strip().splitlines()[-2:]
     assert found.count("What is ") == 2 and found.startswith("[('")
-
-
-def test_a_data_set_that_cannot_be_reached_says_what_to_do(tmp_path: Path) -> None:
-    said = offline(tmp_path, READ_HUB, "hub:artificial/none/test").splitlines()[-1]
-    assert said.startswith("The data set 'artificial/none' (test) cannot be read:")
-    assert said.endswith("Without a network, put the questions in a .jsonl file.")
+    assert refused.startswith("The data set 'artificial/none' (test) cannot be read:")
+    assert refused.endswith("Without a network, put the questions in a .jsonl file.")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from evals.human.archive import from_file, to_json
 from evals.human.exports import (
     battles,
     comparator,
@@ -20,13 +21,14 @@ from evals.human.exports import (
     preferences,
     vote_rows,
 )
-from evals.human.recorded import read_recorded, write_recorded
 from evals.human.records import StudyData
 from evals.human.report import build_report, report_json
 from evals.human.statistics.bradley_terry import strengths, two_arms
 from evals.human.statistics.values import Tally
 from protocols.core.errors import UserError
+from tests.conftest import ROOT
 from tests.evals.human.report.studies import (
+    codes,
     counted,
     guesses,
     judged,
@@ -262,23 +264,31 @@ def test_trl_takes_the_preference_pairs_as_conversations() -> None:
         assert is_conversational(row) and maybe_extract_prompt(row) == row
 
 
-def test_a_recorded_study_gives_the_same_report(tmp_path: Path) -> None:
+def test_an_archived_study_gives_the_same_report(tmp_path: Path) -> None:
     data = replace(whole(), spec=spec(["model-a", "model-b"], dimensions=("clear",)))
-    path = tmp_path / "studies" / "test-study.json"
-    write_recorded(data, path)
-    again = read_recorded(path)
+    path = tmp_path / "test-study.json"
+    text = to_json(data)
+    path.write_text(text, encoding="utf-8")
+    again = from_file(path)
     assert report_json(build_report(again)) == report_json(build_report(data))
-    assert vote_rows(again) == vote_rows(data)
-    text = path.read_text(encoding="utf-8")
+    assert vote_rows(again) == vote_rows(data) and to_json(again) == text
     assert not [secret for secret in (*SECRETS, "FREE-TEXT") if secret in text]
-    write_recorded(again, path)
-    assert path.read_text(encoding="utf-8") == text
 
 
-def test_what_cannot_be_recorded_or_read_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_archived_or_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="completion code"):
-        write_recorded(whole(), tmp_path / "study.json")
+        to_json(whole())
     (tmp_path / "broken.json").write_text("{}", encoding="utf-8")
     for name in ("broken.json", "missing.json"):
         with pytest.raises(UserError, match=name):
-            read_recorded(tmp_path / name)
+            from_file(tmp_path / name)
+
+
+def test_the_recorded_examples_are_simulated_public_and_reportable() -> None:
+    found = sorted((ROOT / "assets" / "studies").glob("*.json"))
+    assert found
+    for path in found:
+        data = from_file(path)
+        assert data.simulated and to_json(data) == path.read_text(encoding="utf-8")
+        report = build_report(data)
+        assert "simulated" in codes(report) and report.result.counts.n == report.flow.main > 0

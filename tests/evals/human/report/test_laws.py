@@ -163,3 +163,17 @@ def test_the_plan_is_shown_without_the_code_that_pays() -> None:
     report = build_report(study(counted(1, 1), spec=spec(completion_code="C0DE-9")))
     assert "C0DE-9" not in everything(report) and "c0de-9" not in everything(report)
     assert report.record.digest == spec(completion_code="C0DE-9").digest
+
+
+def test_raters_are_numbered_in_an_order_that_says_nothing_about_them() -> None:
+    from evals.human.reporting.names import in_order, rater_names
+
+    votes = [j for k in range(12) for j in judged(1, "system", rater=f"rater-{k:02}")]
+    data = study(votes)
+    names = rater_names(data)
+    assert sorted(names.values()) == sorted(f"A{k}" for k in range(1, 13))
+    arrived = [names[f"rater-{k:02}"] for k in range(12)]
+    assert arrived != in_order(arrived) and arrived[::-1] != in_order(arrived)
+    other = rater_names(replace(data, chain_head="cd" * 32))
+    assert other != names, "the same rater must not be recognised in another study"
+    assert in_order(["A10", "A2", "A1"]) == ["A1", "A2", "A10"]

@@ -21,6 +21,7 @@ from tests.evals.human.report.studies import (
     spans,
     spec,
     study,
+    swapped,
     variant,
 )
 
@@ -42,6 +43,18 @@ def test_the_headline_of_four_raters_says_both_scopes() -> None:
     assert near(variant(report, "Raters, weighted").estimate.value, 0.63)
     assert near(report.differences.chi2, 6.3063) and near(report.differences.p, 0.0976)
     assert report.differences.df == 3
+
+
+def test_the_headline_leads_with_the_arm_that_won() -> None:
+    told = build_report(swapped(figure_8())).conclusions
+    assert told.headline.startswith(
+        "The contributors' own models were preferred in 63 of 100 decided votes (63.0%; 95% "
+        "interval 52.8% to 72.4%): significant for these 100 pairs (p = 0.012)"
+    )
+    assert "the preference for the contributors' own models is statistically" in told.sentences[1]
+    assert "system's win rate is 37.0%" in told.sentences[0]
+    even = build_report(study(counted(5, 5))).conclusions.headline
+    assert even.startswith("The participatory system was preferred in 5 of 10 decided votes (50.0%")
 
 
 def test_each_rater_has_a_row_with_the_exact_interval_and_test() -> None:
