@@ -194,7 +194,7 @@ def replace_pairs(
 
     They must be reviewed before the study can open. Raises :class:`UserError` once it has.
     """
-    strata = {entry.stratum for entry in (*pairs, *dropped)}
+    strata = {pair.stratum for pair in pairs} | {entry.stratum for entry in dropped}
     with store.write() as connection:
         _draft(connection, slug)
         for table in (schema.pair, schema.dropped):
