@@ -55,8 +55,8 @@ def test_the_judge_answers_with_its_letters_in_both_orders(
     assert len(verdicts) == 8
     for one in verdicts:
         assert one.score_system is not None and one.score_contributor is not None
-        assert math.exp(one.score_system) + math.exp(one.score_contributor) > 0.9
-    assert {one.parsed for one in verdicts} <= {"system", "contributor"}
+        assert 0 < math.exp(one.score_system) + math.exp(one.score_contributor) <= 1.0
+    assert {one.parsed for one in verdicts} <= {"system", "contributor", "tie"}
 
 
 def test_an_embedded_judge_is_kin_of_the_embedded_pool(workspace: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from evals.judges.baselines import FirstJudge
 from evals.judges.llm_judge import LlmJudge
-from evals.judges.prompt import RUBRIC
 from evals.judges.registry import BASELINES, judge_entries, judge_models, make_judges
 from evals.judges.reward_model import RewardJudge
 from protocols.core.errors import ContributorError, UserError
@@ -26,13 +25,14 @@ def test_the_committed_judges_can_be_made() -> None:
     assert kinds["always-first"] is FirstJudge
     models = {one.id: one for one in made if isinstance(one, LlmJudge)}
     assert (models["qwen2.5-7b"].rubric, models["qwen2.5-7b"].seed) == ("Which?", 3)
-    assert models["smollm2-judge"].rubric == RUBRIC
+    assert models["smollm2-judge"].rubric == "Which?"
 
 
 def test_an_embedded_judge_lies_on_the_workspaces_base() -> None:
     found = judge_entries(ASSETS, Path("somewhere"))["smollm2-judge"]
     assert Path(found.model.source) == Path("somewhere/models/smollm2-135m-instruct")
-    assert Path(found.model.adapter) == ASSETS / "judges" / "smollm2-judge"
+    reward = judge_entries(ASSETS, Path("somewhere"))["smollm2-reward"]
+    assert Path(reward.model.adapter) == ASSETS / "judges" / "smollm2-reward"
     assert [model.id for model in judge_models(["longer-wins", "smollm2-judge"], {
         "smollm2-judge": found
     })] == ["smollm2-judge"]  # fmt: skip
