@@ -24,6 +24,13 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.browser
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On a busy machine a real browser may be late: such a test runs once more, and says so."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A Chromium per module: while it runs, no other test could use asyncio."""

@@ -228,6 +228,7 @@ def test_the_prompt_of_a_lane_can_be_read(page: Page) -> None:
     prompt = page.locator(".ps-lane .ps-prompt")
     assert prompt.locator(".ps-prompt-said").count() == 0  # nothing is drawn before it is asked for
     prompt.locator("summary").click()
+    expect(prompt.locator(".ps-prompt-said")).to_have_count(3)
     assert texts(page, ".ps-prompt h5") == ["SYSTEM", "USER", "ANSWER SO FAR"]
     said = prompt.locator(".ps-prompt-said").evaluate_all("all => all.map(n => n.textContent)")
     assert said == [HOSTILE[0], "Go on.", "So far"]
