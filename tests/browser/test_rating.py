@@ -112,7 +112,6 @@ def test_a_whole_study_by_keys_alone(site: Site, visit: Open) -> None:
         expect(page.locator(f"[data-ballot=pair-{number}]")).to_be_visible()
         keys.press(key)
         expect(page.locator(f"[data-choice={value}] input")).to_be_checked()
-        page.wait_for_timeout(500)  # nobody reads two answers faster; the page would ask again
         keys.press("Enter")
         expect(page.locator("#status[data-kind=saved]")).to_be_visible()
         expect(page.locator("h1")).to_be_focused()

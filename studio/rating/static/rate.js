@@ -47,6 +47,14 @@
       }
     }
 
+    /* The observer may report late on a busy machine: what is on the screen now has been seen. */
+    glance() {
+      for (const pane of panes()) {
+        const box = pane.getBoundingClientRect();
+        if (box.bottom > 0 && box.top < window.innerHeight) this.seen.add(pane.dataset.side);
+      }
+    }
+
     alive(counts = document.visibilityState === 'visible') {
       const now = performance.now();
       if (counts) this.visible += Math.min(now - this.mark, IDLE_MS);
@@ -183,7 +191,9 @@
         return lack;
       }
     }
-    if (watch && form === watch.form && watch.seen.size < 2 && !watch.nudged) {
+    if (!watch || form !== watch.form) return '';
+    watch.glance();
+    if (watch.seen.size < 2 && !watch.nudged) {
       watch.nudged = true;
       return 'look';
     }
