@@ -2,8 +2,9 @@
 
 A message is a JSON string ``{"v":1,"run":id,"from":a,"to":b,"t":s,"ev":[...]}``: the events after
 ``from`` up to ``to``, the last of them at ``t`` seconds. The page drops what it has and asks again
-for what it missed. Adjacent text of one call is merged and travels as ``[call, text, tokens]``, so
-a message grows with what was said, not with the number of tokens.
+for what it missed. Adjacent text of one call is merged and travels as ``[call, text, tokens]``,
+and its author where several models write together, so a message grows with what was said, not with
+the number of tokens.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ MAX_EVENTS = 4_000
 
 
 def coalesce(events: Sequence[Event]) -> list[Event]:
-    """Merge the text deltas of each call between two events of any other kind."""
+    """Merge the text deltas of each call and author between two events of any other kind."""
     merged: list[Event] = []
     text: dict[str, Delta] = {}
     for event in events:
         if isinstance(event, Delta):
-            text[event.call] = _join(text.get(event.call), event)
+            before = text.get(event.call)
+            if before and before.by != event.by:
+                merged.append(text.pop(event.call))
+                before = None
+            text[event.call] = _join(before, event)
             continue
         merged.extend(text.values())
         text.clear()
@@ -61,7 +66,9 @@ def thinned(events: Sequence[Event]) -> list[Event]:
 def message(run: str, events: Sequence[Event], after: int) -> dict[str, Any]:
     """One bus message with all of ``events``, which follow seq ``after``."""
     wire = [
-        [e.call, e.text, e.tokens] if isinstance(e, Delta) else wire_event(e)
+        [e.call, e.text, e.tokens, *([e.by] if e.by else [])]
+        if isinstance(e, Delta)
+        else wire_event(e)
         for e in coalesce(events)
     ]
     to, t = (events[-1].seq, events[-1].t) if events else (after, 0.0)

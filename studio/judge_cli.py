@@ -22,18 +22,20 @@ def list_judges(as_json: bool) -> None:
     settings = Settings()
     for entry in judge_entries(settings.assets, settings.workspace).values():
         found = entry.card.get("tested", {}).get("all", {})
-        worth = f"{found['accuracy']:.0%} of {found['n']} test pairs" if found else "not measured"
         row = {**entry.spec.model_dump(mode="json"), "tested": found}
-        say(row, as_json, f"{entry.spec.id:<20}{entry.spec.kind:<8}{worth:<26}{entry.spec.note}")
+        row["finding"] = entry.card.get("finding", "")
+        told = f"{entry.spec.note} {row['finding']}".rstrip()
+        say(row, as_json, f"{entry.spec.id:<20}{entry.spec.kind:<9}{told}")
     for name, judge in BASELINES.items():
         told = (type(judge).__doc__ or "").splitlines()[0]
         say({"id": name, "kind": "baseline", "note": told}, as_json, f"{name:<20}baseline {told}")
 
 
 @judges.command("train")
+@click.option("--judge", is_flag=True, help="Train the A or B judge too; it has stayed at chance.")
 @JSON
-def train(as_json: bool) -> None:
-    """Train the embedded judges and measure them (resumes where it was interrupted)."""
+def train(judge: bool, as_json: bool) -> None:
+    """Train the embedded reward model and measure it (resumes where it was interrupted)."""
     from studio.judge_measure import measure_judges
     from studio.judge_train import train_judges
 
@@ -43,5 +45,5 @@ def train(as_json: bool) -> None:
     def tell(text: str) -> None:
         say({"message": text}, as_json, text)
 
-    train_judges(settings.workspace, out, tell)
+    train_judges(settings.workspace, out, tell, with_judge=judge)
     measure_judges(settings.workspace, out, tell)

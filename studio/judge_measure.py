@@ -17,7 +17,7 @@ from evals.human.records import Verdict
 from evals.judges.baselines import FirstJudge, LongerJudge
 from evals.judges.core import Judge
 from evals.judges.llm_judge import LlmJudge
-from evals.judges.measure import accuracy_rows, as_pair, margin_row
+from evals.judges.measure import accuracy_rows, as_pair, finding, margin_row
 from evals.judges.preference_data import GoldPair, counts, split_pairs
 from evals.judges.prompt import prompt_hash
 from evals.judges.resolve import resolve, summarise
@@ -25,7 +25,14 @@ from evals.judges.reward_model import RewardJudge, calibrate_tau, margin_verdict
 from protocols.core.errors import EngineError
 from protocols.core.models import ModelSpec, content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
-from studio.judge_train import JUDGE, REWARD, SEED, TRAINED_ON, base_answers
+from studio.judge_train import (
+    JUDGE,
+    JUDGE_TRAINED_ON,
+    REWARD,
+    SEED,
+    TRAINED_ON,
+    base_answers,
+)
 from studio.pool_cards import CARD, read_card, write_card
 
 log = logging.getLogger(__name__)
@@ -70,13 +77,13 @@ def exam(said: Mapping[str, str]) -> Exam:
 
 
 def measure_judges(workspace: Path, out: Path, say: Say = log.info) -> None:
-    """Put test results on the cards of both judges and of the baselines.
+    """Put test results on the cards of the baselines and of the judges that are trained.
 
     What was measured on the same pairs with the same weights is kept.
 
     Raises:
-        EngineError: the base model cannot be had, a judge is not trained, or it could not judge
-            every pair.
+        EngineError: the base model cannot be had, the reward model is not trained, or a
+            judge could not judge every pair.
     """
     base = ensure_base(workspace, say)
     pairs = exam(base_answers(base, out, say))
@@ -90,8 +97,9 @@ async def _measure_all(base: Path, out: Path, pairs: Exam, say: Say) -> None:
     try:
         await _measure_baselines(base, out, pairs, engine, say)
         await _measure_reward(base, out, pairs, say)
-        judge = LlmJudge(JUDGE, _model(JUDGE, base, out / JUDGE), engine)
-        await _measure_judge(judge, out, pairs, say)
+        if read_card(out / JUDGE):
+            judge = LlmJudge(JUDGE, _model(JUDGE, base, out / JUDGE), engine)
+            await _measure_judge(judge, out, pairs, say)
     finally:
         await engine.close()
 
@@ -132,7 +140,7 @@ async def _measure_judge(judge: LlmJudge, out: Path, pairs: Exam, say: Say) -> N
     mark = content_hash(pairs.mark, card["made_from"])
     if card.get("tested_on") == mark:
         return
-    results = tested(await _judged(judge, pairs.test, say), pairs.test)
+    results = tested(await _judged(judge, pairs.test, say), pairs.test, JUDGE_TRAINED_ON)
     _write(out, JUDGE, card | {"tested": results, "tested_on": mark})
     say(f"{JUDGE}: right on {results['all']['accuracy']:.0%} of {results['all']['n']} pairs")
 
@@ -162,10 +170,10 @@ def _trained(out: Path, name: str) -> dict[str, Any]:
 
 
 def _write(out: Path, name: str, card: Mapping[str, Any]) -> None:
-    told = {"caution": CAUTION, "method": METHOD, "base": BASE_ID}
+    told = {"caution": CAUTION, "finding": finding(card["tested"]), "method": METHOD}
     baselines = read_card(out, BASELINES_CARD)["tested"]
     rows = {judge: found["all"] for judge, found in baselines.items()}
-    write_card(out / name / CARD, {**card, **told, "baselines": rows})
+    write_card(out / name / CARD, {**card, **told, "base": BASE_ID, "baselines": rows})
 
 
 async def _judged(judge: Judge, pairs: Sequence[GoldPair], say: Say) -> list[Verdict]:
@@ -179,11 +187,13 @@ async def _judged(judge: Judge, pairs: Sequence[GoldPair], say: Say) -> list[Ver
     return verdicts
 
 
-def tested(verdicts: Sequence[Verdict], pairs: Sequence[GoldPair]) -> dict[str, Any]:
+def tested(
+    verdicts: Sequence[Verdict], pairs: Sequence[GoldPair], trained_on: Sequence[str] = TRAINED_ON
+) -> dict[str, Any]:
     """Return everything a card says about a judge's verdicts on gold pairs."""
     resolved = resolve(verdicts)
     swap = summarise(resolved)[0].swap
-    rows = accuracy_rows(resolved, pairs, TRAINED_ON) | {"pairs": counts(pairs)}
+    rows = accuracy_rows(resolved, pairs, trained_on) | {"pairs": counts(pairs)}
     if any(one.margin is not None for one in resolved):
         rows["by_mean_margin"] = margin_row(resolved)
     if swap.pairs:

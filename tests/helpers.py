@@ -10,6 +10,7 @@ from protocols.core.control import Control
 from protocols.core.engine import Engine
 from protocols.core.events import Event
 from protocols.core.models import Budget, Contributor, ModelSpec, RunSpec, Sampling
+from protocols.core.registry import AnswerScore, protocols
 from protocols.core.run import run
 from protocols.engines.scripted import ScriptedEngine
 from tests.fitted import artifacts_for
@@ -31,10 +32,11 @@ def make_pool(count: int) -> tuple[ModelSpec, ...]:
 
 
 def make_spec(protocol: str, count: int = 3, **changes: object) -> RunSpec:
-    """A run over the first ``count`` artificial models."""
+    """A run over the first ``count`` artificial models, or as many as the protocol needs."""
+    known = protocols().get(protocol)
     fields: dict[str, object] = {
         "protocol": protocol,
-        "pool": NAMES[:count],
+        "pool": NAMES[: max(count, known.min_models if known else 0)],
         "question": "What is 2 + 2?",
         "sampling": Sampling(max_tokens=24),
         "budget": Budget(),
@@ -43,6 +45,12 @@ def make_spec(protocol: str, count: int = 3, **changes: object) -> RunSpec:
 
 
 Watch = Callable[[Event, Control], None]
+
+
+def score_for(spec: RunSpec) -> AnswerScore | None:
+    """What a yardstick picks by in tests: the more words, the better. Others are given nothing."""
+    known = protocols().get(spec.protocol)
+    return (lambda text: len(text.split()) / 1000) if known and known.yardstick else None
 
 
 async def play(
@@ -60,7 +68,13 @@ async def play(
     served = engine or ScriptedEngine()
     artifacts = artifacts or artifacts_for(spec, models)
     async for event in run(
-        spec, models, served, control=control, stall_s=stall_s, artifacts=artifacts
+        spec,
+        models,
+        served,
+        control=control,
+        stall_s=stall_s,
+        artifacts=artifacts,
+        score=score_for(spec),
     ):
         events.append(event)
         if watch:

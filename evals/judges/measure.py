@@ -17,6 +17,13 @@ from evals.metrics.accuracy import wilson
 GOOD = "system"
 """The arm that holds the good answer when gold pairs are judged; judges never see it."""
 Row = dict[str, float | int]
+CHANCE = 0.5
+SOURCES = {
+    "base": "real wrong answers of the base model",
+    "near": "answers with one digit or letter wrong",
+    "other": "other questions' answers",
+}
+"""What the sources of wrong answers are called; see ``preference_data``."""
 
 
 def as_pair(pair: GoldPair) -> PairText:
@@ -60,6 +67,31 @@ def accuracy_row(found: Sequence[Resolved]) -> Row:
     row = _proportion(right + ties / 2, len(found))
     counts = {"right": right, "wrong": len(found) - right - ties - unparsed, "ties": ties}
     return row | counts | {"unparsed": unparsed}
+
+
+def finding(tested: Mapping[str, Any]) -> str:
+    """Say in words what a card's numbers show, groups that are worse than chance included.
+
+    Chance is one half; above and below it mean that the interval leaves it out.
+    """
+    row = tested["all"]
+    told = (
+        f"Right on {row['accuracy']:.0%} of {row['n']} test pairs "
+        f"({row['low']:.0%} to {row['high']:.0%}): {_against_chance(row)}."
+    )
+    groups = {"domains it was trained on": tested["by_training"].get("trained")}
+    groups["domains it never saw"] = tested["by_training"].get("unseen")
+    groups |= {SOURCES[name]: row for name, row in tested["by_source"].items()}
+    for name, part in groups.items():
+        if part and _against_chance(part) != _against_chance(row):
+            told += f" On {name}: {part['accuracy']:.0%} of {part['n']}, {_against_chance(part)}."
+    return told
+
+
+def _against_chance(row: Row) -> str:
+    if row["low"] > CHANCE:
+        return "better than chance"
+    return "worse than chance" if row["high"] < CHANCE else "no better than chance"
 
 
 def margin_row(found: Iterable[Resolved]) -> Row:

@@ -7,10 +7,11 @@ A call is single-use. Before the run it says what to ask; afterwards it holds th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
+from protocols.core.engine import FusedToken, FusionRule
 from protocols.core.errors import StudioError
 from protocols.core.events import Event, Usage
 from protocols.core.models import Sampling
@@ -45,6 +46,11 @@ class BaseCall:
     error: StudioError | None = field(default=None, init=False)
     usage: Usage = field(default=Usage(), init=False)
     mode: ClassVar[Literal["generate", "score"]]
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """The ids of all models that take part, ``model`` first."""
+        return (self.model,)
 
     @property
     def ok(self) -> bool:
@@ -87,6 +93,65 @@ class Call(BaseCall):
         if not self.ok:
             raise self._refuse("text")
         return self._text
+
+
+class Piece(NamedTuple):
+    """Text in a row of which one model was the most likely author."""
+
+    model: str
+    text: str
+    tokens: int
+
+
+@dataclass(eq=False)
+class FusedCall(Call):
+    """Ask several models for one text: at each token their distributions are combined.
+
+    ``weights`` go by model id, in the order of the models, and sum to one; ``model`` is the first
+    of them. See :class:`~protocols.core.engine.FusedRequest` for ``rule``, ``plausible`` and
+    negative weights. ``lost`` are the models for want of which the call failed.
+    """
+
+    weights: Mapping[str, float] = field(default_factory=dict)
+    rule: FusionRule = "geometric"
+    plausible: float = 0.0
+    lost: tuple[str, ...] = field(default=(), init=False)
+    _tokens: list[FusedToken] = field(default_factory=list, init=False)
+    _pieces: list[Piece] = field(default_factory=list, init=False)
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """The models that take part, in order."""
+        return tuple(self.weights)
+
+    @property
+    def tokens(self) -> list[FusedToken]:
+        """Every token with who was behind it."""
+        if not self.ok:
+            raise self._refuse("tokens")
+        return list(self._tokens)
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The text in pieces by most likely author; they concatenate to ``text``."""
+        if not self.ok:
+            raise self._refuse("pieces")
+        return list(self._pieces)
+
+    def hear(self, text: str, fused: Sequence[FusedToken]) -> str:
+        """Take in a piece of the stream; returns who is its most likely author, if it has text."""
+        self._tokens.extend(fused)
+        if not text:
+            return ""
+        said = {m: sum(token.shares.get(m, 0.0) for token in fused) for m in self.weights}
+        author = max(said, key=said.__getitem__)
+        last = self._pieces[-1] if self._pieces else None
+        if last and last.model == author:
+            joined = Piece(author, last.text + text, last.tokens + len(fused))
+            self._pieces[-1] = joined
+        else:
+            self._pieces.append(Piece(author, text, len(fused)))
+        return author
 
 
 @dataclass(eq=False)

@@ -5,16 +5,19 @@ An engine keeps models warm and batches requests itself. It knows nothing about 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
+from protocols.core.errors import CapabilityError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec, Sampling
 from protocols.lib.prompts import Message
 
 LoadProgress = Callable[[float, float, str], None]
 """Called with (done, total, sentence) while models load; may be called from any thread."""
+FusionRule = Literal["geometric", "arithmetic"]
+"""Mean of log-probabilities, or of probabilities."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,61 @@ class ScoreRequest:
 
 
 @dataclass(frozen=True)
+class FusedRequest:
+    """Generate one text from the next-token distributions of several models in lock-step.
+
+    Every model reads the messages in its own template and continues the same tokens. ``weights``
+    belong to the models in order and sum to one. A model with a negative weight pushes tokens away
+    (geometric rule only); then ``plausible`` must be above zero: tokens are out that the models
+    with positive weights find less likely than this share of their likeliest one (Li et al. 2022,
+    "Contrastive Decoding", arXiv 2210.15097). Raises ``ValueError`` for weights of another kind.
+    """
+
+    id: str
+    models: tuple[ModelSpec, ...]
+    weights: tuple[float, ...]
+    messages: Sequence[Message]
+    sampling: Sampling
+    rule: FusionRule = "geometric"
+    plausible: float = 0.0
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        negative = any(weight < 0 for weight in self.weights)
+        if len(self.weights) != len(self.models) or abs(sum(self.weights) - 1.0) > 1e-6:
+            raise ValueError("a fused request needs one weight per model, with sum 1")
+        if negative and (self.rule != "geometric" or self.plausible <= 0.0):
+            raise ValueError("negative weights need the geometric rule and a plausibility limit")
+
+
+@dataclass(frozen=True)
+class FusedToken:
+    """One token of a fused text and who was behind it, by model id.
+
+    ``shares`` are each model's weight times the probability it gave the token, over the models with
+    positive weight; they sum to one. ``preferred`` is what each model would have written on its
+    own. ``divergence`` is how far these models' distributions lie apart (Jensen-Shannon, in bits).
+    """
+
+    text: str
+    shares: Mapping[str, float]
+    preferred: Mapping[str, str]
+    probability: float
+    divergence: float
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """A piece of a stream. The last one has ``finish`` set and the token counts of the request."""
+    """A piece of a stream. The last one has ``finish`` set and the token counts of the request.
+
+    ``tokens`` counts what was computed: one token of a text that n models fuse costs n.
+    """
 
     text: str
     tokens: int = 1
     finish: Finish | None = None
     prompt_tokens: int = 0
+    fused: tuple[FusedToken, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,11 +138,23 @@ class Engine(Protocol):
     async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
         """Make models ready; those already warm cost nothing."""
 
+    async def load_fused(
+        self, models: Sequence[ModelSpec], progress: LoadProgress | None = None
+    ) -> None:
+        """Make models ready for :meth:`stream_fused`."""
+
     async def unload(self, model: ModelSpec) -> None:
         """Free what the model holds. Unknown models are ignored."""
 
     def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate. Closing the iterator (or cancelling its task) aborts the request."""
+
+    def stream_fused(self, request: FusedRequest) -> AsyncGenerator[Chunk, None]:
+        """Generate one text from several models (capability ``logits``).
+
+        Raises :class:`~protocols.core.errors.LostModels` naming the models that cannot take part,
+        and :class:`~protocols.core.errors.UserError` if the vocabularies differ.
+        """
 
     async def score(self, request: ScoreRequest) -> Scores:
         """Score labels in one forward pass."""
@@ -104,3 +167,27 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """End everything; the engine cannot be used afterwards."""
+
+
+class WithoutLogits:
+    """What engines share that keep their models' distributions to themselves."""
+
+    name: str
+
+    async def load_fused(
+        self, models: Sequence[ModelSpec], progress: LoadProgress | None = None
+    ) -> None:
+        """Raise :class:`CapabilityError`."""
+        raise self._cannot(models)
+
+    def stream_fused(self, request: FusedRequest) -> AsyncGenerator[Chunk, None]:
+        """Raise :class:`CapabilityError`."""
+        raise self._cannot(request.models)
+
+    def _cannot(self, models: Sequence[ModelSpec]) -> CapabilityError:
+        names = ", ".join(f"'{model.title}'" for model in models)
+        return CapabilityError(
+            f"The {self.name} engine that serves {names} does not give whole next-token "
+            "distributions, so texts cannot be fused there. Run the models locally, or pick a "
+            "protocol of another level."
+        )

@@ -6,7 +6,8 @@
     |-- UserError          the person at the page or the shell: shown word for word
     |-- ContributorError   whoever brought the model: its spec, template, adapter or files
     `-- EngineError        the machine or a server: out of memory, a dead process, a time-out
-        `-- CapabilityError   the engine cannot do what was asked (for example score labels)
+        |-- CapabilityError   the engine cannot do what was asked (for example score labels)
+        `-- LostModels        some of the models that write one text together cannot go on
 
 Anything else that escapes is a bug: it is logged with a traceback and the screen shows an id.
 A message is one sentence or two: what happened, to which named thing, what to do.
@@ -15,7 +16,7 @@ A message is one sentence or two: what happened, to which named thing, what to d
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class StudioError(Exception):
@@ -49,6 +50,19 @@ class EngineError(StudioError):
 
 class CapabilityError(EngineError):
     """The engine that serves a model lacks a capability the call needs."""
+
+
+class LostModels(EngineError):
+    """Models of a fused text cannot take part; the others could begin again without them.
+
+    ``models`` are their ids; ``owner`` is that of the first one's own error.
+    """
+
+    def __init__(self, errors: Mapping[str, StudioError]) -> None:
+        """``errors`` says by model id why each of them cannot."""
+        super().__init__(" ".join(error.message for error in errors.values()))
+        self.models = tuple(errors)
+        self.owner = next(iter(errors.values())).owner
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -77,7 +77,11 @@ class Phase(Stamped):
 
 
 class CallStarted(Stamped):
-    """A model begins to answer (``mode`` generate) or to weigh labels (``mode`` score)."""
+    """A model begins to answer (``mode`` generate) or to weigh labels (``mode`` score).
+
+    Where several models write one text together, ``models`` are all of them and ``model`` is the
+    first; ``max_tokens`` then counts what all of them compute.
+    """
 
     kind: Literal["call_started"] = "call_started"
     call: str
@@ -90,15 +94,20 @@ class CallStarted(Stamped):
     labels: tuple[str, ...] = ()
     sees: tuple[str, ...] = ()
     max_tokens: int = 0
+    models: tuple[str, ...] = ()
 
 
 class Delta(Stamped):
-    """More text of a call; the deltas of a call concatenate to its final text."""
+    """More text of a call; the deltas of a call concatenate to its final text.
+
+    ``by`` is the most likely author of this piece, where several models write one text together.
+    """
 
     kind: Literal["delta"] = "delta"
     call: str
     text: str
     tokens: int = 1
+    by: str = ""
 
 
 class CallEnded(Stamped):
@@ -139,13 +148,17 @@ class Decision(Stamped):
 
 
 class Speaking(Stamped):
-    """A piece of the shared text, committed under its author (switch generation)."""
+    """A piece of the shared text, committed under its author.
+
+    ``tokens`` is its length where it is not the whole text of its call.
+    """
 
     kind: Literal["speaking"] = "speaking"
     call: str
     model: str
     text: str
     index: int = 0
+    tokens: int = 0
 
 
 class Artifact(Stamped):

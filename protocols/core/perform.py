@@ -7,44 +7,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from protocols.core.call import AnyCall, Call, ScoreCall
+from protocols.core.call import AnyCall, Call, FusedCall, ScoreCall
 from protocols.core.control import Control
-from protocols.core.engine import Engine, GenerateRequest, ScoreRequest
-from protocols.core.errors import ContributorError, EngineError, StudioError, UserError
+from protocols.core.engine import Chunk, Engine, FusedRequest, GenerateRequest, ScoreRequest
+from protocols.core.errors import (
+    ContributorError,
+    EngineError,
+    LostModels,
+    StudioError,
+    UserError,
+)
 from protocols.core.events import (
     CallEnded,
     CallFailed,
     CallStarted,
     Delta,
     Event,
-    Finish,
     Progress,
     Usage,
 )
 from protocols.core.models import Budget, ModelSpec, Sampling
+from protocols.core.opened import Opened, finite
 
 log = logging.getLogger(__name__)
 
 
 EMPTY_ANSWER = "returned an empty answer"
 """What the failure of a model that wrote nothing says, for those who read runs."""
-LEAST_LOGPROB = -1e4
-"""Stands for impossible: infinities cannot travel as JSON."""
-
-
-def finite(logprob: float) -> float:
-    """The log-probability as a finite number. Raises :class:`EngineError` for one that is none."""
-    if math.isnan(logprob):
-        raise EngineError("The model's scores are not numbers; its weights may be damaged.")
-    return max(min(logprob, 0.0), LEAST_LOGPROB)
 
 
 class Terms(Protocol):
@@ -69,27 +64,6 @@ class BudgetSpent(StudioError):
     owner = "user"
 
 
-@dataclass(eq=False)
-class _Open:
-    """A call that has been sent."""
-
-    call: AnyCall
-    sent: float
-    text: list[str] = field(default_factory=list)
-    tokens: int = 0
-    prompt_tokens: int = 0
-    first: float | None = None
-    finish: Finish = "stop"
-
-    def usage(self) -> Usage:
-        return Usage(
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.tokens,
-            seconds=round(time.monotonic() - self.sent, 4),
-            first_token_s=self.first,
-        )
-
-
 class Performer:
     """Plays lists of calls and remembers what has been spent."""
 
@@ -110,7 +84,7 @@ class Performer:
         self._reserved = 0
         self._usage = Usage()
         self._nonce = uuid.uuid4().hex[:12]
-        self._open: dict[AnyCall, _Open] = {}
+        self._open: dict[AnyCall, Opened] = {}
         self._finished: dict[AnyCall, asyncio.Event] = {}
         self._tasks: dict[asyncio.Task[None], AnyCall] = {}
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -175,44 +149,58 @@ class Performer:
         self._queue.put_nowait(None)
 
     async def _perform(self, call: AnyCall) -> None:
-        model = self._usable(call)
+        self._check(call)
         if isinstance(call, ScoreCall):
-            await self._score(call, model)
+            await self._score(call, self.by_id[call.model])
             return
+        width = len(call.authors)
         sampling = (call.sampling or self.spec.sampling).seeded(self.spec.seed, call.id)
-        sampling = self._reserve(sampling)
+        sampling = self._reserve(sampling, width)
         try:
-            await self._generate(call, model, sampling)
+            await self._generate(call, sampling)
         finally:
-            self._reserved -= sampling.max_tokens
+            self._reserved -= sampling.max_tokens * width
 
-    def _usable(self, call: AnyCall) -> ModelSpec:
+    def _check(self, call: AnyCall) -> None:
+        """Raise a :class:`StudioError` if a call must not be sent."""
         if len(call.alive()) < call.min_sees:
             raise EngineError(
                 f"Too few of the answers this call reads are there ({len(call.alive())} of "
                 f"{len(call.sees)}). The call was not sent."
             )
-        if call.model in self.control.stopped_models:
-            raise UserError("Stopped by a viewer.")
+        if self._stopped(call):
+            raise self._stop_of(call)
         if self.calls >= self.spec.budget.calls:
             raise BudgetSpent(f"The budget of {self.spec.budget.calls} calls is used up.")
-        return self.by_id[call.model]
 
-    def _reserve(self, sampling: Sampling) -> Sampling:
-        """Set tokens aside before sending, so that calls in parallel cannot overspend together."""
+    def _stopped(self, call: AnyCall) -> list[str]:
+        """The models of a call that a viewer has stopped."""
+        return [model for model in call.authors if model in self.control.stopped_models]
+
+    def _stop_of(self, call: AnyCall) -> StudioError:
+        error = UserError("Stopped by a viewer.")
+        if isinstance(call, FusedCall):
+            return LostModels(dict.fromkeys(self._stopped(call), error))
+        return error
+
+    def _reserve(self, sampling: Sampling, width: int) -> Sampling:
+        """Set tokens aside before sending, so that calls in parallel cannot overspend together.
+
+        Each token of the text costs ``width`` tokens, one for each model that computes it.
+        """
         left = self.spec.budget.tokens - self._usage.completion_tokens - self._reserved
-        if left < 1:
+        if left < width:
             raise BudgetSpent(f"The budget of {self.spec.budget.tokens:,} tokens is used up.")
-        granted = min(left, sampling.max_tokens)
-        self._reserved += granted
+        granted = min(left // width, sampling.max_tokens)
+        self._reserved += granted * width
         return sampling.model_copy(update={"max_tokens": granted})
 
-    def _send(self, call: AnyCall, max_tokens: int) -> tuple[_Open, str]:
+    def _send(self, call: AnyCall, max_tokens: int) -> tuple[Opened, str]:
         """Announce a call; returns its record and the request id the engine will know it by."""
         messages = call.render()
         call.state = "running"
         self.calls += 1
-        opened = self._open[call] = _Open(call, time.monotonic())
+        opened = self._open[call] = Opened(call, time.monotonic())
         self._tell(
             call,
             CallStarted(
@@ -226,49 +214,61 @@ class Performer:
                 labels=call.labels if isinstance(call, ScoreCall) else (),
                 sees=tuple(parent.id for parent in call.alive()),
                 max_tokens=max_tokens,
+                models=call.authors if isinstance(call, FusedCall) else (),
             ),
         )
         call.messages = messages
         return opened, f"{self._nonce}/{call.id}"
 
-    async def _generate(self, call: Call, model: ModelSpec, sampling: Sampling) -> None:
-        opened, request_id = self._send(call, sampling.max_tokens)
-        request = GenerateRequest(request_id, model, call.render(), sampling, call.prefix)
+    async def _generate(self, call: Call, sampling: Sampling) -> None:
+        opened, request_id = self._send(call, sampling.max_tokens * len(call.authors))
         loop = asyncio.get_running_loop()
         try:
             async with (
                 asyncio.timeout(self.stall_s) as patience,
-                aclosing(self.engine.stream(request)) as stream,
+                aclosing(self._stream(call, request_id, sampling)) as stream,
             ):
                 async for chunk in stream:
                     patience.reschedule(loop.time() + self.stall_s)
-                    opened.tokens += chunk.tokens
-                    opened.prompt_tokens = chunk.prompt_tokens or opened.prompt_tokens
-                    opened.finish = chunk.finish or opened.finish
-                    if chunk.text:
-                        self._hear(opened, chunk.text, chunk.tokens)
+                    self._hear(opened, chunk)
         except TimeoutError:
             raise EngineError(
-                f"'{model.title}' was silent for {self.stall_s:g} seconds; its call was given up."
+                f"{self._named(call)} was silent for {self.stall_s:g} seconds; its call was given "
+                "up."
             ) from None
-        self._end_text(call, opened, model)
+        self._end_text(call, opened)
 
-    def _hear(self, opened: _Open, text: str, tokens: int) -> None:
-        if opened.first is None:
-            opened.first = round(time.monotonic() - opened.sent, 4)
-        opened.text.append(text)
-        self._tell(opened.call, Delta(call=opened.call.id, text=text, tokens=tokens))
+    def _stream(
+        self, call: Call, request_id: str, sampling: Sampling
+    ) -> AsyncGenerator[Chunk, None]:
+        models, messages = tuple(self.by_id[name] for name in call.authors), call.render()
+        if not isinstance(call, FusedCall):
+            request = GenerateRequest(request_id, models[0], messages, sampling, call.prefix)
+            return self.engine.stream(request)
+        weights = tuple(call.weights.values())
+        rule = (call.rule, call.plausible)
+        fused = FusedRequest(request_id, models, weights, messages, sampling, *rule, call.prefix)
+        return self.engine.stream_fused(fused)
+
+    def _named(self, call: AnyCall) -> str:
+        return " with ".join(f"'{self.by_id[name].title}'" for name in call.authors)
+
+    def _hear(self, opened: Opened, chunk: Chunk) -> None:
+        call = opened.call
+        by = call.hear(chunk.text, chunk.fused) if isinstance(call, FusedCall) else ""
+        if opened.take(chunk):
+            self._tell(call, Delta(call=call.id, text=chunk.text, tokens=chunk.tokens, by=by))
 
     def _tell(self, call: AnyCall, event: Event) -> None:
         """Pass an event of a call on, unless the call is a quiet one."""
         if not call.quiet:
             self._queue.put_nowait(event)
 
-    def _end_text(self, call: Call, opened: _Open, model: ModelSpec) -> None:
+    def _end_text(self, call: Call, opened: Opened) -> None:
         text = "".join(opened.text)
         # After a prefill, ending at once is an answer ("nothing to add"); otherwise it is none.
         if not text.strip() and not (call.prefix and opened.finish == "stop"):
-            raise ContributorError(f"'{model.title}' {EMPTY_ANSWER}.")
+            raise ContributorError(f"{self._named(call)} {EMPTY_ANSWER}.")
         call._text, call.finish = text, opened.finish
         self._end(call, opened, CallEnded(call=call.id, text=text, finish=opened.finish))
 
@@ -284,7 +284,7 @@ class Performer:
         call._scores = {label: finite(value) for label, value in scores.logprobs.items()}
         self._end(call, opened, CallEnded(call=call.id, scores=call._scores))
 
-    def _end(self, call: AnyCall, opened: _Open, event: CallEnded) -> None:
+    def _end(self, call: AnyCall, opened: Opened, event: CallEnded) -> None:
         if call.done:
             return  # cut short in the same moment: its end has been announced already
         call.usage = self._close(call, opened)
@@ -294,7 +294,7 @@ class Performer:
             self.ended.append(event)
         self._tell(call, event)
 
-    def _close(self, call: AnyCall, opened: _Open) -> Usage:
+    def _close(self, call: AnyCall, opened: Opened) -> Usage:
         """Take a call off the books and add up what it cost."""
         self._open.pop(call, None)
         usage, total = opened.usage(), self._usage
@@ -312,27 +312,22 @@ class Performer:
         self.failed += 1
         if opened := self._open.get(call):
             call.usage = self._close(call, opened)
-        self._tell(
-            call,
-            CallFailed(
-                call=call.id,
-                model=call.model,
-                owner=error.owner,
-                message=error.message,
-            ),
-        )
+        model, owner = call.model, error.owner
+        if isinstance(call, FusedCall) and isinstance(error, LostModels):
+            call.lost, model = error.models, error.models[0]
+        self._tell(call, CallFailed(call=call.id, model=model, owner=owner, message=error.message))
 
     def _cancelled(self, call: AnyCall) -> None:
         """A task was cancelled: for this model alone, or because the whole run ends."""
-        if call.model in self.control.stopped_models and not self.control.stopped:
-            self._fail(call, UserError("Stopped by a viewer."))
+        if self._stopped(call) and not self.control.stopped:
+            self._fail(call, self._stop_of(call))
         elif not call.done:
             call.state = "failed"
 
     def _react(self) -> None:
         """The viewer stopped something: cancel what it concerns and wake the loop in play()."""
         for task, call in list(self._tasks.items()):
-            if self.control.stopped or call.model in self.control.stopped_models:
+            if self.control.stopped or self._stopped(call):
                 task.cancel()
         if self.control.stopped:
             self._queue.put_nowait(None)

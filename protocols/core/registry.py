@@ -30,6 +30,10 @@ LEVELS = ("api", "text", "logit", "weight", "baselines")
 View = Literal["lanes", "segments", "dag", "routing", "votes"]
 
 
+AnswerScore = Callable[[str], float | None]
+"""How right a text is as the answer to the question, from 0 to 1; None = cannot be scored."""
+
+
 class Config(BaseModel):
     """Base of every protocol's settings. Each field needs a sentence as its description."""
 
@@ -66,6 +70,7 @@ class Context:
     fits that model's context window. ``warn(sentence)`` tells viewers about something that may
     surprise them, also from inside a call's ``messages`` function. ``artifact`` is the folder of
     what :attr:`ProtocolSpec.fit` left, ``derived`` the models in it, which can be called by id.
+    ``score`` is there for yardsticks only (:attr:`ProtocolSpec.yardstick`).
     """
 
     question: str
@@ -77,6 +82,7 @@ class Context:
     warn: Callable[[str], None] = lambda _: None
     artifact: Path | None = None
     derived: tuple[ModelSpec, ...] = ()
+    score: AnswerScore | None = None
 
     def rng(self, *names: object) -> random.Random:
         """A generator that depends only on the run's seed and ``names``."""
@@ -116,6 +122,9 @@ class ProtocolSpec:
     answer without one. ``fit_version`` is raised whenever the same inputs give another artifact.
     Settings that matter to ``fit`` are :func:`fit_setting` fields. ``profiles`` are named sets of
     settings, for example the paper's own.
+
+    ``why_many`` says why fewer than ``min_models`` will not do. A ``yardstick`` picks by how right
+    the answers are: it bounds what picking can do, and only runs where somebody gives that score.
     """
 
     title: str
@@ -126,6 +135,7 @@ class ProtocolSpec:
     config: type[Config] = Config
     views: tuple[View, ...] = ("lanes",)
     min_models: int = 1
+    why_many: str = ""
     needs: frozenset[Capability] = frozenset()
     symmetric: bool = False
     examples: tuple[str, ...] = ()
@@ -133,6 +143,7 @@ class ProtocolSpec:
     fit_version: int = 1
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     needs_artifact: bool = False
+    yardstick: bool = False
     id: str = field(default="", compare=False)
     level: str = field(default="", compare=False)
 
@@ -163,7 +174,8 @@ class ProtocolSpec:
         """Raise :class:`UserError` if ``count`` models are too few."""
         if count < self.min_models:
             raise UserError(
-                f"{self.title} needs at least {self.min_models} models; {count} picked. "
+                f"{self.title} needs at least {self.min_models} models"
+                f"{f' ({self.why_many})' if self.why_many else ''}; {count} picked. "
                 "Pick more models or another protocol."
             )
 

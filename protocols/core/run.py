@@ -18,7 +18,7 @@ from protocols.core.engine import Engine
 from protocols.core.errors import UserError
 from protocols.core.events import Answer, CallEnded, Event, RunStarted, Status
 from protocols.core.models import ModelSpec, RunSpec
-from protocols.core.registry import Context, ProtocolSpec
+from protocols.core.registry import AnswerScore, Context, ProtocolSpec
 from protocols.core.session import Session, closable, opening_of, resolve, stamped
 
 
@@ -43,12 +43,19 @@ def prepare(
     pool: Sequence[ModelSpec],
     engine: Engine | None = None,
     artifacts: ArtifactStore | None = None,
+    score: AnswerScore | None = None,
 ) -> Prepared:
     """Resolve a spec against a pool and find its artifact.
 
-    Raises :class:`UserError` like :func:`resolve`, and for a protocol that must be fitted first.
+    Raises :class:`UserError` like :func:`resolve`, for a protocol that must be fitted first, and
+    for a yardstick without the ``score`` that it picks by.
     """
     protocol, config, models = resolve(spec, pool, engine)
+    if protocol.yardstick and score is None:
+        raise UserError(
+            f"{protocol.title} picks with the right answer at hand, so it cannot answer a live "
+            "question. It runs where answers are scored: python -m studio bench."
+        )
     if protocol.fit is None:
         return Prepared(spec, protocol, config, models)
     asked = {name: spec.config[name] for name in protocol.fit_fields if name in spec.config}
@@ -73,16 +80,18 @@ async def run(
     control: Control | None = None,
     stall_s: float = 180.0,
     artifacts: ArtifactStore | None = None,
+    score: AnswerScore | None = None,
 ) -> AsyncGenerator[Event, None]:
     """Play one run and yield its events, stamped and in order; the last one is ``ended``.
 
     ``control`` stops the run or one model from outside; closing the iterator aborts everything at
     once. ``stall_s`` is how long a model may stay silent before its call fails. ``artifacts`` is
-    where fitted protocols find what fitting left.
+    where fitted protocols find what fitting left. ``score`` says how right an answer is; only
+    yardsticks are given it, no other protocol can see it.
     Raises :class:`UserError` before the first event if the spec cannot be carried out.
     """
-    prepared = prepare(spec, pool, engine, artifacts)
-    session = RunSession(prepared, engine, control or Control(), stall_s)
+    prepared = prepare(spec, pool, engine, artifacts, score)
+    session = RunSession(prepared, engine, control or Control(), stall_s, score)
     async with aclosing(stamped(session, run_id or spec.digest)) as events:
         async for event in events:
             yield event
@@ -92,11 +101,17 @@ class RunSession(Session):
     """The state of one run while it is played."""
 
     def __init__(
-        self, prepared: Prepared, engine: Engine, control: Control, stall_s: float
+        self,
+        prepared: Prepared,
+        engine: Engine,
+        control: Control,
+        stall_s: float,
+        score: AnswerScore | None = None,
     ) -> None:
         everybody = (*prepared.models, *prepared.derived)
         super().__init__(prepared.spec, everybody, engine, control, stall_s)
         self.prepared, self.everybody = prepared, everybody
+        self.score = score if prepared.protocol.yardstick else None
         self.answer: Answer | None = None
 
     def opening(self) -> RunStarted:
@@ -111,7 +126,8 @@ class RunSession(Session):
         protocol = self.prepared.protocol
         # Who speaks through a derived model needs its members only if that one fails.
         speaks = protocol.needs_artifact and self.prepared.derived
-        async for event in self.load(self.prepared.derived if speaks else self.everybody):
+        needed = self.prepared.derived if speaks else self.everybody
+        async for event in self.load(needed, fused="logits" in protocol.needs):
             yield event
         async with aclosing(closable(protocol.answer(self._context()))) as steps:
             async for step in steps:
@@ -136,6 +152,7 @@ class RunSession(Session):
             warn=self.performer.warn,
             artifact=artifact.folder if artifact else None,
             derived=prepared.derived,
+            score=self.score,
         )
 
     async def _take(self, step: Step) -> AsyncGenerator[Event, None]:

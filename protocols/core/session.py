@@ -139,8 +139,13 @@ class Session(ABC):
         async for event in self._closing(status, failure, bug):
             yield event
 
-    async def load(self, models: Sequence[ModelSpec]) -> AsyncGenerator[Event, None]:
-        """Make models ready, saying so; what cannot be loaded fails when it is called."""
+    async def load(
+        self, models: Sequence[ModelSpec], fused: bool = False
+    ) -> AsyncGenerator[Event, None]:
+        """Make models ready, saying so; what cannot be loaded fails when it is called.
+
+        ``fused`` is for models that write one text together.
+        """
         reports: asyncio.Queue[Progress | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -148,7 +153,8 @@ class Session(ABC):
             event = Progress(unit="load", done=done, total=total, note=note)
             loop.call_soon_threadsafe(reports.put_nowait, event)
 
-        task = asyncio.ensure_future(self.engine.load(models, report))
+        load = self.engine.load_fused if fused else self.engine.load
+        task = asyncio.ensure_future(load(models, report))
         task.add_done_callback(lambda _: reports.put_nowait(None))
         self.control.listen(lambda: reports.put_nowait(None))
         try:

@@ -78,6 +78,10 @@ class CallView:
     labels: list[str] = field(default_factory=list)
     messages: list[dict[str, str]] = field(default_factory=list)
     """What the model was sent, by role."""
+    models: list[str] = field(default_factory=list)
+    """All models that write it together, if it is not ``model`` alone."""
+    parts: list[list[str]] = field(default_factory=list)
+    """While they write: [most likely author, text] in a row."""
     scores: dict[str, float] = field(default_factory=dict)
     phase: int = -1
     """The phase it belongs to, as an index into the view's phases."""
@@ -222,6 +226,7 @@ def _fold_call(view: View, event: CallEvent) -> None:
                 return
             if isinstance(event, Delta):
                 call.text += event.text
+                _attribute(call, event)
                 _charge(view, call, Usage(completion_tokens=call.tokens + event.tokens))
             else:
                 _end_call(view, call, event)
@@ -233,16 +238,24 @@ def _start_call(view: View, event: CallStarted) -> None:
     call = view.calls[event.call] = CallView(event.call, event.model, event.role, event.round)
     call.mode, call.prefix, call.max_tokens = event.mode, event.prefix, event.max_tokens
     call.sees, call.labels = list(event.sees), list(event.labels)
-    call.messages = list(event.messages)
+    call.messages, call.models = list(event.messages), list(event.models)
     call.started, call.phase = event.t, len(view.phases) - 1
     view.busy = ""
     view.totals.calls += 1
-    if model := view.models.get(event.model):
-        model.calls += 1
+    for name in call.models or [call.model]:
+        if model := view.models.get(name):
+            model.calls += 1
+
+
+def _attribute(call: CallView, event: Delta) -> None:
+    if call.parts and call.parts[-1][0] == event.by:
+        call.parts[-1][1] += event.text
+    elif event.by:
+        call.parts.append([event.by, event.text])
 
 
 def _end_call(view: View, call: CallView, event: CallEnded) -> None:
-    call.state = "stopped" if event.finish == "abort" else "ok"
+    call.state, call.parts = "stopped" if event.finish == "abort" else "ok", []
     call.text, call.finish, call.scores = event.text, event.finish, dict(event.scores)
     _charge(view, call, event.usage)
 
@@ -253,24 +266,38 @@ def _fail_call(view: View, event: CallFailed) -> None:
         event.call, CallView(event.call, event.model, phase=len(view.phases) - 1, started=event.t)
     )
     _charge(view, call, Usage())
-    call.state, call.text = "failed", ""
+    call.state, call.text, call.parts = "failed", "", []
     call.error, call.owner = event.message, event.owner
     view.totals.failed += 1
-    if model := view.models.get(call.model):
+    if model := view.models.get(event.model):
         model.failed += 1
 
 
 def _charge(view: View, call: CallView, usage: Usage) -> None:
-    """Replace what a call has cost so far, and with it the sums."""
-    books: list[ModelView | Totals] = [view.totals]
-    if model := view.models.get(call.model):
-        books.append(model)
-    for book in books:
-        book.tokens += usage.completion_tokens - call.tokens
-        book.prompt_tokens += usage.prompt_tokens - call.prompt_tokens
-        book.seconds += usage.seconds - call.seconds
+    """Replace what a call has cost so far, and with it the sums; its authors share it evenly."""
+    names = call.models or [call.model]
+    tokens = usage.completion_tokens - call.tokens
+    prompt = usage.prompt_tokens - call.prompt_tokens
+    seconds = usage.seconds - call.seconds
+    _book(view.totals, tokens, prompt, seconds)
+    for place, name in enumerate(names):
+        if model := view.models.get(name):
+            own = _share(tokens, place, len(names))
+            _book(model, own, _share(prompt, place, len(names)), seconds / len(names))
     call.tokens, call.prompt_tokens = usage.completion_tokens, usage.prompt_tokens
     call.seconds, call.first_token = usage.seconds, usage.first_token_s
+
+
+def _share(amount: int, place: int, count: int) -> int:
+    """A whole part of an amount: what is left over goes to the first ones."""
+    even, over = divmod(amount, count)
+    return even + (place < over)
+
+
+def _book(book: ModelView | Totals, tokens: int, prompt: int, seconds: float) -> None:
+    book.tokens += tokens
+    book.prompt_tokens += prompt
+    book.seconds += seconds
 
 
 def _fold_said(view: View, event: Said) -> None:
@@ -303,7 +330,7 @@ def _segment(view: View, event: Speaking) -> SegmentView:
         event.model,
         event.text,
         event.index,
-        call.tokens if call else 0,
+        event.tokens or (call.tokens if call else 0),
         chosen[-1] if chosen else None,
     )
 

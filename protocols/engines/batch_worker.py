@@ -12,10 +12,11 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
+from typing import Any, ClassVar
 
 import torch
 
@@ -23,6 +24,7 @@ from protocols.core.errors import EngineError
 from protocols.core.events import Finish
 from protocols.core.models import Sampling
 from protocols.engines.drawing import draw
+from protocols.engines.fusing import Part
 from protocols.engines.prefix_memory import Known, PrefixMemory
 from protocols.engines.slots import SlotCache
 from protocols.engines.stacked_lora import AdapterStack
@@ -52,6 +54,7 @@ class Row:
     generator: torch.Generator = field(default_factory=torch.Generator)
     next_id: int = 0
     made: int = 0
+    pending: ClassVar[bool] = False
 
     def give_up(self) -> None:
         """Tell the caller that nothing more will come."""
@@ -95,6 +98,11 @@ class Task:
         self.done.cancel()
 
 
+Group = tuple[Row | Part, ...]
+"""Rows that join the batch together: a plain row alone, the parts of a fusion all or none. Half of
+one fusion and half of another would fill the slots and wait for each other for ever."""
+
+
 class BatchWorker:
     """Runs a model; all public methods may be called from any thread."""
 
@@ -105,10 +113,10 @@ class BatchWorker:
         # One slot behind the active rows is for scoring.
         self.cache = SlotCache(SLOTS + 1 + REMEMBERED, model.dtype, device)
         self.memory = PrefixMemory(self.cache, SLOTS + 1, REMEMBERED)
-        self._rows: list[Row] = []
-        self._waiting: deque[Row] = deque()
+        self._rows: list[Row | Part] = []
+        self._waiting: deque[Group] = deque()
         self._scores: deque[ScoreJob] = deque()
-        self._jobs: queue.Queue[Row | ScoreJob | Task | None] = queue.Queue()
+        self._jobs: queue.Queue[Row | Group | ScoreJob | Task | None] = queue.Queue()
         self._ended = False
         self._thread = threading.Thread(target=self._work, name="batch", daemon=True)
         self._thread.start()
@@ -118,11 +126,15 @@ class BatchWorker:
         """Whether requests will be served."""
         return self._thread.is_alive() and not self._ended
 
-    def submit(self, job: Row | ScoreJob | Task) -> None:
+    def submit(self, job: Row | Group | ScoreJob | Task) -> None:
         """Queue a request; after the end it is given up at once."""
         self._jobs.put(job)
         if self._ended:
             self._drain()
+
+    def nudge(self) -> None:
+        """Make the worker look at its rows: a token that one of them waits for is there."""
+        self._jobs.put(Task(lambda: None))
 
     def add_adapter(self, key: str, load: Callable[[], None]) -> Future[None]:
         """Run ``load``, which stacks the adapter ``key``, between two steps."""
@@ -155,7 +167,7 @@ class BatchWorker:
         finally:
             self._ended = True
             self._drain()
-            self._give_up([*self._rows, *self._waiting, *self._scores])
+            self._give_up([*self._rows, *chain(*self._waiting), *self._scores])
 
     def _advance(self) -> None:
         try:
@@ -168,7 +180,7 @@ class BatchWorker:
 
     def _accept(self) -> bool:
         """Take queued jobs, waiting for one if there is nothing else to do. False ends the work."""
-        idle = not (self._rows or self._waiting or self._scores)
+        idle = not (self._scores or self._next_fits() or any(map(_moves, self._rows)))
         while True:
             try:
                 job = self._jobs.get(block=idle)
@@ -178,6 +190,8 @@ class BatchWorker:
             if job is None:
                 return False
             if isinstance(job, Row):
+                self._waiting.append((job,))
+            elif isinstance(job, tuple):
                 self._waiting.append(job)
             elif isinstance(job, ScoreJob):
                 self._scores.append(job)
@@ -188,15 +202,16 @@ class BatchWorker:
         """Give up what is queued."""
         while not self._jobs.empty():
             job = self._jobs.get_nowait()
-            if job is not None:
-                job.give_up()
+            for one in job if isinstance(job, tuple) else (job,):
+                if one is not None:
+                    one.give_up()
 
-    def _give_up(self, jobs: Iterable[Row | ScoreJob]) -> None:
+    def _give_up(self, jobs: Iterable[Row | Part | ScoreJob]) -> None:
         for job in jobs:
             job.give_up()
 
     def _remove(self, key: str) -> None:
-        using = [row for row in (*self._rows, *self._waiting) if row.adapter == key]
+        using = [r for r in (*self._rows, *chain(*self._waiting)) if r.adapter == key]
         for row in using:
             row.cancelled.set()
         for row in [row for row in self._rows if row in using]:
@@ -208,8 +223,8 @@ class BatchWorker:
     def _admit(self) -> None:
         """Read prompts, up to :data:`PIECE` tokens: scores first, then rows that get a slot."""
         budget = PIECE
-        while budget > 0 and (self._scores or (self._waiting and len(self._rows) < SLOTS)):
-            job = self._scores.popleft() if self._scores else self._waiting.popleft()
+        while budget > 0 and (self._scores or self._next_fits()):
+            job = self._scores.popleft() if self._scores else self._next_row()
             try:
                 budget -= self._score(job) if isinstance(job, ScoreJob) else self._begin(job)
             except Exception:
@@ -217,11 +232,22 @@ class BatchWorker:
                 self._rows = [row for row in self._rows if row is not job]
                 job.give_up()
 
-    def _begin(self, row: Row) -> int:
+    def _next_fits(self) -> bool:
+        """Whether there are slots for the group whose turn it is."""
+        return bool(self._waiting) and len(self._rows) + len(self._waiting[0]) <= SLOTS
+
+    def _next_row(self) -> Row | Part:
+        """The next row of the group whose turn it is; the rest of it stays first in line."""
+        first, *rest = self._waiting.popleft()
+        self._waiting.extendleft((row,) for row in reversed(rest))
+        return first
+
+    def _begin(self, row: Row | Part) -> int:
         """Read a row's prompt and let it join the batch; returns the tokens that were computed."""
         if row.cancelled.is_set():
             return 0
-        row.generator.manual_seed(row.sampling.seed)
+        if isinstance(row, Row):
+            row.generator.manual_seed(row.sampling.seed)
         logits, read = self._read(row.ids, row.adapter)
         self._rows.append(row)
         self._take([row], logits)
@@ -272,24 +298,52 @@ class BatchWorker:
         return logits
 
     def _step(self) -> None:
-        """One token for every active row."""
+        """One token for every active row.
+
+        A row that waits for its token is fed its last one again, in its place: that changes
+        nothing, and the rows keep their slots.
+        """
         for row in [r for r in self._rows if r.cancelled.is_set()]:
             self._leave(row)
-        if not self._rows:
+        waits = [row.pending for row in self._rows]
+        if all(waits):
             return
         self.cache.fit(max(len(row.ids) for row in self._rows) + 1)
+        pairs = list(zip(self._rows, waits, strict=True))
         logits = self._forward(
-            [[row.next_id] for row in self._rows],
+            [[row.ids[-1] if wait else row.next_id] for row, wait in pairs],
             [row.adapter for row in self._rows],
             0,
-            [len(row.ids) for row in self._rows],
+            [len(row.ids) - wait for row, wait in pairs],
         )
-        for row in self._rows:
-            row.ids.append(row.next_id)
-        self._take(list(self._rows), logits)
+        moved = [at for at, wait in enumerate(waits) if not wait]
+        for at in moved:
+            self._rows[at].ids.append(self._rows[at].next_id)
+        some = len(moved) < len(waits)
+        self._take([self._rows[at] for at in moved], logits[moved] if some else logits)
 
-    def _take(self, rows: list[Row], logits: torch.Tensor) -> None:
+    def _take(self, rows: Sequence[Row | Part], logits: torch.Tensor) -> None:
         """Draw each row's next token and say it; rows that have come to an end leave."""
+        plain = [row for row in rows if isinstance(row, Row)]
+        if len(plain) == len(rows):
+            self._draw(plain, logits)
+            return
+        for row, offered in zip(rows, logits, strict=True):
+            if isinstance(row, Part):
+                self._offer(row, offered)
+        alone = [at for at, row in enumerate(rows) if isinstance(row, Row)]
+        if plain:
+            self._draw(plain, logits[alone])
+
+    def _offer(self, part: Part, logits: torch.Tensor) -> None:
+        """Hand logits to a fusion; if that goes wrong, only the fusion ends."""
+        try:
+            part.fusion.offer(part, logits)
+        except Exception:
+            log.exception("a fusion failed")
+            part.give_up()
+
+    def _draw(self, rows: list[Row], logits: torch.Tensor) -> None:
         for row, token in zip(rows, draw(rows, logits), strict=True):
             row.next_id = token
             row.made += 1
@@ -305,7 +359,7 @@ class BatchWorker:
             if finish:
                 self._leave(row)
 
-    def _leave(self, row: Row) -> None:
+    def _leave(self, row: Row | Part) -> None:
         """Free a row's slot by moving the last row into it; what it held is remembered."""
         at, last = self._rows.index(row), len(self._rows) - 1
         self.memory.keep(at, row.adapter, row.ids)
@@ -313,3 +367,8 @@ class BatchWorker:
             self.cache.move(last, at, len(self._rows[last].ids))
             self._rows[at] = self._rows[last]
         self._rows.pop()
+
+
+def _moves(row: Row | Part) -> bool:
+    """Whether a row gives the worker something to do."""
+    return not row.pending or row.cancelled.is_set()

@@ -1,7 +1,9 @@
 """Which engine serves which model, and what stays in memory.
 
-Endpoints are served over HTTP, everything else by one local engine. Loads happen once however many
-ask; when memory runs short, the base that was used least recently is dropped.
+Endpoints are served over HTTP, everything else by one local engine. Texts that several models write
+together need whole distributions: where the local engine keeps those to itself, a second one beside
+it serves them. Loads happen once however many ask; when memory runs short, the base that was used
+least recently is dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +23,13 @@ import psutil
 from protocols.core.engine import (
     Chunk,
     Engine,
+    FusedRequest,
     GenerateRequest,
     LoadProgress,
     ScoreRequest,
     Scores,
 )
-from protocols.core.errors import EngineError, StudioError
+from protocols.core.errors import EngineError, LostModels, StudioError
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.openai_engine import OpenAIEngine
 from protocols.engines.transformers_engine import TransformersEngine
@@ -73,6 +76,15 @@ def make_local(prefer: Preference) -> Engine:
     return made
 
 
+def free_bytes() -> int:
+    """Memory that is free where models are computed: on the GPU if there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    return int(psutil.virtual_memory().available)
+
+
 class HostedEngine:
     """Implements :class:`protocols.core.engine.Engine` by passing requests on.
 
@@ -90,6 +102,8 @@ class HostedEngine:
         self._busy: Counter[str] = Counter()
         """Open requests by local base."""
         self._lock = asyncio.Lock()
+        self._fuser: HostedEngine | None = None
+        """Fuses texts if the local engine cannot; made when it is first needed."""
 
     @property
     def name(self) -> str:
@@ -99,14 +113,23 @@ class HostedEngine:
     @property
     def open_streams(self) -> int:
         """Requests being served now."""
-        return self._local.open_streams + self._remote.open_streams
+        fused = self._fuser.open_streams if self._fuser else 0
+        return self._local.open_streams + self._remote.open_streams + fused
 
     def _engine(self, model: ModelSpec) -> Engine:
         return self._remote if model.is_endpoint else self._local
 
+    def _holder(self, model: ModelSpec) -> Engine:
+        """The engine that has the model in memory; the one that would load it if none has."""
+        fuser = self._fuser
+        if fuser and model.id in fuser._loaded and model.id not in self._loaded:
+            return fuser
+        return self._engine(model)
+
     def capabilities(self, model: ModelSpec) -> frozenset[Capability]:
-        """What the model's engine can do."""
-        return self._engine(model).capabilities(model)
+        """What the model's engine can do; local models can be fused, here or beside it."""
+        found = self._engine(model).capabilities(model)
+        return found if model.is_endpoint else found | {"logits"}
 
     async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
         """Make room, then load; one load at a time, and a cancelled waiter does not end it."""
@@ -116,6 +139,8 @@ class HostedEngine:
         async with self._lock:
             local = [m for m in models if not m.is_endpoint]
             remote = [m for m in models if m.is_endpoint]
+            if self._fuser and any(m.id not in self._loaded for m in local):
+                await self._fuser.hand_over()
             await self._make_room(local)
             for model in local:
                 self._used[_base_of(model)] = time.monotonic()
@@ -140,7 +165,7 @@ class HostedEngine:
     async def _make_room(self, wanted: Sequence[ModelSpec]) -> None:
         """Drop the idle bases used longest ago until the wanted ones fit the budget."""
         keep = {_base_of(m) for m in wanted}
-        sizes = {_base_of(m): weight_bytes(m) for m in [*self._loaded.values(), *wanted]}
+        sizes = _sizes([*self._loaded.values(), *wanted])
         there = {_base_of(m) for m in self._loaded.values()}
         busy = {base for base, count in self._busy.items() if count}
         idle = sorted(there - keep - busy, key=lambda base: self._used.get(base, 0.0))
@@ -154,16 +179,79 @@ class HostedEngine:
         for model in models:
             del self._loaded[model.id]
 
+    async def load_fused(
+        self, models: Sequence[ModelSpec], progress: LoadProgress | None = None
+    ) -> None:
+        """Make models ready to write one text together.
+
+        A second copy of a base is kept while memory lasts; else the local engine lets go of those
+        that nobody uses.
+        """
+        remote = [model for model in models if model.is_endpoint]
+        if remote:
+            await self._remote.load_fused(remote)
+        fuser = self._fusing(models)
+        if fuser is not self and sum(_sizes(models).values()) > free_bytes() * MEMORY_SHARE:
+            await self.hand_over()
+        await fuser.load(models, progress)
+
+    def _fusing(self, models: Sequence[ModelSpec]) -> HostedEngine:
+        """This hosting if its local engine gives whole distributions, else the one beside it."""
+        if all("logits" in self._local.capabilities(model) for model in models):
+            return self
+        if self._fuser is None:
+            self._fuser = HostedEngine("transformers", self._budget)
+        return self._fuser
+
+    async def hand_over(self) -> None:
+        """Drop every base that nobody uses now, because another engine needs the memory."""
+        async with self._lock:
+            for base in sorted({_base_of(m) for m in self._loaded.values()}):
+                if not self._busy[base]:
+                    await self._drop(base)
+
     async def unload(self, model: ModelSpec) -> None:
         """Free what the model holds."""
         self._loaded.pop(model.id, None)
         await self._engine(model).unload(model)
+        if self._fuser:
+            await self._fuser.unload(model)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Pass on to the model's engine."""
         async with self._using(request.model) as engine, aclosing(engine.stream(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def stream_fused(self, request: FusedRequest) -> AsyncGenerator[Chunk, None]:
+        """Pass on to the engine that gives whole distributions."""
+        remote = [model for model in request.models if model.is_endpoint]
+        fuser = self._fusing(request.models)
+        async with AsyncExitStack() as stack:
+            if remote:
+                chunks = self._remote.stream_fused(request)
+            elif fuser is self:
+                await self._hold(stack, request.models)
+                chunks = self._local.stream_fused(request)
+            else:
+                # What cannot be loaded is named by the one that fuses.
+                with suppress(StudioError):
+                    await self.load_fused(request.models)
+                chunks = fuser.stream_fused(request)
+            await stack.enter_async_context(aclosing(chunks))
+            async for chunk in chunks:
+                yield chunk
+
+    async def _hold(self, stack: AsyncExitStack, models: Sequence[ModelSpec]) -> None:
+        """Keep models from being dropped. Raises :class:`LostModels` for those not to be had."""
+        lost: dict[str, StudioError] = {}
+        for model in models:
+            try:
+                await stack.enter_async_context(self._using(model))
+            except StudioError as error:
+                lost[model.id] = error
+        if lost:
+            raise LostModels(lost)
 
     async def score(self, request: ScoreRequest) -> Scores:
         """Pass on to the model's engine."""
@@ -185,19 +273,21 @@ class HostedEngine:
 
     def window(self, model: ModelSpec) -> int:
         """Context length in tokens."""
-        return self._engine(model).window(model)
+        return self._holder(model).window(model)
 
     def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
         """Length of the rendered prompt in tokens."""
-        return self._engine(model).count_tokens(model, messages, prefix)
+        return self._holder(model).count_tokens(model, messages, prefix)
 
     def status(self) -> dict[str, Any]:
         """What is loaded and how much of the budget it takes, for people."""
-        bases = {_base_of(m): weight_bytes(m) for m in self._loaded.values()}
+        beside: dict[str, Any] = {"models": [], "bytes": 0}
+        if self._fuser:
+            beside = self._fuser.status()
         return {
             "engine": self.name,
-            "models": sorted(self._loaded),
-            "bytes": sum(bases.values()),
+            "models": sorted({*self._loaded, *beside["models"]}),
+            "bytes": sum(_sizes(list(self._loaded.values())).values()) + beside["bytes"],
             "budget": self._budget,
         }
 
@@ -205,6 +295,13 @@ class HostedEngine:
         """End everything."""
         await self._local.close()
         await self._remote.close()
+        if self._fuser:
+            await self._fuser.close()
+
+
+def _sizes(models: Sequence[ModelSpec]) -> dict[str, int]:
+    """Bytes of the models' bases, each once."""
+    return {_base_of(model): weight_bytes(model) for model in models}
 
 
 def _base_of(model: ModelSpec) -> str:

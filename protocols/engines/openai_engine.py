@@ -11,7 +11,14 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from protocols.core.engine import Chunk, GenerateRequest, LoadProgress, ScoreRequest, Scores
+from protocols.core.engine import (
+    Chunk,
+    GenerateRequest,
+    LoadProgress,
+    ScoreRequest,
+    Scores,
+    WithoutLogits,
+)
 from protocols.core.errors import CapabilityError, EngineError, UserError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
@@ -29,7 +36,7 @@ CHARS_PER_TOKEN = 3.0
 FINISH: dict[str, Finish] = {"stop": "stop", "length": "length"}
 
 
-class OpenAIEngine:
+class OpenAIEngine(WithoutLogits):
     """Implements :class:`protocols.core.engine.Engine` over HTTP."""
 
     name = "openai"

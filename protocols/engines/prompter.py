@@ -30,6 +30,11 @@ class Prompter:
         }
         return re.compile("|".join(map(re.escape, sorted(tokens))) or r"(?!)")
 
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token with its id."""
+        return dict(self.tokenizer.get_vocab())
+
     def clean(self, text: str) -> str:
         """The text without written-out control tokens, also ones that removal would uncover."""
         while (cleaned := self._control.sub("", text)) != text:

@@ -13,10 +13,28 @@ import random
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice, zip_longest
 from typing import Literal
 
-from protocols.core.engine import Chunk, GenerateRequest, LoadProgress, ScoreRequest, Scores
-from protocols.core.errors import CapabilityError, ContributorError, EngineError, UserError
+from protocols.core.engine import (
+    Chunk,
+    FusedRequest,
+    FusedToken,
+    GenerateRequest,
+    LoadProgress,
+    ScoreRequest,
+    Scores,
+    WithoutLogits,
+)
+from protocols.core.errors import (
+    CapabilityError,
+    ContributorError,
+    EngineError,
+    LostModels,
+    StudioError,
+    UserError,
+)
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.lib.prompts import Message
@@ -35,7 +53,7 @@ WORDS = [
 ]
 
 
-class ScriptedEngine:
+class ScriptedEngine(WithoutLogits):
     """Replays texts and scores.
 
     ``script`` gives the reply: one text for all, a text by model id, or a function of the request;
@@ -43,6 +61,9 @@ class ScriptedEngine:
     same for labels. ``fail`` names what goes wrong by model id or call id: a collection (all fail
     at the start), a mapping to a :data:`Fault`, or a function. ``delay_s`` is waited before each
     chunk of ``chunk`` tokens. ``window`` is the context length in tokens.
+
+    A fused text takes, word by word, what most of the models' own texts have in that place (by
+    weight, then alphabetically), until most of them have ended.
     """
 
     name = "scripted"
@@ -54,7 +75,7 @@ class ScriptedEngine:
         fail: Faults = (),
         delay_s: float = 0.0,
         chunk: int = 1,
-        capabilities: Collection[Capability] = ("prefill", "score", "adapters"),
+        capabilities: Collection[Capability] = ("prefill", "score", "logits", "adapters"),
         window: int = 8192,
     ) -> None:
         self._script, self._scores, self._fail = script, scores, fail
@@ -106,6 +127,60 @@ class ScriptedEngine:
             await self._trip(request, fault, ("middle",))
             yield Chunk("", 0, finish, prompt_tokens)
 
+    async def load_fused(
+        self, models: Sequence[ModelSpec], progress: LoadProgress | None = None
+    ) -> None:
+        """The same as :meth:`load`."""
+        await self.load(models, progress)
+
+    async def stream_fused(self, request: FusedRequest) -> AsyncGenerator[Chunk, None]:
+        """Fuse the models' own texts word by word, with the faults of each of them."""
+        if "logits" not in self._capabilities:
+            raise self._cannot(request.models)
+        asked = [_own(request, model) for model in request.models]
+        with self._serving(*asked):
+            prompt_tokens = sum(map(self._admit, asked))
+            await self._lose(asked, ("start", "load", "empty", "hang"))
+            tokens, finish = self._fused(request, [self._text(one) for one in asked])
+            for number, token in enumerate(tokens):
+                await asyncio.sleep(self._delay_s)
+                if number >= len(tokens) // 2:
+                    await self._lose(asked, ("middle",))
+                yield Chunk(token.text, len(asked), fused=(token,))
+            await asyncio.sleep(self._delay_s)
+            await self._lose(asked, ("middle",))
+            yield Chunk("", 0, finish, prompt_tokens)
+
+    async def _lose(self, asked: Sequence[GenerateRequest], kinds: tuple[Fault, ...]) -> None:
+        """Raise :class:`LostModels` for the models whose fault is one of ``kinds``."""
+        lost: dict[str, StudioError] = {}
+        for request in asked:
+            try:
+                await self._trip(request, self._fault(request), kinds)
+            except EngineError as error:
+                lost[request.model.id] = error
+        if lost:
+            raise LostModels(lost)
+
+    def _fused(self, request: FusedRequest, texts: list[str]) -> tuple[list[FusedToken], Finish]:
+        """The words that win their places, and why the text ends."""
+        weights = {m.id: w for m, w in zip(request.models, request.weights, strict=True)}
+        places = zip_longest(*(PIECE.findall(text) for text in texts), fillvalue="")
+        made: list[FusedToken] = []
+        for said in islice(places, request.sampling.max_tokens + 1):
+            own = dict(zip(weights, said, strict=True))
+            word = min(said, key=lambda one: (-_support(one, own, weights), one))
+            if not word:
+                break
+            behind = [m for m, w in weights.items() if own[m] == word and w > 0]
+            shares = {m: (m in behind) / len(behind) for m in weights}
+            made.append(FusedToken(word, shares, own, 1.0, 0.0))
+        whole = "".join(token.text for token in made)
+        kept = _before_stop(whole, request.sampling.stop)
+        limit = request.sampling.max_tokens
+        finish: Finish = "length" if len(made) > limit and kept == whole else "stop"
+        return _up_to(made[:limit], len(kept)), finish
+
     async def score(self, request: ScoreRequest) -> Scores:
         """Scripted label scores, else ones that depend on model, messages and prefix only."""
         with self._serving(request):
@@ -137,10 +212,10 @@ class ScriptedEngine:
         self.closed = True
 
     @contextmanager
-    def _serving(self, request: Request) -> Iterator[None]:
+    def _serving(self, *requests: Request) -> Iterator[None]:
         if self.closed:
             raise EngineError("The engine is closed.")
-        self.requests.append(request)
+        self.requests.extend(requests)
         self.open_streams += 1
         self.peak_streams = max(self.peak_streams, self.open_streams)
         try:
@@ -176,8 +251,7 @@ class ScriptedEngine:
 
     def _reply(self, request: GenerateRequest, fault: Fault | None) -> tuple[list[str], Finish]:
         text = "" if fault == "empty" else self._text(request)
-        for stop in request.sampling.stop:
-            text = text.partition(stop)[0] if stop else text
+        text = _before_stop(text, request.sampling.stop)
         pieces = PIECE.findall(text)
         limit = request.sampling.max_tokens
         return (pieces[:limit], "length") if len(pieces) > limit else (pieces, "stop")
@@ -191,6 +265,35 @@ class ScriptedEngine:
             return self._script[request.model.id]
         rng = random.Random(f"{_key(request)}/{request.sampling.seed}")
         return " ".join(rng.choices(WORDS, k=rng.randint(8, 40))) + "."
+
+
+def _own(request: FusedRequest, model: ModelSpec) -> GenerateRequest:
+    """What one model of a fusion would be asked alone."""
+    return GenerateRequest(request.id, model, request.messages, request.sampling, request.prefix)
+
+
+def _before_stop(text: str, stops: Sequence[str]) -> str:
+    """The text up to the first stop string in it."""
+    for stop in stops:
+        text = text.partition(stop)[0] if stop else text
+    return text
+
+
+def _up_to(tokens: Sequence[FusedToken], length: int) -> list[FusedToken]:
+    """The tokens of the first ``length`` characters."""
+    kept, at = [], 0
+    for token in tokens:
+        text = token.text[: max(0, length - at)]
+        at += len(token.text)
+        if text:
+            kept.append(replace(token, text=text))
+    return kept
+
+
+def _support(word: str, own: Mapping[str, str], weights: Mapping[str, float]) -> float:
+    """Summed weight of the models that have this word; who trusts nobody else decides nothing."""
+    trusted = any(said == word and weights[m] > 0 for m, said in own.items())
+    return sum(weights[m] for m, said in own.items() if said == word) if trusted else -1e9
 
 
 def _key(request: Request) -> str:

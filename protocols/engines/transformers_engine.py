@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protocols.core.engine import Chunk, GenerateRequest, LoadProgress, ScoreRequest, Scores
-from protocols.core.errors import EngineError, StudioError
+from protocols.core.engine import (
+    Chunk,
+    FusedRequest,
+    FusedToken,
+    GenerateRequest,
+    LoadProgress,
+    ScoreRequest,
+    Scores,
+)
+from protocols.core.errors import EngineError, LostModels, StudioError, UserError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.checks import check_model
@@ -24,9 +33,10 @@ from protocols.lib.prompts import Message
 
 if TYPE_CHECKING:
     from protocols.engines.batch_worker import BatchWorker
+    from protocols.engines.fusing import Fusion, HearFused
 
 log = logging.getLogger(__name__)
-Said = tuple[str, int, Finish | None]
+Said = tuple[str, int, tuple[FusedToken, ...], Finish | None]
 
 
 @dataclass(eq=False)
@@ -54,8 +64,8 @@ class TransformersEngine:
         return self._open
 
     def capabilities(self, model: ModelSpec) -> frozenset[Capability]:
-        """Prefill, label scores and adapters, for every local model."""
-        return frozenset({"prefill", "score", "adapters"})
+        """Prefill, label scores, adapters and whole distributions, for every local model."""
+        return frozenset({"prefill", "score", "logits", "adapters"})
 
     async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
         """Load bases and adapters.
@@ -73,6 +83,12 @@ class TransformersEngine:
                     failures.append(error)
         if failures:
             raise failures[0]
+
+    async def load_fused(
+        self, models: Sequence[ModelSpec], progress: LoadProgress | None = None
+    ) -> None:
+        """The same as :meth:`load`."""
+        await self.load(models, progress)
 
     def _is_warm(self, model: ModelSpec) -> bool:
         base = self._bases.get(_key(model))
@@ -122,38 +138,65 @@ class TransformersEngine:
 
         base = await self._ready(request.model)
         ids = base.prompter.fitting(request.model, request.messages, request.prefix)
-        loop, said = asyncio.get_running_loop(), asyncio.Queue[Said]()
-
-        def hear(text: str, tokens: int, finish: Finish | None) -> None:
-            # The caller's loop may be closed by now; then nobody listens.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(said.put_nowait, (text, tokens, finish))
-
+        mailbox, read = Mailbox(), len(ids)  # the row goes on adding to its ids
         most = min(request.sampling.max_tokens, base.prompter.window - len(ids))
         sampling = request.sampling.model_copy(update={"max_tokens": most})
-        text = StreamingText(base.prompter.tokenizer, ids)
-        row = Row(ids, request.model.adapter, sampling, text, hear)
+        written = StreamingText(base.prompter.tokenizer, ids)
+        row = Row(ids, request.model.adapter, sampling, written, mailbox.hear)
         self._open += 1
         try:
             base.worker.submit(row)
-            async for chunk in self._chunks(request, said, len(ids)):
-                yield chunk
+            async for text, tokens, _, finish in mailbox.said([request.model]):
+                yield Chunk(text, tokens, finish, read if finish else 0)
         finally:
             row.cancelled.set()
             self._open -= 1
 
-    async def _chunks(
-        self, request: GenerateRequest, said: asyncio.Queue[Said], prompt_tokens: int
-    ) -> AsyncGenerator[Chunk, None]:
-        while True:
-            text, tokens, finish = await said.get()
-            if finish == "abort":
-                raise EngineError(
-                    f"'{request.model.title}' could not go on; the log has the details. Run again."
-                )
-            yield Chunk(text, tokens, finish, prompt_tokens if finish else 0)
-            if finish:
-                return
+    async def stream_fused(self, request: FusedRequest) -> AsyncGenerator[Chunk, None]:
+        """Generate with all models in lock-step; closing takes their rows out of the batches.
+
+        Models of one base are decoded in one pass, each with its own keys and values.
+        """
+        bases, prompts = await self._all_ready(request)
+        check_one_vocabulary(request.models, [base.prompter for base in bases])
+        mailbox = Mailbox()
+        fusion = make_fusion(request, bases, prompts, mailbox.hear_fused)
+        groups = {
+            base: [p for p, b in zip(fusion.parts, bases, strict=True) if b is base]
+            for base in bases
+        }
+        width = len(bases)
+        read = sum(map(len, prompts))
+        self._open += 1
+        try:
+            # Without an await in between: two fusions stand in the same order in every queue.
+            for base, parts in groups.items():
+                base.worker.submit(tuple(parts))
+            async for text, tokens, fused, finish in mailbox.said(request.models):
+                yield Chunk(text, tokens * width, finish, read if finish else 0, fused)
+        finally:
+            fusion.cancel()
+            self._open -= 1
+
+    async def _all_ready(self, request: FusedRequest) -> tuple[list[Base], list[list[int]]]:
+        """Each model's base and the token ids of its prompt.
+
+        Raises :class:`LostModels` for those that cannot be loaded or have no chat template.
+        """
+        bases, prompts = [], []
+        lost: dict[str, StudioError] = {}
+        for model in request.models:
+            try:
+                base = await self._ready(model)
+                prompts.append(base.prompter.fitting(model, request.messages, request.prefix))
+                bases.append(base)
+            except UserError:
+                raise
+            except StudioError as error:
+                lost[model.id] = error
+        if lost:
+            raise LostModels(lost)
+        return bases, prompts
 
     async def score(self, request: ScoreRequest) -> Scores:
         """Label log-probabilities from one forward pass."""
@@ -195,6 +238,83 @@ class TransformersEngine:
         for base in self._bases.values():
             await asyncio.to_thread(base.worker.stop)
         self._bases.clear()
+
+
+class Mailbox:
+    """What a worker's thread says, brought to the event loop of the one who asked."""
+
+    def __init__(self) -> None:
+        self._loop, self._said = asyncio.get_running_loop(), asyncio.Queue[Said]()
+
+    def hear(self, text: str, tokens: int, finish: Finish | None) -> None:
+        """Take in a piece of a text; may be called from any thread."""
+        self.hear_fused(text, tokens, (), finish)
+
+    def hear_fused(
+        self, text: str, tokens: int, fused: tuple[FusedToken, ...], finish: Finish | None
+    ) -> None:
+        """Take in a piece of a text that several models write."""
+        # The caller's loop may be closed by now; then nobody listens.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._said.put_nowait, (text, tokens, fused, finish))
+
+    async def said(self, models: Sequence[ModelSpec]) -> AsyncGenerator[Said, None]:
+        """All pieces to the last. Raises :class:`EngineError` if the models cannot go on."""
+        while True:
+            piece = await self._said.get()
+            if piece[-1] == "abort":
+                names = " with ".join(f"'{model.title}'" for model in models)
+                raise EngineError(f"{names} could not go on; the log has the details. Run again.")
+            yield piece
+            if piece[-1]:
+                return
+
+
+def make_fusion(
+    request: FusedRequest, bases: Sequence[Base], prompts: Sequence[list[int]], hear: HearFused
+) -> Fusion:
+    """A fusion with one part per model, not yet submitted.
+
+    Raises :class:`UserError` if more of its models share a base than decode at the same time.
+    """
+    from protocols.engines.batch_worker import SLOTS
+    from protocols.engines.fusing import Fusion, Mixture, Part
+    from protocols.engines.streaming_text import StreamingText
+
+    if max(Counter(map(id, bases)).values()) > SLOTS:
+        raise UserError(
+            f"One text can be fused from at most {SLOTS} models of a base; {len(bases)} are "
+            "picked. Pick fewer."
+        )
+    first, sampling = bases[0].prompter, request.sampling
+    room = min(b.prompter.window - len(p) for b, p in zip(bases, prompts, strict=True))
+    fusion = Fusion(
+        names=tuple(model.id for model in request.models),
+        mixture=Mixture(request.weights, request.rule, request.plausible),
+        sampling=sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)}),
+        text=StreamingText(first.tokenizer, prompts[0]),
+        ends=frozenset().union(*(base.worker.ends for base in bases)),
+        decode=first.tokenizer.decode,
+        hear=hear,
+    )
+    fusion.parts = [
+        Part(ids, model.adapter, fusion, place, base.worker.nudge)
+        for place, (ids, model, base) in enumerate(zip(prompts, request.models, bases, strict=True))
+    ]
+    return fusion
+
+
+def check_one_vocabulary(models: Sequence[ModelSpec], prompters: Sequence[Prompter]) -> None:
+    """Raise :class:`UserError` unless the same token ids mean the same text for all models."""
+    first, mine = models[0], prompters[0]
+    for model, prompter in zip(models, prompters, strict=True):
+        if prompter is not mine and prompter.vocabulary != mine.vocabulary:
+            raise UserError(
+                f"'{first.title}' ({len(mine.vocabulary):,} tokens) and '{model.title}' "
+                f"({len(prompter.vocabulary):,} tokens) have different vocabularies, so their "
+                "next-token probabilities cannot be added up. Pick models of one family, or a "
+                "protocol of the text level."
+            )
 
 
 def _key(model: ModelSpec) -> str:

@@ -17,7 +17,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from protocols.core.engine import Chunk, GenerateRequest, LoadProgress, ScoreRequest, Scores
+from protocols.core.engine import (
+    Chunk,
+    GenerateRequest,
+    LoadProgress,
+    ScoreRequest,
+    Scores,
+    WithoutLogits,
+)
 from protocols.core.errors import EngineError, StudioError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
@@ -65,7 +72,7 @@ class Base:
     """LoRA requests by adapter folder."""
 
 
-class VllmEngine:
+class VllmEngine(WithoutLogits):
     """Implements :class:`protocols.core.engine.Engine` with ``vllm.AsyncLLM``."""
 
     name = "vllm"

@@ -57,7 +57,11 @@ def stale(calls: Sequence[Call], before: Mapping[str, Call]) -> list[Progress]:
     ]
 
 
-def best_so_far(tally: Tally, said: Mapping[str, Call]) -> Answer:
+def best_so_far(
+    tally: Tally,
+    said: Mapping[str, Call],
+    note: str = "The majority so far; the debate had not ended.",
+) -> Answer:
     """The majority's answer, in case the run is stopped."""
     agreed = tally.voters.get(tally.winner or "") or [medoid(list(said.values()))]
     share = 1 / len(agreed)
@@ -66,5 +70,5 @@ def best_so_far(tally: Tally, said: Mapping[str, Call]) -> Answer:
         sources=tuple(call.id for call in agreed),
         contributors={call.model: share for call in agreed},
         partial=True,
-        note="The majority so far; the debate had not ended.",
+        note=note,
     )

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from pydantic import Field
 
 from protocols.core.call import Call, Step
-from protocols.core.events import Answer, Decision, Phase
+from protocols.core.events import Phase
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.prompts import question_messages
-from protocols.lib.votes import (
-    Tally,
-    count,
-    medoid,
-    parsed,
-    read_weights,
-    require_quorum,
-    spokesman,
-)
+from protocols.lib.verdicts import decided, verdict
+from protocols.lib.votes import count, parsed, read_weights, require_quorum
 
 
 class MajorityVote(Config):
@@ -47,36 +40,6 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     if tally.winner is not None:
         yield decided(tally, alive)
     yield verdict(tally, alive)
-
-
-def decided(tally: Tally, alive: Sequence[Call]) -> Decision:
-    """The vote as a decision; scores are shares of the votes cast."""
-    total = sum(tally.counts.values())
-    return Decision(
-        what="vote",
-        options=tuple(tally.counts),
-        scores={answer: votes / total for answer, votes in tally.counts.items()},
-        chosen=str(tally.winner),
-        why=f"{len(tally.voters[str(tally.winner)])} of {len(alive)} models",
-        sources=tuple(call.id for call in alive),
-    )
-
-
-def verdict(tally: Tally, alive: Sequence[Call]) -> Answer:
-    """The winning answer's fullest text; if no answer could be read, the most typical text."""
-    if tally.winner is None:
-        voice = medoid(alive)
-        note = "No answer could be read from the texts; this one is most like the others."
-        return Answer(
-            text=voice.text, sources=(voice.id,), contributors={voice.model: 1.0}, note=note
-        )
-    winners = tally.voters[tally.winner]
-    return Answer(
-        text=spokesman(winners).text,
-        sources=tuple(call.id for call in winners),
-        contributors={call.model: 1 / len(winners) for call in winners},
-        note=f"{len(winners)} of {len(alive)} agreed.",
-    )
 
 
 PROTOCOL = ProtocolSpec(

@@ -23,7 +23,7 @@ globalThis.Studio = globalThis.Studio || {};
     id: event.call, model: event.model, role: '', round: 0, mode: 'generate', state: 'running',
     text: '', prefix: '', tokens: 0, prompt_tokens: 0, max_tokens: 0, seconds: 0,
     first_token: null, finish: '', error: '', owner: '', sees: [], labels: [],
-    messages: [], scores: {},
+    messages: [], models: [], parts: [], scores: {},
     phase: state.phases.length - 1, started: event.t || 0,
   });
 
@@ -68,17 +68,21 @@ globalThis.Studio = globalThis.Studio || {};
       call.sees = e.sees || [];
       call.labels = e.labels || [];
       call.messages = e.messages || [];
+      call.models = e.models || [];
       state.calls.set(e.call, call);
       state.busy = '';
       state.totals.calls += 1;
-      const model = state.models.get(e.model);
-      if (model) model.calls += 1;
+      for (const name of authors(call)) {
+        const model = state.models.get(name);
+        if (model) model.calls += 1;
+      }
     },
 
     delta(state, e) {
       const call = running(state, e.call);
       if (!call) return;
       call.text += e.text;
+      attribute(call, e);
       charge(state, call, { completion_tokens: call.tokens + (e.tokens ?? 1) });
     },
 
@@ -86,7 +90,8 @@ globalThis.Studio = globalThis.Studio || {};
       const call = running(state, e.call);
       if (!call) return;
       const { text = '', finish = 'stop', scores = {} } = e;
-      Object.assign(call, { state: finish === 'abort' ? 'stopped' : 'ok', text, finish, scores });
+      const result = finish === 'abort' ? 'stopped' : 'ok';
+      Object.assign(call, { state: result, text, finish, scores, parts: [] });
       charge(state, call, e.usage || {});
     },
 
@@ -95,9 +100,10 @@ globalThis.Studio = globalThis.Studio || {};
       if (!state.calls.has(e.call)) state.calls.set(e.call, newCall(state, e));
       const call = state.calls.get(e.call);
       charge(state, call, {});
-      Object.assign(call, { state: 'failed', text: '', error: e.message, owner: e.owner });
+      const error = { error: e.message, owner: e.owner };
+      Object.assign(call, { state: 'failed', text: '', parts: [], ...error });
       state.totals.failed += 1;
-      const model = state.models.get(call.model);
+      const model = state.models.get(e.model);
       if (model) model.failed += 1;
     },
 
@@ -114,7 +120,8 @@ globalThis.Studio = globalThis.Studio || {};
       );
       state.segments.push({
         call: e.call, model: e.model, text: e.text, index: e.index || 0,
-        tokens: state.calls.get(e.call)?.tokens || 0, decision: decision < 0 ? null : decision,
+        tokens: e.tokens || state.calls.get(e.call)?.tokens || 0,
+        decision: decision < 0 ? null : decision,
       });
     },
 
@@ -165,18 +172,43 @@ globalThis.Studio = globalThis.Studio || {};
     return call && call.state === 'running' ? call : null;
   }
 
-  // Replace what a call has cost so far, and with it the sums.
+  const authors = (call) => (call.models.length ? call.models : [call.model]);
+
+  // Who is writing, where several models write one text together.
+  function attribute(call, { by = '', text }) {
+    const last = call.parts.at(-1);
+    if (last && last[0] === by) last[1] += text;
+    else if (by) call.parts.push([by, text]);
+  }
+
+  // Replace what a call has cost so far, and with it the sums; its authors share it evenly.
   function charge(state, call, usage) {
     const { completion_tokens = 0, prompt_tokens = 0, seconds = 0, first_token_s = null } = usage;
-    const model = state.models.get(call.model);
-    for (const book of model ? [state.totals, model] : [state.totals]) {
-      book.tokens += completion_tokens - call.tokens;
-      book.prompt_tokens += prompt_tokens - call.prompt_tokens;
-      book.seconds += seconds - call.seconds;
-    }
+    const names = authors(call);
+    const tokens = completion_tokens - call.tokens;
+    const prompt = prompt_tokens - call.prompt_tokens;
+    const took = seconds - call.seconds;
+    book(state.totals, tokens, prompt, took);
+    names.forEach((name, place) => {
+      const model = state.models.get(name);
+      const part = (amount) => share(amount, place, names.length);
+      if (model) book(model, part(tokens), part(prompt), took / names.length);
+    });
     Object.assign(call, {
       tokens: completion_tokens, prompt_tokens, seconds, first_token: first_token_s,
     });
+  }
+
+  // A whole part of an amount: what is left over goes to the first ones.
+  function share(amount, place, count) {
+    const even = Math.floor(amount / count);
+    return even + (place < amount - even * count ? 1 : 0);
+  }
+
+  function book(to, tokens, prompt, seconds) {
+    to.tokens += tokens;
+    to.prompt_tokens += prompt;
+    to.seconds += seconds;
   }
 
   /** Two letters for each model, different from each other wherever the names allow it. */

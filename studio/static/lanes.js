@@ -157,8 +157,9 @@
       node,
       update(state, call) {
         const agreement = agreementOf(state, call.round);
-        const change = agreement?.changes?.find((one) => one.model === call.model);
         const parsed = state.parsed.has(call.id) ? [state.parsed.get(call.id)] : 0;
+        // Only an answer changes a mind; a model's comments on others' stand in the same round.
+        const change = parsed && agreement?.changes?.find((one) => one.model === call.model);
         const key = JSON.stringify([parsed, change, agreement?.majority]);
         draw(key, state, call, change);
         S.show(node, parsed || change);

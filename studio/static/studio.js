@@ -92,9 +92,9 @@
     store.anchor = performance.now() - store.state.t * 1000;
   }
 
-  // Text travels as [call, text, tokens]; when it was said is known to the message.
-  function spoken([call, text, tokens], { to, t }) {
-    return { kind: 'delta', call, text, tokens, seq: to, t: t ?? store.state.t };
+  // Text travels as [call, text, tokens, author]; when it was said is known to the message.
+  function spoken([call, text, tokens, by], { to, t }) {
+    return { kind: 'delta', call, text, tokens, by, seq: to, t: t ?? store.state.t };
   }
 
   // Ask for what is missing, one question at a time, until nothing is. Merged text cannot be cut,

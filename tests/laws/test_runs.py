@@ -31,7 +31,7 @@ from protocols.core.run import run
 from protocols.core.view import View, fold
 from protocols.engines.scripted import ScriptedEngine
 from tests.fitted import artifacts_for
-from tests.helpers import NAMES, make_pool, make_spec, play, played
+from tests.helpers import NAMES, make_pool, make_spec, play, played, score_for
 
 ALL = sorted(protocols())
 every_protocol = pytest.mark.parametrize("protocol", ALL)
@@ -165,12 +165,10 @@ def test_closing_the_stream_frees_everything(
     leave_at = data.draw(st.integers(0, 40))
 
     async def left() -> int:
-        engine, spec, pool = (
-            ScriptedEngine(),
-            make_spec(protocol, count, seed=seed),
-            make_pool(count),
-        )
-        stream = run(spec, pool, engine, artifacts=artifacts_for(spec, pool))
+        engine, spec = ScriptedEngine(), make_spec(protocol, count, seed=seed)
+        pool = make_pool(len(spec.pool))
+        given = {"artifacts": artifacts_for(spec, pool), "score": score_for(spec)}
+        stream = run(spec, pool, engine, **given)
         async for event in stream:
             if event.seq == leave_at:
                 break
@@ -211,8 +209,10 @@ def test_a_failed_text_goes_nowhere(
     script[broken] = f"{secret} {secret} {secret} {secret} more words to cut in the middle"
     engine = ScriptedEngine(script, fail={broken: "middle"})
     events = played(make_spec(protocol, count, seed=seed), engine)
+    # In a fused text the broken model's words may never have won.
+    alone = [e for e in events if isinstance(e, CallStarted) and not e.models]
     assert any(isinstance(e, Delta) and secret in e.text for e in events) or not any(
-        isinstance(e, CallFailed) for e in events
+        isinstance(e, CallFailed) and alone for e in events
     )
     for event in events:
         if isinstance(event, CallStarted):
@@ -307,9 +307,10 @@ def test_symmetric_protocols_do_not_care_about_order(
 def test_the_estimate_is_an_upper_bound(protocol: str) -> None:
     spec = protocols()[protocol]
     for count in (2, 3, 5):
-        events = played(make_spec(protocol, count, sampling=Sampling(max_tokens=48)))
+        asked = make_spec(protocol, count, sampling=Sampling(max_tokens=48))
+        events = played(asked)
         started = [e for e in events if isinstance(e, CallStarted)]
-        bound = spec.estimate(spec.configure({}), count, 48)
+        bound = spec.estimate(spec.configure({}), len(asked.pool), 48)
         assert sum(e.mode == "generate" for e in started) <= bound.calls
         assert sum(e.mode == "score" for e in started) <= bound.scores
         assert events[-1].usage.completion_tokens <= bound.tokens

@@ -562,4 +562,4 @@ def test_bad_settings_are_named(config: dict[str, object], says: str) -> None:
 
 def test_too_few_models_are_said_before_anything_runs() -> None:
     with pytest.raises(UserError, match="at least 2 models; 1 picked"):
-        played(make_spec("majority_vote", 1))
+        played(make_spec("majority_vote", pool=NAMES[:1]))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from evals.judges.measure import finding
 from protocols.core.models import content_hash
 from protocols.engines.embedded_base import BASE_ID, base_dir
 from protocols.training.preferences import preference_fingerprint
@@ -70,6 +71,7 @@ def test_a_card_shows_numbers_with_intervals_beside_baselines(name: str) -> None
     assert set(card["baselines"]) == {"always-first", "longer-wins", UNTRAINED}
     assert card["baselines"]["always-first"]["accuracy"] == 0.5
     assert "not a good judge" in card["caution"]
+    assert card["finding"] == finding(card["tested"])
 
 
 @pytest.fixture
@@ -110,6 +112,9 @@ def test_judges_are_trained_measured_and_kept(small: Path) -> None:
     out, said = small / "judges", []
     judge_train.train_judges(small, out, said.append)
     judge_measure.measure_judges(small, out, said.append)
+    assert {path.name for path in out.iterdir()} == {SAID, BASELINES_CARD, REWARD}
+    judge_train.train_judges(small, out, said.append, with_judge=True)
+    judge_measure.measure_judges(small, out, said.append)
     assert {path.name for path in out.iterdir()} == {SAID, BASELINES_CARD, REWARD, JUDGE}
     for name in (REWARD, JUDGE):
         card = read_card(out / name)
@@ -117,7 +122,7 @@ def test_judges_are_trained_measured_and_kept(small: Path) -> None:
     assert "tau" in read_card(out / REWARD) and "swap" in read_card(out / JUDGE)["tested"]
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     again: list[str] = []
-    judge_train.train_judges(small, out, again.append)
+    judge_train.train_judges(small, out, again.append, with_judge=True)
     judge_measure.measure_judges(small, out, again.append)
     assert again == [f"{name}: kept, nothing changed" for name in (REWARD, JUDGE)]
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from evals.human.records import Verdict
 from evals.judges.baselines import FirstJudge
 from evals.judges.llm_judge import LlmJudge
-from evals.judges.measure import accuracy_row, accuracy_rows, as_pair, margin_row
+from evals.judges.measure import (
+    accuracy_row,
+    accuracy_rows,
+    as_pair,
+    finding,
+    margin_row,
+)
 from evals.judges.preference_data import GoldPair, split_pairs
 from evals.judges.resolve import resolve
 from protocols.core.engine import ScoreRequest
@@ -49,6 +55,18 @@ def test_accuracy_lies_in_its_interval(outcomes: list[str]) -> None:
     row = accuracy_row(resolve(verdicts(outcomes)))
     assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
     assert row["right"] + row["wrong"] + row["ties"] + row["unparsed"] == row["n"] == 10
+
+
+def test_what_a_card_says_follows_its_numbers() -> None:
+    good = {"n": 100, "accuracy": 0.7, "low": 0.6, "high": 0.8}
+    even, bad = good | {"accuracy": 0.5, "low": 0.4}, good | {"accuracy": 0.3, "low": 0.2}
+    tested = {"all": even, "by_training": {"trained": good, "unseen": even}, "by_source": {}}
+    told = finding(tested)
+    assert "50% of 100 test pairs (40% to 80%): no better than chance." in told
+    assert "On domains it was trained on: 70% of 100, better than chance." in told
+    assert "never saw" not in told
+    tested["by_source"] = {"base": bad | {"high": 0.4}}
+    assert finding(tested).endswith("answers of the base model: 30% of 100, worse than chance.")
 
 
 def test_knowing_nothing_is_one_half() -> None:

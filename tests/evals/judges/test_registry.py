@@ -6,6 +6,7 @@ import pytest
 
 from evals.judges.baselines import FirstJudge
 from evals.judges.llm_judge import LlmJudge
+from evals.judges.prompt import RUBRIC
 from evals.judges.registry import BASELINES, judge_entries, judge_models, make_judges
 from evals.judges.reward_model import RewardJudge
 from protocols.core.errors import ContributorError, UserError
@@ -63,3 +64,14 @@ def test_a_malformed_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     )
     with pytest.raises(ContributorError, match="kind"):
         judge_entries(tmp_path, tmp_path)
+
+
+def test_a_judge_may_keep_the_question_it_was_trained_with(tmp_path: Path) -> None:
+    (tmp_path / "judges").mkdir()
+    rows = (
+        "- {id: own, kind: llm, source: x, own_words: true}\n- {id: asked, kind: llm, source: x}\n"
+    )
+    (tmp_path / "judges" / "judges.yaml").write_text(f"judges:\n{rows}")
+    found = judge_entries(tmp_path, tmp_path)
+    made = make_judges(["own", "asked"], found, ScriptedEngine(), rubric="Which?")
+    assert [one.rubric for one in made if isinstance(one, LlmJudge)] == [RUBRIC, "Which?"]

@@ -1,0 +1,30 @@
+"""Who plays a role in a protocol: somebody named, somebody trained for it, or a generalist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from protocols.core.registry import Context
+from protocols.lib.choice import generalist
+
+
+def trained(ctx: Context, role: str) -> str:
+    """The id of the model that was trained for ``role``; empty if there is none."""
+    wanted = f"derived.{role}"
+    return next((model.id for model in ctx.derived if model.id == wanted), "")
+
+
+def player(ctx: Context, role: str, named: str = "") -> str:
+    """Who plays ``role``: the one named, else the one trained for it, else the first generalist."""
+    return named or trained(ctx, role) or generalist(ctx.models)
+
+
+def untrained(ctx: Context, named: Mapping[str, str]) -> str:
+    """A sentence that says which roles nobody was trained for; empty if there are none.
+
+    ``named`` says by role who was picked for it, if anybody was.
+    """
+    missing = [role for role, name in named.items() if not name and not trained(ctx, role)]
+    if not missing:
+        return ""
+    return f"Nobody was trained as {' or '.join(missing)}; a model of the pool does it as it is."
