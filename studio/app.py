@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
 from studio.admin import Admin
+from studio.api.routes import api_routes
 from studio.context import StudioContext
 from studio.files import asset
 from studio.jobs import Jobs
@@ -109,14 +110,14 @@ def prepare_models(ctx: StudioContext) -> None:
 
 
 def routes(ctx: StudioContext) -> list[BaseRoute]:
-    """What is not Gradio's: raters' pages, logging in, reports. Tried before Gradio's own routes.
+    """What is not Gradio's: raters' pages, logging in, reports, the API. Tried before its own.
 
     Raters' pages are plain documents, because a Gradio component's values are public in /config
     and accepted from anybody.
     """
     options = RatingOptions(secret_from(ctx.settings.workspace / "rating.key"))
     rating = build_routes(lambda: ctx.lab.store, options)
-    return [*rating, *ctx.admin.routes(), *lab_routes(ctx)]
+    return [*rating, *ctx.admin.routes(), *lab_routes(ctx), *api_routes(ctx)]
 
 
 def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:

@@ -70,6 +70,31 @@ class RunManager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._work, name="runs", daemon=True)
         self._thread.start()
+        self.started_at = int(time.time())
+
+    @property
+    def waiting(self) -> int:
+        """Runs that wait for a place."""
+        return len(self._waiting)
+
+    @property
+    def playing(self) -> int:
+        """Runs that have a place and have not ended."""
+        return sum(not live.ended for live in list(self._runs.values())) - self.waiting
+
+    @property
+    def full(self) -> bool:
+        """Whether another run would be refused."""
+        return self.waiting >= self.settings.queue_size
+
+    def alive(self, within_s: float = 2.0) -> bool:
+        """Whether the runs' event loop answers."""
+        answered = threading.Event()
+        try:
+            self._loop.call_soon_threadsafe(answered.set)
+        except RuntimeError:
+            return False
+        return answered.wait(within_s)
 
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -105,7 +130,7 @@ class RunManager:
         pool: Sequence[ModelSpec],
         fitting: tuple[FitSpec, FitData] | None = None,
     ) -> LiveRun:
-        if len(self._waiting) >= self.settings.queue_size:
+        if self.full:
             raise UserError(
                 f"{len(self._waiting)} runs are waiting already. Try again in a minute."
             )
@@ -244,7 +269,9 @@ class RunManager:
             log.warning("warm-up: %s", error.message)
 
     def close(self) -> None:
-        """Stop every run, close the engine, end the loop."""
+        """Stop every run, close the engine, end the loop. Closing again does nothing."""
+        if self._loop.is_closed():
+            return
         self.submit(self._shut_down()).result(timeout=20)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)

@@ -61,6 +61,13 @@ class Settings(BaseSettings):
     replica_repo: str = Field(
         "", description="Hub dataset repository that exports are copied to every five minutes."
     )
+    api_keys: str = Field(
+        "", description="Keys of the API, separated by commas; empty = this machine only, no key."
+    )
+    api_per_minute: int = Field(30, ge=1, description="Requests a minute for each key of the API.")
+    api_max_tokens: int = Field(
+        1024, ge=1, description="Tokens that each call may have in a run asked for by the API."
+    )
     warm: bool = Field(True, description="Start loading the opening pool when the app starts.")
 
 

@@ -1,0 +1,74 @@
+"""Who may use the API and how often.
+
+Without keys it serves this machine only: whoever can reach a hosted app could otherwise spend its
+processors without ever opening a page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import math
+import secrets
+import time
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.requests import Request
+
+from studio.settings import Settings
+
+
+class Denied(Exception):
+    """A request that is not served. ``wait_s`` is set when it would be later."""
+
+    def __init__(self, status: int, message: str, wait_s: int = 0) -> None:
+        super().__init__(message)
+        self.status, self.message, self.wait_s = status, message, wait_s
+
+
+class Access:
+    """Checks keys and counts requests per key. Safe to use from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._salt = secrets.token_bytes(16)
+        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._limit = RateLimitItemPerMinute(settings.api_per_minute)
+
+    def check(self, request: Request) -> None:
+        """Let the request pass, or raise :class:`Denied` (401, 403 or 429)."""
+        key = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        if self._digests:
+            self._check_key(key)
+        elif not _local(request):
+            raise Denied(
+                403, "The API serves this machine only until the lab sets STUDIO_API_KEYS."
+            )
+        self._count(key if self._digests else "local")
+
+    def _check_key(self, key: str) -> None:
+        digest = hashlib.sha256(key.encode("utf-8", "replace")).digest()
+        # Every key is compared, so that time does not tell how far a guess has come.
+        if not any([hmac.compare_digest(digest, known) for known in self._digests]):  # noqa: C419
+            raise Denied(401, "The API key is not known here. Ask the lab that runs this studio.")
+
+    def _count(self, who: str) -> None:
+        name = hashlib.blake2b(who.encode("utf-8", "replace"), key=self._salt).hexdigest()
+        if not self._windows.hit(self._limit, name):
+            stats = self._windows.get_window_stats(self._limit, name)
+            wait_s = max(1, math.ceil(stats.reset_time - time.time()))
+            raise Denied(429, f"Too many requests. Try again in {wait_s} s.", wait_s)
+
+
+def _local(request: Request) -> bool:
+    """Whether the request comes from this machine, and not through a proxy on it."""
+    if any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip")):
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host if request.client else "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,250 @@
+"""The API by its official client over real HTTP: whole and streamed, refused, stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+
+from protocols.core.errors import UserError
+from protocols.engines.scripted import ScriptedEngine
+from studio.api.asked import question_of, read_request
+from studio.api.routes import api_routes
+from studio.app import compose
+from studio.context import StudioContext
+from studio.settings import Settings
+from tests.conftest import ROOT
+
+TWO = "embedded:smollm2-base,smollm2-addition"
+Serve = Callable[..., tuple[str, StudioContext]]
+
+
+@contextmanager
+def listening(routes: list[Any]) -> Iterator[str]:
+    """A real server on a port of its own."""
+    config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off")
+    server = uvicorn.Server(config)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Serves the API over a scripted engine; gives its address and the composed app."""
+    opened: list[Any] = []
+
+    def start(engine: ScriptedEngine | None = None, **given: object) -> tuple[str, StudioContext]:
+        shutil.copytree(ROOT / "assets" / "pool", tmp_path / "assets" / "pool")
+        fields = {"workspace": tmp_path, "assets": tmp_path / "assets", **given}
+        ctx = compose(Settings.model_validate(fields), engine or ScriptedEngine("It is 4."))
+        server = listening(api_routes(ctx))
+        opened.append((server, ctx))
+        return server.__enter__(), ctx
+
+    yield start
+    for server, ctx in opened:
+        server.__exit__(None, None, None)
+        ctx.manager.close()
+        ctx.lab.close()
+
+
+def client(address: str, key: str = "none") -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0)
+
+
+def ask(address: str, model: str = f"majority_vote@{TWO}", key: str = "none", **more: Any) -> Any:
+    messages = [{"role": "user", "content": "What is 2 + 2?"}]
+    asked: dict[str, Any] = {"model": model, "messages": messages, **more}
+    return client(address, key).chat.completions.create(**asked)
+
+
+def test_an_answer_names_its_contributors_and_its_run(serve: Serve) -> None:
+    address, ctx = serve()
+    reply = ask(address)
+    assert reply.choices[0].message.content == "It is 4."
+    assert reply.choices[0].finish_reason == "stop"
+    told = reply.participation
+    assert told["contributors"] == {"smollm2-base": 0.5, "smollm2-addition": 0.5}
+    assert told["trace"] == f"{address}/?run={told['run']}"
+    stored = ctx.manager.stored(told["run"])
+    assert stored.header.spec.pool == ("smollm2-base", "smollm2-addition")
+    spent = stored.events[-1].usage
+    assert reply.usage.completion_tokens == spent.completion_tokens > 0
+    assert reply.usage.total_tokens == spent.completion_tokens + spent.prompt_tokens
+
+
+def test_a_stream_tells_what_happens_then_the_answer(serve: Serve) -> None:
+    address, _ = serve()
+    parts = list(ask(address, stream=True, stream_options={"include_usage": True}))
+    deltas = [part.choices[0].delta for part in parts if part.choices]
+    assert "".join(delta.content or "" for delta in deltas) == "It is 4."
+    thoughts = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert "vote: 4" in thoughts
+    assert [p.choices[0].finish_reason for p in parts if p.choices][-1] == "stop"
+    assert parts[-1].usage.completion_tokens > 0
+    assert sum(parts[-2].participation["contributors"].values()) == pytest.approx(1)
+
+
+def test_every_listed_system_can_be_asked(serve: Serve) -> None:
+    address, _ = serve()
+    names = [model.id for model in client(address).models.list()]
+    assert "majority_vote@embedded" in names
+    assert not any(name.startswith(("oracle_router@", "greedy_soup@")) for name in names)
+    assert ask(address, "single_model@embedded").choices[0].message.content
+
+
+def test_settings_of_sampling_and_protocol_arrive(serve: Serve) -> None:
+    address, ctx = serve()
+    more = {"seed": 5, "max_tokens": 7, "temperature": 0.0, "stop": ["!"]}
+    reply = ask(address, f"multiagent_refine@{TWO}", extra_body={"config": {"rounds": 1}}, **more)
+    spec = ctx.manager.stored(reply.participation["run"]).header.spec
+    assert (spec.seed, spec.config) == (5, {"rounds": 1})
+    sampling = spec.sampling
+    assert (sampling.max_tokens, sampling.temperature, sampling.stop) == (7, 0.0, ("!",))
+
+
+def test_length_is_cut_to_what_the_lab_allows(serve: Serve) -> None:
+    address, ctx = serve(api_max_tokens=16)
+    reply = ask(address, max_tokens=9_999)
+    assert ctx.manager.stored(reply.participation["run"]).header.spec.sampling.max_tokens == 16
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "says"),
+    [
+        ("majority_vote", {}, "named protocol@pool"),
+        ("nonsense@embedded", {}, "nonsense"),
+        ("majority_vote@nowhere:a", {}, "no pool 'nowhere'"),
+        ("majority_vote@embedded:ghost", {}, "no model 'ghost'"),
+        ("majority_vote@smollm2-base", {}, "at least 2 models"),
+        ("oracle_router@embedded", {}, "right answer at hand"),
+        (f"majority_vote@{TWO}", {"n": 2}, "'n' cannot be used"),
+        (f"majority_vote@{TWO}", {"temperature": 9.0}, "'temperature' cannot be used"),
+        (f"majority_vote@{TWO}", {"logprobs": True}, "'logprobs' cannot be used"),
+        (f"majority_vote@{TWO}", {"extra_body": {"config": {"rounds": 1}}}, "rounds"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    serve: Serve, model: str, more: dict[str, Any], says: str
+) -> None:
+    address, _ = serve()
+    with pytest.raises(openai.BadRequestError, match=says):
+        ask(address, model, **more)
+
+
+def test_a_failed_run_is_an_error_in_both_forms(serve: Serve) -> None:
+    address, _ = serve(ScriptedEngine(fail=("smollm2-base", "smollm2-addition")))
+    with pytest.raises(openai.InternalServerError):
+        ask(address)
+    with pytest.raises(openai.APIError):
+        list(ask(address, stream=True))
+
+
+def test_who_hangs_up_frees_the_models(serve: Serve) -> None:
+    engine = ScriptedEngine("word " * 400, delay_s=0.05)
+    address, _ = serve(engine)
+    with pytest.raises(openai.APITimeoutError):
+        client(address).with_options(timeout=0.6).chat.completions.create(
+            model=f"majority_vote@{TWO}", messages=[{"role": "user", "content": "Why?"}]
+        )
+    stream = ask(address, stream=True)
+    next(iter(stream))
+    stream.close()
+    end = time.monotonic() + 10
+    while engine.open_streams or not engine.peak_streams:
+        assert time.monotonic() < end, "somebody still generates"
+        time.sleep(0.02)
+
+
+def test_only_known_keys_pass_once_there_are_keys(serve: Serve) -> None:
+    address, _ = serve(api_keys="first-key, second-key")
+    with pytest.raises(openai.AuthenticationError):
+        ask(address, key="third-key")
+    assert ask(address, key="second-key").choices[0].message.content
+
+
+def test_without_keys_a_proxied_request_is_refused(serve: Serve) -> None:
+    address, _ = serve()
+    reply = httpx.get(f"{address}/v1/models", headers={"X-Forwarded-For": "127.0.0.1"})
+    assert reply.status_code == 403
+    assert "STUDIO_API_KEYS" in reply.json()["error"]["message"]
+
+
+def test_too_many_requests_are_told_when_to_return(serve: Serve) -> None:
+    address, _ = serve(api_keys="a,b", api_per_minute=1)
+    ask(address, key="a")
+    with pytest.raises(openai.RateLimitError) as caught:
+        ask(address, key="a")
+    assert 1 <= int(caught.value.response.headers["Retry-After"]) <= 60
+    assert ask(address, key="b").choices
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "says"),
+    [
+        ({"Content-Type": "text/plain"}, b"{}", "application/json"),
+        ({"Content-Type": "application/json"}, b"{", "not JSON"),
+        ({"Content-Type": "application/json"}, b"[" * 100_000, "not JSON"),
+        ({"Content-Type": "application/json"}, b"x" * 300_000, "KiB"),
+        ({"Content-Type": "application/json"}, b"[]", "JSON object"),
+        ({"Content-Type": "application/json"}, b'{"model": "a@b"}', "'messages'"),
+    ],
+)
+def test_unreadable_bodies(serve: Serve, headers: dict[str, str], body: bytes, says: str) -> None:
+    address, _ = serve()
+    reply = httpx.post(f"{address}/v1/chat/completions", headers=headers, content=body)
+    assert reply.status_code == 400
+    assert says in reply.json()["error"]["message"]
+
+
+def test_health_tells_when_nothing_can_be_played(serve: Serve) -> None:
+    address, ctx = serve()
+    assert httpx.get(f"{address}/health").json() == {"status": "ok", "runs": 0, "waiting": 0}
+    ctx.manager.close()
+    assert httpx.get(f"{address}/health").status_code == 503
+
+
+def test_the_conversation_comes_before_the_question() -> None:
+    turns = [
+        ("system", "Be brief."),
+        ("user", "What is 2 + 2?"),
+        ("assistant", "4"),
+        ("user", "And twice that?"),
+    ]
+    body = {"model": "a@b", "messages": [{"role": r, "content": c} for r, c in turns]}
+    question = question_of(read_request(body).messages)
+    places = [question.index(text) for _, text in turns]
+    assert places == sorted(places)
+    assert question.endswith("And twice that?")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9),
+                    lambda inner: st.lists(inner, max_size=3)
+                    | st.dictionaries(st.sampled_from(
+                        ["model", "messages", "role", "content", "type", "text", "n", "stop"]
+                    ), inner, max_size=5), max_leaves=12))  # fmt: skip
+def test_any_json_is_read_or_refused_with_a_sentence(body: object) -> None:
+    try:
+        question_of(read_request(body).messages)
+    except UserError as error:
+        assert error.message and "\n" not in error.message
+        json.dumps(error.message)
