@@ -38,8 +38,11 @@ setup-test: $(TEST_STAMP) setup ## setup plus what the tests need (Chromium amon
 demo: setup ## launch the app on http://127.0.0.1:7860 with the embedded pool
 	$(BIN)/python app.py
 
+# Two processes; tests that share a costly start stay together (tests/conftest.py).
+WORKERS ?= -n 2 --dist loadgroup
+
 test: setup-test ## run the tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not gpu"
 
 test-long: setup-test ## run the storms and the slow tests too
 	$(BIN)/python -m pytest -m "not gpu"

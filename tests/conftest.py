@@ -19,6 +19,17 @@ settings.register_profile("long", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers a file stays on one of them, and all tests of engines do.
+
+    Their fixtures start browsers, apps and engines, which nobody wants to pay for twice.
+    """
+    for item in items:
+        file = Path(item.path).relative_to(ROOT / "tests")
+        group = "engines" if file.parts[0] == "engines" else file.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def workspace() -> Path:
     """The installation's workspace, where set-up put the base model."""

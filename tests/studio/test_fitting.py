@@ -59,7 +59,9 @@ def test_a_fit_is_stored_like_a_run_and_then_used(manager: RunManager) -> None:
     assert isinstance(opening, RunStarted) and opening.purpose == "fit"
     assert live.spec.question == opening.question == "Fit to toy"
     used = manager.start(make_spec("toy"), make_pool(3))
-    assert ended(used).status == "ok" and any(isinstance(e, Answer) for e in used.events)
+    with manager.watch(used):
+        assert ended(used).status == "ok"
+    assert any(isinstance(e, Answer) for e in used.events)
 
 
 def test_a_fit_goes_on_when_nobody_watches(manager: RunManager) -> None:
