@@ -156,6 +156,39 @@ def fit_command(as_json: bool, **given: Any) -> None:
     sys.exit(0 if status == "ok" else 1)
 
 
+@main.command("bench")
+@click.option("--protocol", required=True, help="Protocol ids, joined by commas.")
+@click.option("--pool", default="", help="Pool preset or file (default: the opening pool).")
+@click.option("--task", required=True, help="Task; several joined by commas.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@click.option("--models", default="", help="Model ids in order (default: the whole pool).")
+@click.option("--sizes", default="", help="Sizes of the pool to measure, for example 2,4,8.")
+@click.option(
+    "--orders", type=click.IntRange(1), default=1, help="Orders of the pool; 1 = its own."
+)
+@click.option("--split", type=click.Choice(["dev", "heldout", "test"]), default="dev")
+@click.option("--limit", type=click.IntRange(0), default=0, help="Items of each task; 0 = all.")
+@click.option("--rank", type=click.IntRange(0), default=16, help="Held-out items that rank models.")
+@click.option("--seeds", default="0", show_default=True, help="Seeds, joined by commas.")
+@click.option("--set", "settings_", multiple=True, metavar="[PROTOCOL.]K=V", help="A setting.")
+@click.option("--profile", default="", help="A named set of settings, for example: paper.")
+@click.option("--baselines/--no-baselines", default=True, help="Also routers and equal calls.")
+@click.option("--fit", is_flag=True, help="First fit the protocols that can be fitted.")
+@click.option("--fit-task", default="", help="Task to fit to (default: the tasks measured).")
+@click.option("--fit-limit", type=click.IntRange(0), default=24, help="Items of a fit's each part.")
+@click.option("--max-tokens", type=click.IntRange(1, 32768), default=64, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0, 2), default=0.7, show_default=True)
+@click.option("--parallel", type=click.IntRange(1), default=16, help="Runs at a time.")
+@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@JSON
+def bench_command(as_json: bool, **given: Any) -> None:
+    """Measure protocols on tasks; goes on where it was interrupted."""
+    from studio.bench_command import bench_live
+
+    failed = asyncio.run(bench_live(Settings(), given, as_json))
+    sys.exit(1 if failed else 0)
+
+
 @main.command()
 @click.argument("run_or_file")
 @click.option("--speed", type=click.FloatRange(0), default=0.0, help="1 = as it happened; 0 = now.")

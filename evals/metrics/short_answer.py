@@ -23,12 +23,14 @@ class Score:
     """``value`` is 1.0, 0.0 or None (nothing to score); ``parsed`` the answer as understood.
 
     ``rule`` says how it was found: ``only``, ``cue``, ``last``, ``longest``, ``listing``,
-    ``empty`` or ``no candidate``.
+    ``empty`` or ``no candidate``. ``span`` is where ``parsed`` stands in the answer's text, if it
+    stands there in one piece.
     """
 
     value: float | None
     parsed: str | None
     rule: str
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,94 @@
+"""Records as pandas frames: one row per answered item, and tables over them.
+
+An unparsed or failed answer is not right: it counts in every n, and its own column says how many.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from evals.records import BenchRecord
+
+PLAIN = {"config", "sampling", "shares", "failures", "members"}
+"""Columns that hold JSON text, so that a frame is a table for any reader."""
+SYSTEM = ["task", "split", "protocol", "n", "order", "setting"]
+"""What tells one system's results from another's."""
+
+
+def to_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:
+    """One row per record.
+
+    Columns are the record's fields, with ``score``, ``parsed``, ``rule``, ``start``, ``end`` of
+    the corrected reading, ``compatible`` and ``compatible_parsed``, ``n`` models, ``value`` (the
+    score with 0 for what could not be read), and ``setting``: the config in one short text.
+    """
+    return pd.DataFrame([_row(record) for record in records])
+
+
+def _row(record: BenchRecord) -> dict[str, object]:
+    fields = record.model_dump(mode="json", exclude={"corrected", "compatible"})
+    row: dict[str, object] = {
+        name: json.dumps(value, ensure_ascii=False, sort_keys=True) if name in PLAIN else value
+        for name, value in fields.items()
+    }
+    read, other = record.corrected, record.compatible
+    start, end = read.span or (None, None)
+    row |= {"score": read.score, "parsed": read.parsed, "rule": read.rule}
+    row |= {"start": start, "end": end, "n": record.n, "value": read.score or 0.0}
+    row |= {"compatible": other.score, "compatible_parsed": other.parsed}
+    row["pool"] = ",".join(record.pool)
+    row["setting"] = ",".join(f"{k}={v}" for k, v in sorted(record.config.items()))
+    return row
+
+
+def members_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:
+    """One row per (record, member): what the member said alone, and the system's own outcome.
+
+    ``text`` is the member's own text where its solo record is among ``records``.
+    """
+    found = list(records)
+    texts = {record.key: record.text for record in found if record.role == "solo"}
+    rows = [
+        {
+            "key": record.key,
+            "task": record.task,
+            "item": record.item,
+            "protocol": record.protocol,
+            "n": record.n,
+            "seed": record.seed,
+            "system": record.score,
+            **{f"member_{k}": v for k, v in one.model_dump(mode="json").items()},
+            "share": record.shares.get(one.model, 0.0),
+            "text": texts.get(one.key),
+        }
+        for record in found
+        for one in record.members
+    ]
+    return pd.DataFrame(rows)
+
+
+def summary(frame: pd.DataFrame, by: Sequence[str] = tuple(SYSTEM)) -> pd.DataFrame:
+    """Mean score and costs of each system, with counts of what could not be counted."""
+    grouped = frame.groupby(list(by), sort=False, dropna=False)
+    table = grouped.agg(
+        items=("value", "size"),
+        score=("value", "mean"),
+        compatible=("compatible", "mean"),
+        unparsed=("outcome", lambda o: int((o == "unparsed").sum())),
+        failed=("outcome", lambda o: int((o == "failed").sum())),
+        calls=("calls", "mean"),
+        score_calls=("score_calls", "mean"),
+        tokens=("tokens", "mean"),
+        busy_seconds=("busy_seconds", "mean"),
+    )
+    return table.reset_index()
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Store a frame compactly."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(path, index=False, compression="zstd")

@@ -1,0 +1,126 @@
+"""Tasks as a bench asks them: a prompt, and how right a text is as its answer.
+
+The embedded tasks and the paper's tasks look the same from here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evals.metrics.exact_match import compatible_exact
+from evals.metrics.grade import Grade, Graded
+from evals.metrics.short_answer import score
+from evals.tasks.core import SPLITS, Item, Split, load_task, task_names
+from protocols.core.errors import unknown
+from protocols.core.models import content_hash
+
+Grader = Callable[[str], Graded]
+FAMILY = "embedded"
+
+
+@dataclass(frozen=True)
+class BenchItem:
+    """One question as it is asked; ``grade`` scores a text against what is right.
+
+    ``group`` joins items that count together. ``gold`` is for people, ``choices`` too.
+    """
+
+    task: str
+    id: str
+    split: Split
+    prompt: str
+    gold: str
+    grade: Grader = field(repr=False, compare=False)
+    domain: str = ""
+    group: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Names what is asked; the same item of another edition has another digest."""
+        return content_hash(self.task, self.id, self.prompt)
+
+
+@dataclass(frozen=True)
+class BenchTask:
+    """A task's items by split. ``metric`` names the scoring, ``family`` the group of tasks.
+
+    ``notes`` are sentences about the data that a reader of results should know.
+    """
+
+    name: str
+    family: str
+    metric: str
+    title: str
+    splits: Mapping[Split, tuple[BenchItem, ...]]
+    notes: tuple[str, ...] = ()
+
+    def items(self, split: Split, limit: int = 0) -> tuple[BenchItem, ...]:
+        """The items of a split, at most ``limit`` (0 = all), drawn evenly all over it."""
+        found = self.splits.get(split, ())
+        if not limit or limit >= len(found):
+            return found
+        return tuple(found[place * len(found) // limit] for place in range(limit))
+
+
+def open_embedded(name: str) -> BenchTask:
+    """Return a task of the repository.
+
+    Raises :class:`UserError`, with a suggestion, if there is none of that name.
+    """
+    if name not in task_names():
+        raise unknown("task", name, task_names())
+    task = load_task(name)
+    splits = {s: tuple(_embedded(name, i) for i in task.splits[s]) for s in SPLITS}
+    return BenchTask(name, FAMILY, "short_answer", task.title, splits)
+
+
+def _embedded(task: str, item: Item) -> BenchItem:
+    return BenchItem(
+        task=task,
+        id=item.id,
+        split=item.split,
+        prompt=item.question,
+        gold=item.answer,
+        grade=lambda text: _short(item, text),
+        domain=item.domain,
+    )
+
+
+def _short(item: Item, text: str) -> Graded:
+    found = score(item, text)
+    return Graded(
+        Grade(found.value, found.parsed, found.span, found.rule),
+        compatible_exact(text, item.answer),
+    )
+
+
+def open_tasks(names: str, folder: Path | None = None) -> tuple[BenchTask, ...]:
+    """Return the tasks named, joined by commas.
+
+    Raises :class:`UserError` if there is no such task, or none is named.
+    """
+    from protocols.core.errors import UserError
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise UserError("No task is named. Name one or several, joined by commas.")
+    return tuple(open_embedded(name) for name in dict.fromkeys(wanted))
+
+
+def item_line(item: BenchItem) -> str:
+    """One line of JSON that shows the item beside its answers."""
+    about = {
+        "task": item.task,
+        "item": item.id,
+        "split": item.split,
+        "digest": item.digest,
+        "prompt": item.prompt,
+        "gold": item.gold,
+        "choices": dict(item.choices),
+        "domain": item.domain,
+    }
+    return json.dumps(about, ensure_ascii=False)

@@ -1,0 +1,177 @@
+"""Measuring in a terminal: ``studio bench``, with a progress bar and a table at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evals.bench import PHASES, Runner, bench
+from evals.bench_fit import fit_all
+from evals.bench_plan import BenchSpec, Planner
+from evals.records import BenchRecord, read_records
+from evals.tasks.suite import BenchTask, open_tasks
+from protocols.core.errors import UserError, unknown
+from protocols.core.events import Event, Progress
+from protocols.core.models import Sampling
+from protocols.core.registry import get_protocol, protocols
+from studio.headless import line, parse_settings
+from studio.output import say
+from studio.pool import load_pool
+from studio.settings import Settings
+from studio.workspace import Workspace
+
+
+def make_bench_spec(given: dict[str, Any], pool: tuple[str, ...]) -> BenchSpec:
+    """A bench spec from a person's input. Raises :class:`UserError` with one sentence."""
+    names = [name.strip() for name in given["protocol"].split(",") if name.strip()]
+    if not names:
+        raise UserError("No protocol is named. Name one or several, joined by commas.")
+    ids = tuple(dict.fromkeys(m for m in given["models"].split(",") if m)) or pool
+    profile = given["profile"]
+    for name in names:
+        if profile and profile not in get_protocol(name).profiles and len(names) == 1:
+            raise unknown(f"{name} profile", profile, get_protocol(name).profiles)
+    profiles = {n: profile for n in names if profile in get_protocol(n).profiles}
+    return BenchSpec(
+        protocols=tuple(dict.fromkeys(names)),
+        pool=ids,
+        sizes=numbers(given["sizes"], "--sizes", len(ids)),
+        split=given["split"],
+        limit=given["limit"],
+        rank_items=given["rank"],
+        seeds=numbers(given["seeds"], "--seeds", 2**31 - 1) or (0,),
+        orders=given["orders"],
+        baselines=given["baselines"],
+        settings=settings_of(names, given["settings_"], profile),
+        profiles=profiles,
+        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"]),
+    )
+
+
+def numbers(text: str, option: str, most: int) -> tuple[int, ...]:
+    """Whole numbers joined by commas. Raises :class:`UserError` for anything else."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    least = 1 if option == "--sizes" else 0
+    if any(not part.isdecimal() or not least <= int(part) <= most for part in parts):
+        raise UserError(
+            f"{option} takes whole numbers from {least} to {most}, joined by commas; got '{text}'."
+        )
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+def settings_of(names: list[str], pairs: tuple[str, ...], profile: str) -> dict[str, Any]:
+    """Settings by protocol: ``K=V`` for the only one named, ``PROTOCOL.K=V`` for one of several."""
+    found: dict[str, dict[str, Any]] = {
+        name: dict(get_protocol(name).profiles.get(profile, {})) for name in names
+    }
+    for key, value in parse_settings(pairs).items():
+        protocol, dot, setting = key.partition(".")
+        if not dot and len(names) > 1:
+            raise UserError(f"Several protocols are named: write --set PROTOCOL.{key}={value}.")
+        target, setting = (protocol, setting) if dot else (names[0], key)
+        if target not in found:
+            raise unknown("protocol of this bench", target, found)
+        found[target][setting] = value
+    return found
+
+
+async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -> int:
+    """Measure from command-line values and print it. Returns how many records failed."""
+    from protocols.engines.hosting import HostedEngine
+
+    pool = load_pool(given["pool"] or settings.pool, settings).specs
+    spec = make_bench_spec(given, tuple(model.id for model in pool))
+    tasks = open_tasks(given["task"])
+    store = Workspace(settings.workspace, settings.assets).artifacts
+    engine = HostedEngine(prefer=given["engine"])
+    runner = Runner(pool, engine, store, given["parallel"], settings.stall_s)
+    out: Path = given["out"]
+    try:
+        if given["fit"]:
+            fit_task = given["fit_task"] or given["task"]
+            await show_fits(fit_all(spec, fit_task, given["fit_limit"], runner))
+        planner = Planner(spec, tasks, pool, engine, store)
+        planner.systems()
+        return await show(bench(planner, runner, out), out, tasks, as_json)
+    finally:
+        await engine.close()
+
+
+async def show_fits(events: AsyncIterator[Event]) -> None:
+    """Print what fitting says, to the screen only."""
+    async for event in events:
+        if text := line(event):
+            click.echo(text, err=True)
+
+
+async def show(steps: Any, out: Path, tasks: tuple[BenchTask, ...], as_json: bool) -> int:
+    """Show progress until the end, then the table. Returns how many records failed."""
+    failed, stopped = 0, False
+    bars = Bars()
+    async with aclosing(steps):
+        async for step in steps:
+            if isinstance(step, BenchRecord):
+                failed += step.outcome == "failed"
+            elif step.unit.startswith("bench."):
+                bars.move(step)
+            else:
+                stopped = stopped or step.level == "warning"
+                bars.close()
+                click.echo(step.note, err=True)
+    bars.close()
+    export(out, as_json)
+    return failed + stopped
+
+
+class Bars:
+    """One progress bar per phase, with the time that is left."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._unit, self._at = "", 0.0
+
+    def move(self, step: Progress) -> None:
+        """Show how far a phase is."""
+        if step.unit != self._unit:
+            self.close()
+            self._unit, self._at = step.unit, step.done
+            left = int((step.total or 0) - step.done)
+            there = f", {step.done:.0f} were there" if step.done else ""
+            label = f"{PHASES[step.unit.partition('.')[2]]}{there}"
+            self._bar = click.progressbar(
+                length=max(left, 1), label=label, file=sys.stderr, show_pos=True
+            )
+            self._bar.render_progress()
+        self._bar.update(int(step.done - self._at))
+        self._at = step.done
+
+    def close(self) -> None:
+        """End the bar's line."""
+        if self._bar:
+            self._bar.render_finish()
+        self._bar, self._unit = None, ""
+
+
+def export(out: Path, as_json: bool) -> None:
+    """Write the records as Parquet and print a line for each system."""
+    from evals.frames import summary, to_frame, write_parquet
+
+    frame = to_frame(read_records(out))
+    write_parquet(frame, out / "records.parquet")
+    for row in summary(frame[frame["role"] != "solo"]).to_dict("records"):
+        text = (
+            f"{row['task']:<14}{row['protocol']:<26}n={row['n']:<3} {row['score']:.3f} "
+            f"of {row['items']} items, {row['calls']:.1f} calls, {row['tokens']:.0f} tokens, "
+            f"{row['unparsed']} unparsed, {row['failed']} failed  {row['setting']}"
+        )
+        say(row, as_json, text.rstrip())
+
+
+def protocol_names(given: str) -> str:
+    """``all`` as the names of every protocol."""
+    return ",".join(protocols()) if given == "all" else given
