@@ -1,0 +1,150 @@
+"""What every analysis gives, and how all of them compare paired items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Verdict = Literal["confirmed", "not confirmed", "not testable at this size"]
+RESAMPLES = 9_999
+FEWEST = 8
+"""Below so many items an interval by resampling says more than the data can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over ``n`` items with its interval; no interval where there are too few."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def above(self) -> bool:
+        """Whether the whole interval is above zero."""
+        return self.low is not None and self.low > 0
+
+    @property
+    def below(self) -> bool:
+        """Whether the whole interval is below zero."""
+        return self.high is not None and self.high < 0
+
+    def told(self, percent: bool = True) -> str:
+        """The estimate in words: ``+3.1 points (95 % interval -1.0 to 7.2, n = 60)``."""
+        scale, unit = (100, " points") if percent else (1, "")
+        if math.isnan(self.value):
+            return "no estimate (n = 0)"
+        text = f"{self.value * scale:+.1f}{unit}"
+        if self.low is None or self.high is None:
+            return f"{text} (no interval from n = {self.n})"
+        span = f"{self.low * scale:.1f} to {self.high * scale:.1f}"
+        return f"{text} (95 % interval {span}, n = {self.n})"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper reports, and whether it holds here."""
+
+    paper: str
+    here: str
+    verdict: Verdict
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One analysis: a sentence, its numbers, and the paper's claim beside it.
+
+    ``table`` is what the figure draws; ``more`` holds further tables by name. ``notes`` are what a
+    reader must know before believing the sentence: nulls, what is missing, what is confounded.
+    """
+
+    id: str
+    title: str
+    sentence: str
+    table: pd.DataFrame
+    more: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
+    notes: Sequence[str] = ()
+
+
+def mean_of(values: Sequence[float] | Floats, seed: int = 0) -> Estimate:
+    """The mean with a percentile bootstrap interval over ``values`` (one number per item).
+
+    Source: Efron and Tibshirani 1993, chapter 13; :func:`scipy.stats.bootstrap`. Values that are
+    all equal get no interval: resampling them could only repeat them.
+    """
+    found = np.asarray(values, dtype=float)
+    if not found.size:
+        return Estimate(math.nan, None, None, 0)
+    mean = float(found.mean())
+    if found.size < FEWEST or np.ptp(found) == 0:
+        return Estimate(mean, None, None, int(found.size))
+    drawn = stats.bootstrap(
+        (found,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=seed, batch=512
+    ).confidence_interval
+    return Estimate(mean, float(drawn.low), float(drawn.high), int(found.size))
+
+
+def by_item(frame: pd.DataFrame) -> pd.Series:
+    """The mean value of each item over seeds and orders: an item counts once however often asked.
+
+    Items of one ``group`` are one unit, because they are not independent.
+    """
+    unit = frame["group"].where(frame["group"].astype(bool), frame["item"])
+    means: pd.Series = frame["value"].groupby([frame["task"], unit]).mean()
+    return means
+
+
+def paired(first: pd.DataFrame, second: pd.DataFrame, seed: int = 0) -> Estimate:
+    """Mean difference first - second over the items that both answered."""
+    both = pd.concat([by_item(first), by_item(second)], axis=1, join="inner").to_numpy()
+    return mean_of(both[:, 0] - both[:, 1], seed)
+
+
+def of_role(frame: pd.DataFrame, *roles: str) -> pd.DataFrame:
+    """The rows of some roles on the split that is reported (held-out items only rank models)."""
+    return frame[frame["role"].isin(roles) & (frame["split"] != "heldout")]
+
+
+def pools_of(frame: pd.DataFrame) -> list[tuple[str, ...]]:
+    """The distinct pools in a frame, smallest first."""
+    found = {tuple(name.split(",")) for name in frame["pool"].unique()}
+    return sorted(found, key=lambda pool: (len(pool), pool))
+
+
+def best_alone(frame: pd.DataFrame, pool: Sequence[str]) -> str:
+    """The member with the best mean on the held-out items, or on dev where there are none.
+
+    Never chosen on the items that are reported, unless those are all there are of dev.
+    """
+    solo = frame[(frame["role"] == "solo") & frame["pool"].isin(list(pool))]
+    held = solo[solo["split"] == "heldout"]
+    ranked = (held if len(held) else solo[solo["split"] == "dev"]).groupby("pool")["value"].mean()
+    known = [name for name in pool if name in ranked.index]
+    return max(known or list(pool), key=lambda name: float(ranked.get(name, 0.0)))
+
+
+def row(estimate: Estimate, **named: Any) -> dict[str, Any]:
+    """A line of a table from an estimate."""
+    return {
+        **named,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "items": estimate.n,
+    }
+
+
+def nothing(analysis: str, title: str, why: str) -> Finding:
+    """A finding for which the runs are missing; says which."""
+    return Finding(analysis, title, why, pd.DataFrame())

@@ -1,0 +1,75 @@
+"""What does the quality cost? Every system against a single model at the same number of calls."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from evals.analyses.core import Finding, best_alone, by_item, mean_of, nothing, of_role, paired, row
+
+TITLE = "Quality and cost"
+
+
+def cost(frame: pd.DataFrame, seed: int = 0) -> Finding:
+    """Score, calls, tokens and seconds of each system, beside the best single model's votes.
+
+    ``table``: protocol, n, value, low, high, items, calls, score_calls, tokens, seconds, samples
+    and equal_budget, equal_low, equal_high: the paired difference to the best single model asked
+    ``samples`` times (the smallest number of votes that costs at least as many calls).
+    """
+    systems = of_role(frame, "system", "baseline")
+    systems = systems[systems["n"] > 1]
+    if not len(systems):
+        return nothing("cost", TITLE, "No system was run.")
+    votes = of_role(frame, "baseline")
+    votes = votes[votes["protocol"] == "self_consistency"]
+    rows = [
+        _row(frame, votes, str(protocol), str(pool), part, seed)
+        for (protocol, pool), part in systems.groupby(["protocol", "pool"], sort=False)
+    ]
+    table = pd.DataFrame(rows)
+    return Finding("cost", TITLE, _sentence(table), table, notes=[
+        "Seconds are the sum of the calls' own durations while other items ran beside them.",
+        "A label scoring is one forward pass over the prompt and is counted apart from calls.",
+    ])  # fmt: skip
+
+
+def _row(
+    frame: pd.DataFrame,
+    votes: pd.DataFrame,
+    protocol: str,
+    pool: str,
+    part: pd.DataFrame,
+    seed: int,
+) -> dict[str, object]:
+    names = pool.split(",")
+    mine = votes[votes["pool"] == best_alone(frame, names)]
+    same = equal_calls(mine, float(part["calls"].mean()))
+    costs = part[["calls", "score_calls", "tokens", "busy_seconds"]].mean()
+    found: dict[str, object] = row(
+        mean_of(by_item(part).to_numpy(), seed), protocol=protocol, n=len(names), pool=pool
+    )
+    found |= {name.replace("busy_", ""): float(mean) for name, mean in costs.items()}
+    against = paired(part, same, seed) if len(same) else None
+    found["samples"] = float(same["calls"].mean()) if len(same) else None
+    for name, end in (("equal_budget", "value"), ("equal_low", "low"), ("equal_high", "high")):
+        found[name] = getattr(against, end) if against else None
+    return found
+
+
+def equal_calls(votes: pd.DataFrame, calls: float) -> pd.DataFrame:
+    """The rows of the cheapest voting that costs at least ``calls``; empty if none does."""
+    asked = votes.groupby("setting")["calls"].mean()
+    enough = asked[asked >= calls - 1e-9]
+    if not len(enough):
+        return votes.iloc[:0]
+    return votes[votes["setting"] == enough.idxmin()]
+
+
+def _sentence(table: pd.DataFrame) -> str:
+    known = table.dropna(subset=["equal_low", "equal_high"])
+    better, worse = int((known["equal_low"] > 0).sum()), int((known["equal_high"] < 0).sum())
+    return (
+        f"Against the best single model asked as often, {better} of {len(known)} systems are "
+        f"better, {worse} worse and {len(known) - better - worse} not told apart "
+        "(95 % intervals, paired by item)."
+    )

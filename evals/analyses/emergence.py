@@ -1,0 +1,165 @@
+"""Which problems does only the collective solve? The paper's Figure 6 and Tables 2 to 4.
+
+The paper counts items that no member solves in one sampled attempt. Members that are asked again
+solve some of them too, so each share here stands beside that null.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from evals.analyses.core import Claim, Finding, nothing, of_role
+from evals.metrics.accuracy import wilson
+
+TITLE = "Collaborative emergence"
+YARDSTICKS = ("random_router", "oracle_router")
+SHOWN = 40
+
+
+def emergence(frame: pd.DataFrame, members: pd.DataFrame) -> Finding:
+    """Share of items unsolved by every member that the system solves, and the reverse.
+
+    ``frame`` and ``members`` are those of :mod:`evals.frames`. ``table``: protocol, n, unsolved,
+    solved, emergence with its Wilson interval, null (the same share for one more attempt of single
+    members), excess, all_right, lost, regression with its interval. ``more["examples"]`` lists
+    items.
+    """
+    systems = of_role(frame, "system")
+    systems = systems[~systems["protocol"].isin(YARDSTICKS) & (systems["n"] > 1)]
+    if not len(systems) or not len(members):
+        return nothing("emergence", TITLE, "No system was run beside its members alone.")
+    joined = _with_members(systems, members)
+    chance = again(frame)
+    rows = [
+        _row(str(p), int(n), part, chance) for (p, n), part in joined.groupby(["protocol", "n"])
+    ]
+    table = pd.DataFrame(rows)
+    return Finding(
+        "emergence",
+        TITLE,
+        _sentence(table),
+        table,
+        {"examples": _examples(joined)},
+        _claims(table),
+        [
+            "An item counts as unsolved when each member fails in one attempt. The null is how "
+            "often a single member solves such an item when asked once more with another seed.",
+            "Answers that cannot be read count as not solved; with a more lenient parser fewer "
+            "items would be unsolved.",
+        ],
+    )
+
+
+def _with_members(systems: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
+    """Each system row with how many of its members solved the item alone."""
+    right = members["member_score"].fillna(0.0) >= 1.0
+    solved = right.groupby(members["key"]).agg(["sum", "size"])
+    solved.columns = pd.Index(["members_right", "members_asked"])
+    joined = systems.merge(solved, left_on="key", right_index=True)
+    joined["right"] = joined["value"] >= 1.0
+    return joined[joined["members_asked"] == joined["n"]]
+
+
+def again(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict[int, bool]]:
+    """What each model alone made of each item, by seed: (task, item, model) -> seed -> right."""
+    solo = of_role(frame, "solo")
+    found: dict[tuple[str, str, str], dict[int, bool]] = {}
+    for task, item, model, seed, value in zip(
+        solo["task"], solo["item"], solo["pool"], solo["seed"], solo["value"], strict=True
+    ):
+        found.setdefault((task, item, model), {})[int(seed)] = value >= 1.0
+    return found
+
+
+def _row(
+    protocol: str, n: int, part: pd.DataFrame, chance: dict[tuple[str, str, str], dict[int, bool]]
+) -> dict[str, object]:
+    unsolved = part[part["members_right"] == 0]
+    all_right = part[part["members_right"] == part["members_asked"]]
+    solved, lost = int(unsolved["right"].sum()), int((~all_right["right"]).sum())
+    low, high = wilson(solved, len(unsolved))
+    lost_low, lost_high = wilson(lost, len(all_right))
+    null, tries = resampled(unsolved, chance)
+    share = solved / len(unsolved) if len(unsolved) else None
+    excess = None if share is None or null is None else share - null
+    return {
+        "protocol": protocol, "n": n, "unsolved": len(unsolved), "solved": solved,
+        "emergence": share, "low": low, "high": high, "null": null, "null_tries": tries,
+        "excess": excess, "all_right": len(all_right), "lost": lost,
+        "regression": lost / len(all_right) if len(all_right) else None,
+        "regression_low": lost_low, "regression_high": lost_high,
+    }  # fmt: skip
+
+
+def resampled(
+    unsolved: pd.DataFrame, chance: dict[tuple[str, str, str], dict[int, bool]]
+) -> tuple[float | None, int]:
+    """How often a member solves an unsolved item in another attempt, and in how many attempts.
+
+    None where no member was asked twice.
+    """
+    tries: list[bool] = []
+    for task, item, pool, seed in zip(
+        unsolved["task"], unsolved["item"], unsolved["pool"], unsolved["seed"], strict=True
+    ):
+        for model in pool.split(","):
+            attempts = chance.get((task, item, model), {})
+            tries.extend(right for other, right in attempts.items() if other != int(seed))
+    return (sum(tries) / len(tries) if tries else None), len(tries)
+
+
+def _sentence(table: pd.DataFrame) -> str:
+    unsolved, solved = int(table["unsolved"].sum()), int(table["solved"].sum())
+    kept, lost = int(table["all_right"].sum()), int(table["lost"].sum())
+    low, high = (100 * end for end in wilson(solved, unsolved))
+    tries = int(table["null_tries"].sum())
+    hits = float((table["null"].fillna(0) * table["null_tries"]).sum())
+    null = f"{hits / tries:.1%} of {tries} repeated single attempts" if tries else "not measured"
+    back = f" Of {kept} items that every member solves, the systems lose {lost}." if kept else ""
+    return (
+        f"Over all protocols and sizes, systems solve {solved} of {unsolved} answers to items that "
+        f"no member solves alone ({solved / max(1, unsolved):.1%}, 95 % interval {low:.1f} to "
+        f"{high:.1f} %); the null is {null}.{back}"
+    )
+
+
+def _claims(table: pd.DataFrame) -> list[Claim]:
+    largest = table[table["n"] == table["n"].max()]
+    best = largest.sort_values("emergence", na_position="first").iloc[-1]
+    paper = "more than 15 % of what no member solves is solved together"
+    if not best["unsolved"]:
+        return [Claim(paper, "no unsolved items", "not testable at this size")]
+    here = (
+        f"{best['protocol']} at {int(best['n'])}: {best['emergence']:.1%} "
+        f"({best['low']:.1%} to {best['high']:.1%}, n = {int(best['unsolved'])})"
+    )
+    if pd.isna(best["null"]):
+        return [Claim(paper, here, "not testable at this size", "No member was asked twice.")]
+    sure = best["low"] > max(0.15, best["null"])
+    return [
+        Claim(
+            paper,
+            f"{here}; null {best['null']:.1%}",
+            "confirmed" if sure else "not confirmed",
+            "Confirmed only if the whole interval is above 15 % and above the null.",
+        )
+    ]
+
+
+def _examples(joined: pd.DataFrame) -> pd.DataFrame:
+    """Items that only the system solved, then items that only the system lost."""
+    won = joined[(joined["members_right"] == 0) & joined["right"]].assign(kind="emergence")
+    lost = joined[(joined["members_right"] == joined["members_asked"]) & ~joined["right"]]
+    both = pd.concat([won.head(SHOWN), lost.assign(kind="regression").head(SHOWN)])
+    kept = both[["kind", "task", "item", "protocol", "n", "seed", "text", "members"]].copy()
+    kept["members"] = [_votes(text) for text in kept["members"]]
+    return kept.reset_index(drop=True)
+
+
+def _votes(members: str) -> str:
+    """The members' answers with how many gave each, most first."""
+    read = [str(one.get("parsed") or "unreadable") for one in json.loads(members)]
+    counted = pd.Series(read, dtype=str).value_counts()
+    return ", ".join(f"{answer} ×{n}" for answer, n in counted.items())

@@ -1,0 +1,209 @@
+"""Is a strong model a strong collaborator? The paper's Figure 7, with Shapley values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from evals.analyses.core import Claim, Finding, by_item, nothing, of_role, paired, row
+
+TITLE = "Individual against compositional strength"
+YARDSTICKS = ("random_router", "oracle_router", "single_model", "self_consistency")
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Pearson's r with its Fisher interval and two-sided p; Spearman's rho; power at r = .5."""
+
+    n: int
+    r: float
+    low: float
+    high: float
+    p: float
+    rho: float
+    power: float
+
+
+def strength(frame: pd.DataFrame, seed: int = 0) -> Finding:
+    """Each model's own score against what the system loses without it, per protocol and task.
+
+    Needs runs over a pool and over that pool without each of its members. ``table``: protocol,
+    task, model, own, value (system with minus system without, paired by item), low, high, items;
+    ``more["correlations"]`` has one row per protocol and task.
+    """
+    systems = of_role(frame, "system", "baseline")
+    systems = systems[~systems["protocol"].isin(YARDSTICKS)]
+    rows = [
+        one
+        for (protocol, task), part in systems.groupby(["protocol", "task"])
+        for one in _left_out(frame, str(protocol), str(task), part, seed)
+    ]
+    if not rows:
+        why = "No pool was run without each of its members in turn (bench --leave-one-out)."
+        return nothing("strength", TITLE, why)
+    table = pd.DataFrame(rows)
+    found = pd.DataFrame(_correlations(table))
+    return Finding(
+        "strength", TITLE, _sentence(table, found), table, {"correlations": found},
+        _claims(found), _notes(table),
+    )  # fmt: skip
+
+
+def whole_pool(pools: list[frozenset[str]]) -> frozenset[str]:
+    """The largest pool that was also run without each of its members; empty if there is none."""
+    known = set(pools)
+    for pool in sorted(known, key=lambda one: (-len(one), sorted(one))):
+        if len(pool) > 2 and all(pool - {model} in known for model in pool):
+            return pool
+    return frozenset()
+
+
+def _left_out(
+    frame: pd.DataFrame, protocol: str, task: str, part: pd.DataFrame, seed: int
+) -> list[dict[str, object]]:
+    sets = part["pool"].map(lambda name: frozenset(name.split(",")))
+    whole = whole_pool(list(sets))
+    solo = of_role(frame, "solo")
+    solo = solo[solo["task"] == task]
+    rows = []
+    for model in sorted(whole):
+        change = paired(part[sets == whole], part[sets == whole - {model}], seed)
+        own = float(by_item(solo[solo["pool"] == model]).mean())
+        rows.append(row(change, protocol=protocol, task=task, model=model, own=own))
+    return rows
+
+
+def correlation(own: np.ndarray, composed: np.ndarray) -> Correlation | None:
+    """Correlate two strengths; None where one of them does not vary or there are under 4 models."""
+    n = len(own)
+    if n < 4 or np.ptp(own) == 0 or np.ptp(composed) == 0:
+        return None
+    found = stats.pearsonr(own, composed)
+    ends = found.confidence_interval(0.95)
+    rho = float(stats.spearmanr(own, composed).statistic)
+    return Correlation(
+        n, float(found.statistic), float(ends.low), float(ends.high), float(found.pvalue), rho,
+        power_of(n),
+    )  # fmt: skip
+
+
+def critical_r(n: int, alpha: float = 0.05) -> float:
+    """How large |r| must be with ``n`` pairs for a two-sided p below ``alpha``."""
+    t = float(stats.t.ppf(1 - alpha / 2, n - 2))
+    return t / math.sqrt(n - 2 + t * t)
+
+
+def power_of(n: int, r: float = 0.5, alpha: float = 0.05) -> float:
+    """How likely ``n`` pairs show a true correlation ``r`` (Fisher's z, normal approximation)."""
+    if n < 4:
+        return 0.0
+    z, critical = math.atanh(r), math.atanh(critical_r(n, alpha))
+    scale = math.sqrt(n - 3)
+    return float(stats.norm.sf((critical - z) * scale) + stats.norm.cdf((-critical - z) * scale))
+
+
+def _correlations(table: pd.DataFrame) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for (protocol, task), part in table.groupby(["protocol", "task"]):
+        found = correlation(part["own"].to_numpy(float), part["value"].to_numpy(float))
+        named = {"protocol": str(protocol), "task": str(task), "models": len(part)}
+        empty = dict.fromkeys(("r", "low", "high", "p", "rho", "power"))
+        rows.append(
+            named | (empty if found is None else {name: getattr(found, name) for name in empty})
+        )
+    return rows
+
+
+def shapley(worth: Mapping[frozenset[str], float]) -> dict[str, float]:
+    """Exact Shapley values from the worth of every subset (the empty one counts 0 if missing).
+
+    They sum to the worth of the whole. Source: Shapley 1953. Raises ValueError for a missing
+    subset.
+    """
+    whole = max(worth, key=len)
+    players = sorted(whole)
+    values = dict.fromkeys(players, 0.0)
+    for size in range(len(players)):
+        weight = 1 / (len(players) * math.comb(len(players) - 1, size))
+        for subset in itertools.combinations(players, size):
+            before = frozenset(subset)
+            for player in whole - before:
+                values[player] += weight * (
+                    _worth(worth, before | {player}) - _worth(worth, before)
+                )
+    return values
+
+
+def _worth(worth: Mapping[frozenset[str], float], subset: frozenset[str]) -> float:
+    if subset not in worth and subset:
+        raise ValueError(f"The worth of {', '.join(sorted(subset))} is missing.")
+    return worth.get(subset, 0.0)
+
+
+def attribution(frame: pd.DataFrame) -> pd.DataFrame:
+    """Shapley values where a protocol was run over every sub-pool: protocol, model, value, share.
+
+    A single model is its own sub-pool of one. ``share`` divides positive values only.
+    """
+    systems, solo = of_role(frame, "system"), of_role(frame, "solo")
+    alone = {frozenset([str(m)]): float(by_item(p).mean()) for m, p in solo.groupby("pool")}
+    rows: list[dict[str, object]] = []
+    for protocol, part in systems[~systems["protocol"].isin(YARDSTICKS)].groupby("protocol"):
+        sets = part["pool"].map(lambda name: frozenset(name.split(",")))
+        worth = {s: float(by_item(part[sets == s]).mean()) for s in set(sets)}
+        whole = max(worth, key=len)
+        worth |= {one: v for one, v in alone.items() if one <= whole and one not in worth}
+        try:
+            values = shapley(worth)
+        except ValueError:
+            continue
+        positive = sum(v for v in values.values() if v > 0) or 1.0
+        rows += [
+            {"protocol": protocol, "model": m, "value": v, "share": max(0.0, v) / positive}
+            for m, v in values.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+def _sentence(table: pd.DataFrame, found: pd.DataFrame) -> str:
+    tested = found.dropna(subset=["p"])
+    sure = int((tested["p"] < 0.05).sum())
+    ranks = table.groupby("model")[["own", "value"]].mean().rank(pct=True)
+    under = str((ranks["value"] - ranks["own"]).idxmax())
+    models = int(found["models"].max())
+    return (
+        f"In {sure} of {len(tested)} panels a model's own score and its worth to the system are "
+        f"correlated (p < .05); with {models} models |r| must exceed {critical_r(models):.3f} for "
+        f"that, and a true r of .5 would be found in {power_of(models):.0%} of cases. The most "
+        f"underrated collaborator is {under}."
+    )
+
+
+def _claims(found: pd.DataFrame) -> list[Claim]:
+    tested = found.dropna(subset=["p"])
+    sure = int((tested["p"] < 0.05).sum())
+    here = f"{len(tested) - sure} of {len(tested)} panels have p > .05"
+    return [
+        Claim(
+            "6 of 6 panels show no significant correlation",
+            here,
+            "not testable at this size" if not len(tested) or not sure else "not confirmed",
+            "That nothing is detected with so few models does not show that nothing is there.",
+        )
+    ]
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    spans = (table["high"] - table["low"]).dropna()
+    width = f"{spans.median() * 100:.1f} points" if len(spans) else "unknown"
+    return [
+        f"A model's worth is the difference of two runs; its interval is {width} wide (median).",
+        "Leave-one-out undervalues models that can stand in for one another; Shapley values share "
+        "their worth.",
+    ]

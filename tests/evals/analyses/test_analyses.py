@@ -1,0 +1,271 @@
+"""The analyses against known answers, second implementations, and data with planted effects."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from evals.analyses.core import best_alone, by_item, mean_of, paired
+from evals.analyses.cost import cost, equal_calls
+from evals.analyses.diversity import disagreement, diversity, regression
+from evals.analyses.emergence import emergence
+from evals.analyses.scaling import item_slopes, scaling
+from evals.analyses.strength import (
+    attribution,
+    correlation,
+    critical_r,
+    power_of,
+    shapley,
+    strength,
+    whole_pool,
+)
+from tests.evals.analyses.frames import frame, members, rows, solos, votes
+
+MODELS = ("a", "b", "c", "d")
+
+
+def drawn(share: float, n: int, seed: int) -> list[float]:
+    source = random.Random(seed)
+    return [float(source.random() < share) for _ in range(n)]
+
+
+# Means and intervals
+
+
+def test_the_interval_is_near_students_for_many_items() -> None:
+    values = np.random.default_rng(3).normal(0.4, 1.0, 400)
+    found = mean_of(values, 1)
+    low, high = stats.t.interval(0.95, 399, values.mean(), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+
+
+@pytest.mark.parametrize(("values", "n"), [([], 0), ([1.0] * 3, 3), ([1.0] * 50, 50)])
+def test_no_interval_where_data_cannot_carry_one(values: list[float], n: int) -> None:
+    found = mean_of(values)
+    assert (found.low, found.high, found.n) == (None, None, n)
+    assert "no " in found.told()
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    hits = 0
+    for seed in range(60):
+        found = mean_of(np.random.default_rng(seed).binomial(1, 0.4, 60), seed)
+        hits += found.low <= 0.4 <= found.high  # type: ignore[operator]
+    assert 51 <= hits <= 60
+
+
+def test_an_item_counts_once_however_often_it_was_asked() -> None:
+    whole = frame(rows("system", "p", "ab", [1, 0]), rows("system", "p", "ab", [1, 1], seed=1))
+    assert by_item(whole).tolist() == [1.0, 0.5]
+    grouped = frame(rows("system", "p", "ab", [1, 0], group="pair"))
+    assert by_item(grouped).tolist() == [0.5]
+
+
+def test_pairing_keeps_only_what_both_answered() -> None:
+    first, second = rows("system", "p", "ab", [1, 1, 1]), rows("system", "q", "ab", [0, 1])
+    assert paired(frame(first), frame(second)).value == 0.5
+
+
+def test_the_best_alone_is_chosen_on_held_out_items() -> None:
+    shown = solos({"a": [1, 1], "b": [0, 0]})
+    held = solos({"a": [0, 0], "b": [1, 1]}, split="heldout")
+    assert best_alone(frame(shown, held), ["a", "b"]) == "b"
+    assert best_alone(frame(shown), ["a", "b"]) == "a", "nothing is known: the first"
+    assert best_alone(frame(solos({"a": [1], "b": [0]}, split="test")), ["b", "a"]) == "b"
+
+
+# Scaling
+
+
+def planted(shares: dict[int, float], items: int = 120) -> pd.DataFrame:
+    alone = solos({m: drawn(0.3, items, 9) for m in MODELS})
+    held = solos({m: [1.0] * 5 for m in MODELS}, split="heldout")
+    parts = [rows("system", "p", MODELS[:n], drawn(share, items, n)) for n, share in shares.items()]
+    return frame(alone, held, *parts)
+
+
+def test_a_planted_gain_is_found_and_flat_is_not() -> None:
+    grows = scaling(planted({2: 0.2, 4: 0.8}))
+    assert [claim.verdict for claim in grows.claims] == ["confirmed", "confirmed"]
+    assert grows.more["slopes"]["value"].item() == pytest.approx(0.6, abs=0.15)
+    assert "1 of 1 protocols get better" in grows.sentence
+    flat = scaling(planted({2: 0.3, 4: 0.3}))
+    assert [claim.verdict for claim in flat.claims] == ["not confirmed", "not confirmed"]
+
+
+def test_slopes_are_least_squares() -> None:
+    source = np.random.default_rng(0)
+    parts = [rows("system", "p", [*"abcdefgh"[:n]], source.random(6).tolist()) for n in (2, 4, 8)]
+    whole = frame(*parts)
+    wide = whole.pivot_table(index="item", columns="n", values="value")
+    expected = np.polyfit(np.log2([2, 4, 8]), wide.to_numpy().T, 1)[0]
+    assert item_slopes(whole) == pytest.approx(expected)
+
+
+def test_yardsticks_are_no_systems() -> None:
+    extra = [rows("baseline", "oracle_router", MODELS[:n], [1.0] * 120) for n in (2, 4)]
+    whole = pd.concat([planted({2: 0.3, 4: 0.3}), frame(*extra)])
+    found = scaling(whole)
+    assert "of 1 protocols" in found.sentence
+    assert [claim.verdict for claim in found.claims] == ["not confirmed", "not confirmed"]
+
+
+# Emergence
+
+
+def test_emergence_counts_what_no_member_solves() -> None:
+    alone = solos({"a": [0, 0, 0, 1], "b": [0, 0, 0, 1]})
+    system = rows("system", "p", "ab", [1, 1, 0, 0], members=votes("x", "x"))
+    whole = frame(alone, system)
+    found = emergence(whole, members(whole))
+    line = found.table.iloc[0]
+    assert (line["unsolved"], line["solved"], line["all_right"], line["lost"]) == (3, 2, 1, 1)
+    assert found.claims[0].verdict == "not testable at this size"
+    kinds = found.more["examples"]["kind"].tolist()
+    assert kinds == ["emergence", "emergence", "regression"]
+    assert found.more["examples"]["members"].iloc[0] == "x ×2"
+
+
+@pytest.mark.parametrize(("lucky", "verdict"), [(0, "confirmed"), (1, "not confirmed")])
+def test_another_attempt_of_a_member_is_the_null(lucky: int, verdict: str) -> None:
+    first = solos({"a": [0] * 60, "b": [0] * 60})
+    second = solos({"a": [lucky] * 60, "b": [lucky] * 60}, seed=1)
+    whole = frame(first, second, rows("system", "p", "ab", [1] * 40 + [0] * 20))
+    found = emergence(whole, members(whole))
+    assert found.table["null"].iloc[0] == lucky
+    assert found.claims[0].verdict == verdict
+
+
+# Strength
+
+
+def test_known_answers_of_eight_models() -> None:
+    assert critical_r(8) == pytest.approx(0.707, abs=5e-4)
+    assert power_of(8) == pytest.approx(0.23, abs=0.02)
+    assert power_of(8, 0.7) == pytest.approx(0.49, abs=0.03)
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=4, max_size=12))
+def test_correlation_by_its_definition(pairs: list[tuple[float, float]]) -> None:
+    own, composed = (np.round(np.array(side), 3) for side in zip(*pairs, strict=True))
+    found = correlation(own, composed)
+    if found is None:
+        assert np.ptp(own) == 0 or np.ptp(composed) == 0
+        return
+    assert found.r == pytest.approx(float(np.corrcoef(own, composed)[0, 1]), abs=1e-9)
+    assert found.low <= found.r <= found.high
+
+
+def test_what_is_lost_without_a_model_is_its_worth() -> None:
+    own = {"a": [1.0] * 10, "b": [0.0] * 10, "c": [1.0, 0.0] * 5, "d": [0.0] * 9 + [1.0]}
+    whole = [rows("system", "p", MODELS, [1.0] * 10)]
+    lost = {"a": 0.0, "b": 0.5, "c": 1.0, "d": 0.8}
+    for model, left in lost.items():
+        rest = [m for m in MODELS if m != model]
+        whole.append(
+            rows("system", "p", rest, [1.0] * round(10 * left) + [0.0] * round(10 - 10 * left))
+        )
+    found = strength(frame(solos(own), *whole))
+    worth = dict(zip(found.table["model"], found.table["value"], strict=True))
+    assert worth == pytest.approx({m: 1 - left for m, left in lost.items()})
+    assert found.more["correlations"]["models"].tolist() == [4]
+    assert "underrated collaborator is" in found.sentence
+
+
+def test_only_a_pool_that_was_run_without_each_member_counts() -> None:
+    pools = [frozenset(p) for p in ("abcd", "abc", "ab", "bc", "ac")]
+    assert whole_pool(pools) == frozenset("abc")
+    assert whole_pool([frozenset("ab")]) == frozenset()
+
+
+@given(st.lists(st.integers(-8, 8), min_size=7, max_size=7))
+def test_shapley_values_are_the_mean_over_all_orders(numbers: list[int]) -> None:
+    players = "abc"
+    subsets = [frozenset(s) for k in (1, 2, 3) for s in itertools.combinations(players, k)]
+    worth = {s: float(n) for s, n in zip(subsets, numbers, strict=True)}
+    expected = dict.fromkeys(players, 0.0)
+    for order in itertools.permutations(players):
+        for place, player in enumerate(order):
+            before, after = frozenset(order[:place]), frozenset(order[: place + 1])
+            expected[player] += (worth[after] - worth.get(before, 0.0)) / math.factorial(3)
+    found = shapley(worth)
+    assert found == pytest.approx(expected)
+    assert sum(found.values()) == pytest.approx(worth[frozenset(players)])
+
+
+def test_shapley_needs_every_subset() -> None:
+    with pytest.raises(ValueError, match="b"):
+        shapley({frozenset("ab"): 1.0, frozenset("a"): 0.5})
+
+
+def test_attribution_uses_members_alone_as_pools_of_one() -> None:
+    alone = solos({"a": [1, 0], "b": [0, 0]})
+    found = attribution(frame(alone, rows("system", "p", "ab", [1, 1])))
+    assert dict(zip(found["model"], found["value"], strict=True)) == {"a": 0.75, "b": 0.25}
+    assert found["share"].sum() == pytest.approx(1)
+
+
+# Diversity
+
+
+def test_disagreement_is_a_share_of_pairs() -> None:
+    assert disagreement([["x", "x", "x"]]) == 0
+    assert disagreement([["x", "y", "z"]]) == 1
+    assert disagreement([["x", "x", "y"]]) == pytest.approx(2 / 3)
+    assert disagreement([["", "", ""]]) == 1
+
+
+def test_the_slope_holds_strength_fixed() -> None:
+    source = np.random.default_rng(1)
+    strengths, diverse = source.random(40), source.random(40)
+    gain = 0.5 * diverse - 2.0 * strengths + source.normal(0, 0.01, 40)
+    found = regression(pd.DataFrame({"diversity": diverse, "strength": strengths, "gain": gain}))
+    assert found["value"] == pytest.approx(0.5, abs=0.03)
+    assert found["low"] < found["value"] < found["high"]  # type: ignore[operator]
+
+
+def test_pools_of_one_size_are_compared() -> None:
+    answers = {m: {"parsed": m if m in "ab" else "same"} for m in MODELS}
+    alone = [solos({m: drawn(0.5, 20, i)}, **answers[m]) for i, m in enumerate(MODELS)]
+    pools = list(itertools.combinations(MODELS, 2))
+    systems = [rows("system", "p", pool, drawn(0.5, 20, i)) for i, pool in enumerate(pools)]
+    found = diversity(frame(*alone, *systems))
+    by_pool = dict(zip(found.table["pool"], found.table["diversity"], strict=True))
+    assert by_pool["c,d"] == 0 and by_pool["a,b"] == 1
+    assert (found.table["gain"] + found.table["strength"]).tolist() == pytest.approx(
+        found.table["value"].tolist()
+    )
+    few = diversity(frame(*alone, *systems[:3]))
+    assert few.table.empty and "--orders" in few.sentence
+
+
+# Cost
+
+
+def test_equal_budget_takes_the_cheapest_voting_that_costs_enough() -> None:
+    voting = [
+        rows("baseline", "self_consistency", "a", [1.0] * 9, setting=f"samples={n}", calls=n)
+        for n in (2, 4, 8)
+    ]
+    assert set(equal_calls(frame(*voting), 3.0)["calls"]) == {4}
+    assert equal_calls(frame(*voting), 9.0).empty
+    alone = solos({"a": [1.0] * 9, "b": [0.0] * 9}, split="dev")
+    system = rows("system", "p", "abc", [0.0] * 8 + [1.0])
+    line = cost(frame(alone, *voting, system)).table.iloc[0]
+    assert (line["samples"], line["calls"]) == (4, 3)
+    assert line["equal_budget"] == pytest.approx(1 / 9 - 1)
+    assert line["equal_high"] < 0
+
+
+@pytest.mark.parametrize("analysis", [scaling, strength, diversity, cost])
+def test_missing_runs_are_named(analysis: object) -> None:
+    found = analysis(frame(solos({"a": [1.0]})))  # type: ignore[operator]
+    assert found.table.empty and found.sentence.endswith(".") and not found.claims
