@@ -1,0 +1,175 @@
+"""Findings as Plotly figures, and as files: CSV, JSON, HTML, and SVG or PNG where Chromium is.
+
+Colours are those of Okabe and Ito (2008), told apart by people who confuse red and green; dashes
+and symbols say the same again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from evals.analyses.core import Finding
+from protocols.core.errors import EngineError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
+DASHED = "best single model"
+Draw = Callable[[Finding], "Figure"]
+
+
+def draw(finding: Finding) -> Figure | None:
+    """The figure of a finding; None where there is nothing to draw."""
+    if finding.table.empty or finding.id not in FIGURES:
+        return None
+    figure = FIGURES[finding.id](finding)
+    figure.update_layout(
+        title=finding.title, template="plotly_white", height=440,
+        margin={"l": 60, "r": 20, "t": 60, "b": 60}, legend={"orientation": "h", "y": -0.25},
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+    )  # fmt: skip
+    return figure
+
+
+def _empty() -> Figure:
+    from plotly.graph_objects import Figure
+
+    return Figure()
+
+
+def _styles() -> Iterable[dict[str, str]]:
+    """Endless pairs of colour and symbol, a new pair for each trace."""
+    for number in itertools.count():
+        turn = number // len(COLOURS)
+        symbol = SYMBOLS[(number + turn) % len(SYMBOLS)]
+        yield {"color": COLOURS[number % len(COLOURS)], "symbol": symbol}
+
+
+def _bars(part: pd.DataFrame, value: str, low: str, high: str) -> dict[str, Any]:
+    """Asymmetric error bars; none where a row has no interval."""
+    up = (part[high].astype(float) - part[value]).fillna(0.0).clip(lower=0)
+    down = (part[value] - part[low].astype(float)).fillna(0.0).clip(lower=0)
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1}
+
+
+def _scaling(finding: Finding) -> Figure:
+    figure = _empty()
+    for style, (protocol, part) in zip(
+        _styles(), finding.table.groupby("protocol", sort=False), strict=False
+    ):
+        line = {"color": style["color"], "dash": "dash" if protocol == DASHED else "solid"}
+        figure.add_scatter(
+            x=part["n"], y=part["value"], name=str(protocol), mode="lines+markers", marker=style,
+            line=line, error_y=_bars(part, "value", "low", "high"), customdata=part[["items"]],
+            hovertemplate="%{y:.3f} at n = %{x}, %{customdata[0]} items",
+        )  # fmt: skip
+    sizes = sorted(finding.table["n"].unique())
+    figure.update_xaxes(type="log", tickvals=sizes, title="contributors")
+    return figure.update_yaxes(title="mean score")
+
+
+def _emergence(finding: Finding) -> Figure:
+    figure, table = _empty(), finding.table.dropna(subset=["emergence"])
+    names = table["protocol"] + " · " + table["n"].astype(str)
+    figure.add_bar(
+        x=names, y=table["emergence"], name="solved by the system", marker_color=COLOURS[0],
+        error_y=_bars(table, "emergence", "low", "high"), customdata=table[["unsolved"]],
+        hovertemplate="%{y:.1%} of %{customdata[0]} unsolved",
+    )  # fmt: skip
+    null = {"symbol": "line-ew-open", "size": 16, "color": COLOURS[1], "line": {"width": 3}}
+    figure.add_scatter(
+        x=names, y=table["null"], name="a member asked again", mode="markers", marker=null
+    )
+    figure.add_bar(
+        x=names, y=table["regression"], name="lost by the system", marker_color="#7F7F7F"
+    )
+    return figure.update_yaxes(title="share", tickformat=".0%")
+
+
+def _points(finding: Finding, x: str, titles: Sequence[str], label: str) -> Figure:
+    figure = _empty()
+    for style, (protocol, part) in zip(
+        _styles(), finding.table.groupby("protocol", sort=False), strict=False
+    ):
+        known = {"low", "high"} <= set(part.columns)
+        figure.add_scatter(
+            x=part[x], y=part["gain" if "gain" in part else "value"], name=str(protocol),
+            mode="markers", marker=style | {"size": 9}, text=part[label],
+            error_y=_bars(part, "value", "low", "high") if known else None,
+            hovertemplate="%{text}<br>%{x:.3g}, %{y:.3f}",
+        )  # fmt: skip
+    figure.update_xaxes(title=titles[0])
+    return figure.update_yaxes(title=titles[1])
+
+
+def _strength(finding: Finding) -> Figure:
+    return _points(finding, "own", ("own score", "worth to the system"), "model")
+
+
+def _diversity(finding: Finding) -> Figure:
+    return _points(finding, "diversity", ("disagreement", "gain over the members' mean"), "pool")
+
+
+def _cost(finding: Finding) -> Figure:
+    figure = _points(finding, "tokens", ("generated tokens per item", "mean score"), "pool")
+    return figure.update_xaxes(type="log")
+
+
+FIGURES: dict[str, Draw] = {
+    "scaling": _scaling,
+    "emergence": _emergence,
+    "strength": _strength,
+    "diversity": _diversity,
+    "cost": _cost,
+}
+
+
+def write(finding: Finding, folder: Path, pictures: Sequence[str] = ()) -> list[Path]:
+    """Write a finding as files and return them: ``<id>.json``, its tables as CSV, its figure.
+
+    ``pictures`` may name ``svg`` and ``png``. Raises :class:`EngineError` if there is no Chromium
+    to draw them with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [folder / f"{finding.id}.json"]
+    made[0].write_text(json.dumps(summary(finding), indent=1, ensure_ascii=False), encoding="utf-8")
+    for name, table in {"": finding.table, **finding.more}.items():
+        made.append(folder / f"{finding.id}{'-' if name else ''}{name}.csv")
+        table.to_csv(made[-1], index=False)
+    if figure := draw(finding):
+        made.append(folder / f"{finding.id}.html")
+        figure.write_html(made[-1], include_plotlyjs="directory")
+        made += [picture(figure, folder / f"{finding.id}.{kind}") for kind in pictures]
+    return made
+
+
+def summary(finding: Finding) -> dict[str, Any]:
+    """What a finding says, without its tables."""
+    return {
+        "id": finding.id,
+        "title": finding.title,
+        "sentence": finding.sentence,
+        "claims": [asdict(claim) for claim in finding.claims],
+        "notes": list(finding.notes),
+    }
+
+
+def picture(figure: Figure, path: Path) -> Path:
+    """Draw a figure with Chromium. Raises :class:`EngineError` if there is none."""
+    try:
+        figure.write_image(path, width=900, height=520)
+    except Exception as error:  # noqa: BLE001  kaleido's errors share no base class
+        raise EngineError(
+            f"{path.name} could not be drawn ({type(error).__name__}). Install Chromium "
+            "(apt-get install chromium), or leave --pictures out."
+        ) from None
+    return path
