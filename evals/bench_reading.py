@@ -78,6 +78,7 @@ class RunReading:
             "text": text,
             "corrected": reading(graded.corrected),
             "compatible": reading(graded.compatible),
+            "others": graded.others,
             "members": [
                 member(model, key, book.get(key))
                 for model, key in zip(spec.pool, cell.members, strict=False)

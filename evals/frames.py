@@ -13,7 +13,7 @@ import pandas as pd
 
 from evals.records import BenchRecord
 
-PLAIN = {"config", "sampling", "shares", "failures", "members"}
+PLAIN = {"config", "sampling", "shares", "failures", "members", "others"}
 """Columns that hold JSON text, so that a frame is a table for any reader."""
 SYSTEM = ["task", "split", "protocol", "n", "order", "setting"]
 """What tells one system's results from another's."""

@@ -82,6 +82,7 @@ class BenchRecord(Frozen):
     text: str = ""
     corrected: Reading = Reading()
     compatible: Reading = Reading()
+    others: dict[str, float] = Field({}, description="More scores of such tasks, by name.")
     members: tuple[Member, ...] = ()
     calls: int = Field(0, description="Texts asked for; a text that n models fuse counts n.")
     score_calls: int = Field(0, description="Label scorings, each one forward pass.")

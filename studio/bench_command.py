@@ -86,7 +86,7 @@ async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -
 
     pool = load_pool(given["pool"] or settings.pool, settings).specs
     spec = make_bench_spec(given, tuple(model.id for model in pool))
-    tasks = open_tasks(given["task"])
+    tasks = open_tasks(given["task"], given["data"])
     store = Workspace(settings.workspace, settings.assets).artifacts
     engine = HostedEngine(prefer=given["engine"])
     runner = Runner(pool, engine, store, given["parallel"], settings.stall_s)

@@ -161,6 +161,7 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option("--pool", default="", help="Pool preset or file (default: the opening pool).")
 @click.option("--task", required=True, help="Task; several joined by commas.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the paper's task files.")
 @click.option("--models", default="", help="Model ids in order (default: the whole pool).")
 @click.option("--sizes", default="", help="Sizes of the pool to measure, for example 2,4,8.")
 @click.option(

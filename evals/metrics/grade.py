@@ -31,3 +31,5 @@ class Graded(NamedTuple):
 
     corrected: Grade
     compatible: Grade = UNSCORED
+    others: dict[str, float] = {}
+    """More that is reported of such tasks, by name."""

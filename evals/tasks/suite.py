@@ -14,7 +14,7 @@ from evals.metrics.exact_match import compatible_exact
 from evals.metrics.grade import Grade, Graded
 from evals.metrics.short_answer import score
 from evals.tasks.core import SPLITS, Item, Split, load_task, task_names
-from protocols.core.errors import unknown
+from protocols.core.errors import UserError, unknown
 from protocols.core.models import content_hash
 
 Grader = Callable[[str], Graded]
@@ -101,14 +101,30 @@ def _short(item: Item, text: str) -> Graded:
 def open_tasks(names: str, folder: Path | None = None) -> tuple[BenchTask, ...]:
     """Return the tasks named, joined by commas.
 
+    A name is that of a task of the repository, a ``.json`` file in the reference library's format,
+    or a task of the paper: then it is read from ``folder`` if it is there, else from the hub.
     Raises :class:`UserError` if there is no such task, or none is named.
     """
-    from protocols.core.errors import UserError
-
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
         raise UserError("No task is named. Name one or several, joined by commas.")
-    return tuple(open_embedded(name) for name in dict.fromkeys(wanted))
+    return tuple(_open(name, folder) for name in dict.fromkeys(wanted))
+
+
+def _open(name: str, folder: Path | None) -> BenchTask:
+    from evals.tasks.hub import read_hub
+    from evals.tasks.outside import read_task_file
+    from evals.tasks.paper import BY_NAME
+
+    if name.endswith(".json"):
+        return read_task_file(Path(name))
+    if name in task_names():
+        return open_embedded(name)
+    if name not in BY_NAME:
+        raise unknown("task", name, [*task_names(), *BY_NAME])
+    if folder and (folder / f"{name}.json").is_file():
+        return read_task_file(folder / f"{name}.json")
+    return read_hub(BY_NAME[name])
 
 
 def item_line(item: BenchItem) -> str:

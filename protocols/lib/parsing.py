@@ -35,7 +35,7 @@ COPULA = re.compile(
 CONNECTIVE = re.compile(
     r"[,;]?\s(?:because|since|which|but)\b|[,;]\s(?:as|so|not)\b", re.IGNORECASE
 )
-BOX = re.compile(r"\\boxed\s{0,3}\{")
+BOX = re.compile(r"\\box(?:ed)?\s{0,3}\{")
 BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 # "U.S. dollar" and "Dr. Smith" go on after their full stops.
 SENTENCE_END = re.compile(
@@ -168,7 +168,7 @@ def _copula(text: str) -> tuple[int, int]:
 
     "Nairobi is the capital of Kenya" names x: y is a definition, as questions contain them.
     """
-    for start, end in reversed(list(_sentences(text))):
+    for start, end in reversed(list(sentences(text))):
         said = list(COPULA.finditer(text, start, end))
         if said:
             before, begin = said[-1].start(), said[-1].end()
@@ -187,7 +187,8 @@ def _only_number(text: str) -> tuple[int, int]:
     return found[0].span() if len({canonical(m.group())[0] for m in found}) == 1 else (0, 0)
 
 
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
+def sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each sentence that says something begins and ends."""
     start = 0
     while start < len(text):
         end = _sentence_end(text, start)
