@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.appended import AppendOnly
+from evals.bench_folder import remember
 from evals.bench_plan import Cell, Planner
-from evals.bench_reading import RunReading
+from evals.bench_reading import RunReading, refreshed
 from evals.records import BenchRecord, newest, record_file
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.engine import Engine
@@ -59,6 +60,7 @@ async def bench(
     """
     with record_file(folder) as file:
         book = newest(file.read())
+        remember(folder, planner, runner.engine.name)
         for phase in PHASES:
             cells = planned(planner, phase, book)
             steps = _phase(phase, cells, runner, file, book)
@@ -86,6 +88,10 @@ async def _phase(
     book: dict[str, BenchRecord],
 ) -> AsyncGenerator[Progress | BenchRecord, None]:
     work = [cell for cell in cells if cell.key not in book or book[cell.key].again]
+    stored = [(cell, book[cell.key]) for cell in cells if cell.key in book]
+    fresh = [new for cell, old in stored if (new := refreshed(cell, old, book))]
+    file.append(fresh)
+    book.update(newest(fresh))
     done, failed = len(cells) - len(work), 0
     yield _progress(phase, done, len(cells))
     async with aclosing(_play_all(work, runner, book)) as records:

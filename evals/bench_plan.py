@@ -137,6 +137,11 @@ class Planner:
                 cells += self._cells(systems, chosen, self.spec.seeds)
         return list({cell.key: cell for cell in cells}.values())
 
+    def asked(self) -> list[BenchItem]:
+        """Every item that is asked, those that rank models too."""
+        both = [(*self._items(task), *self._ranking(task)) for task in self.tasks]
+        return list({item.digest: item for items in both for item in items}.values())
+
     def _items(self, task: BenchTask) -> tuple[BenchItem, ...]:
         return task.items(self.spec.split, self.spec.limit)
 

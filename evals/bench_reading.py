@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from evals.bench_plan import Cell, member, outcome_of
 from evals.code_version import code_digest, scoring_digest
-from evals.metrics.grade import Grade, Graded
-from evals.records import BenchRecord, Failure, Reading
+from evals.metrics.grade import Grade
+from evals.records import BenchRecord, Failure, Member, Reading
 from protocols.core.errors import StudioError
 from protocols.core.events import (
     Answer,
@@ -67,29 +67,21 @@ class RunReading:
 
     def record(self, book: Mapping[str, BenchRecord]) -> BenchRecord:
         """The run as a record; ``book`` has what the members said alone."""
-        cell, spec = self.cell, self.cell.spec
+        cell = self.cell
         text = self.answer.text if self.answer else ""
-        graded = cell.item.grade(text) if self.answered else Graded(Grade(None))
         fields: dict[str, Any] = {
             **described(cell),
             **self._spent(),
+            **(scored(cell, text) if self.answered else {"outcome": "failed"}),
             "status": self.end.status if self.end else "failed",
-            "outcome": outcome_of(graded.corrected, text) if self.answered else "failed",
             "text": text,
-            "corrected": reading(graded.corrected),
-            "compatible": reading(graded.compatible),
-            "others": graded.others,
-            "members": [
-                member(model, key, book.get(key))
-                for model, key in zip(spec.pool, cell.members, strict=False)
-            ],
+            "members": members_of(cell, book),
             "shares": dict(self.answer.contributors) if self.answer else {},
             "failures": [_failure(one) for one in self.failures],
             "error": self._message(),
             "owner": None if self.answered else self._owner(),
             "engine": self.engine,
-            "code": code_digest(spec.protocol),
-            "scoring": scoring_digest(),
+            "code": code_digest(cell.spec.protocol),
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return BenchRecord.model_validate(fields)
@@ -148,6 +140,39 @@ def described(cell: Cell) -> dict[str, Any]:
         "sampling": spec.sampling.model_dump(mode="json"),
         "run": spec.digest,
     }
+
+
+def scored(cell: Cell, text: str) -> dict[str, Any]:
+    """The part of a record that says how right a text is."""
+    graded = cell.item.grade(text)
+    return {
+        "outcome": outcome_of(graded.corrected, text),
+        "corrected": reading(graded.corrected),
+        "compatible": reading(graded.compatible),
+        "others": graded.others,
+        "scoring": scoring_digest(),
+    }
+
+
+def members_of(cell: Cell, book: Mapping[str, BenchRecord]) -> tuple[Member, ...]:
+    """What each member of the cell's pool said alone."""
+    pairs = zip(cell.spec.pool, cell.members, strict=False)
+    return tuple(member(model, key, book.get(key)) for model, key in pairs)
+
+
+def refreshed(
+    cell: Cell, record: BenchRecord, book: Mapping[str, BenchRecord]
+) -> BenchRecord | None:
+    """A stored record scored by the present metrics and beside its members' present records.
+
+    None if nothing has changed. The text itself is never made again for this.
+    """
+    changes: dict[str, Any] = {}
+    if record.outcome != "failed" and record.scoring != scoring_digest():
+        changes |= scored(cell, record.text)
+    if (members := members_of(cell, book)) != record.members:
+        changes["members"] = members
+    return record.model_copy(update=changes) if changes else None
 
 
 def reading(grade: Grade) -> Reading:

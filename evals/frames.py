@@ -15,7 +15,7 @@ from evals.records import BenchRecord
 
 PLAIN = {"config", "sampling", "shares", "failures", "members", "others"}
 """Columns that hold JSON text, so that a frame is a table for any reader."""
-SYSTEM = ["task", "split", "protocol", "n", "order", "setting"]
+SYSTEM = ["task", "split", "protocol", "n", "order", "pool", "setting"]
 """What tells one system's results from another's."""
 
 
@@ -71,9 +71,25 @@ def members_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def counted(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with ``value`` and ``compatible`` by the rule of groups.
+
+    Items of a group are right only together: one that is not right makes all of them 0.
+    """
+    grouped = frame[frame["group"] != ""]
+    if grouped.empty:
+        return frame
+    keys = [*SYSTEM, "seed", "group"]
+    changed = frame.copy()
+    for column in ("value", "compatible"):
+        least = grouped.fillna({column: 0.0}).groupby(keys, dropna=False)[column].transform("min")
+        changed.loc[grouped.index, column] = (least >= 1).astype(float)
+    return changed
+
+
 def summary(frame: pd.DataFrame, by: Sequence[str] = tuple(SYSTEM)) -> pd.DataFrame:
     """Mean score and costs of each system, with counts of what could not be counted."""
-    grouped = frame.groupby(list(by), sort=False, dropna=False)
+    grouped = counted(frame).groupby(list(by), sort=False, dropna=False)
     table = grouped.agg(
         items=("value", "size"),
         score=("value", "mean"),

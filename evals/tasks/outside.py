@@ -57,7 +57,7 @@ def read_task_file(path: Path) -> BenchTask:
         raise UserError(f"The task file '{path.name}' cannot be read: {error.strerror}.") from None
     except ValueError:
         raise UserError(f"The task file '{path.name}' is not JSON. Use another copy.") from None
-    kind = raw.get("task_type") if isinstance(raw, dict) else None
+    kind = str(raw.get("task_type")) if isinstance(raw, dict) else ""
     if kind not in METRICS or not all(isinstance(raw.get(s), list) for s in ("dev", "test")):
         raise UserError(
             f"The task file '{path.name}' needs a task_type ({', '.join(METRICS)}) and the lists "

@@ -5,7 +5,6 @@ The embedded tasks and the paper's tasks look the same from here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,18 +124,3 @@ def _open(name: str, folder: Path | None) -> BenchTask:
     if folder and (folder / f"{name}.json").is_file():
         return read_task_file(folder / f"{name}.json")
     return read_hub(BY_NAME[name])
-
-
-def item_line(item: BenchItem) -> str:
-    """One line of JSON that shows the item beside its answers."""
-    about = {
-        "task": item.task,
-        "item": item.id,
-        "split": item.split,
-        "digest": item.digest,
-        "prompt": item.prompt,
-        "gold": item.gold,
-        "choices": dict(item.choices),
-        "domain": item.domain,
-    }
-    return json.dumps(about, ensure_ascii=False)
