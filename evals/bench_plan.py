@@ -35,6 +35,8 @@ SECONDS = 3600.0
 class BenchSpec(Frozen):
     """What is measured. ``sizes`` are beginnings of the pool; ``orders`` counts its shuffles.
 
+    ``leave_one_out`` adds the whole pool and the pool without each of its members in turn.
+
     ``settings`` are by protocol. ``rank_items`` of the held-out split choose the best single model.
     """
 
@@ -46,6 +48,7 @@ class BenchSpec(Frozen):
     rank_items: int = Field(16, ge=0)
     seeds: tuple[int, ...] = (0,)
     orders: int = Field(1, ge=1)
+    leave_one_out: bool = False
     baselines: bool = True
     settings: dict[str, dict[str, JsonValue]] = {}
     profiles: dict[str, str] = {}
@@ -59,6 +62,10 @@ class BenchSpec(Frozen):
                 random.Random(f"order/{order}").shuffle(names)
             for size in self.sizes or (len(names),):
                 yield order, tuple(names[:size])
+        if self.leave_one_out and len(self.pool) > 1:
+            yield 0, self.pool
+            for left in self.pool:
+                yield 0, tuple(name for name in self.pool if name != left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ def make_bench_spec(given: dict[str, Any], pool: tuple[str, ...]) -> BenchSpec:
         rank_items=given["rank"],
         seeds=numbers(given["seeds"], "--seeds", 2**31 - 1) or (0,),
         orders=given["orders"],
+        leave_one_out=given["leave_one_out"],
         baselines=given["baselines"],
         settings=settings_of(names, given["settings_"], profile),
         profiles=profiles,

@@ -167,6 +167,7 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option(
     "--orders", type=click.IntRange(1), default=1, help="Orders of the pool; 1 = its own."
 )
+@click.option("--leave-one-out", is_flag=True, help="Also the pool without each member in turn.")
 @click.option("--split", type=click.Choice(["dev", "heldout", "test"]), default="dev")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Items of each task; 0 = all.")
 @click.option("--rank", type=click.IntRange(0), default=16, help="Held-out items that rank models.")
@@ -188,6 +189,26 @@ def bench_command(as_json: bool, **given: Any) -> None:
 
     failed = asyncio.run(bench_live(Settings(), given, as_json))
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of figures.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of intervals.")
+@click.option(
+    "--pictures", type=click.Choice(["svg", "png"]), multiple=True, help="Needs Chromium."
+)
+@JSON
+def figures(
+    runs: tuple[Path, ...], out: Path, seed: int, pictures: tuple[str, ...], as_json: bool
+) -> None:
+    """Analyse stored results: figures, tables, and the paper's claims beside them.
+
+    RUNS are folders that bench wrote; without any, the results that ship with the studio.
+    """
+    from studio.figures import write_figures
+
+    write_figures(Settings(), runs, out, seed, pictures, as_json)
 
 
 @main.command()

@@ -54,11 +54,20 @@ def _styles() -> Iterable[dict[str, str]]:
         yield {"color": COLOURS[number % len(COLOURS)], "symbol": symbol}
 
 
-def _bars(part: pd.DataFrame, value: str, low: str, high: str) -> dict[str, Any]:
+def _bars(
+    part: pd.DataFrame, value: str, low: str, high: str, color: str = "#7F7F7F"
+) -> dict[str, Any]:
     """Asymmetric error bars; none where a row has no interval."""
     up = (part[high].astype(float) - part[value]).fillna(0.0).clip(lower=0)
     down = (part[value] - part[low].astype(float)).fillna(0.0).clip(lower=0)
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": up,
+        "arrayminus": down,
+        "thickness": 1,
+        "color": color,
+    }
 
 
 def _scaling(finding: Finding) -> Figure:

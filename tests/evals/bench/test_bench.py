@@ -172,6 +172,14 @@ def test_seeds_differ_by_item_and_not_by_protocol(tmp_path: Path) -> None:
         planner(spec(protocols=("majority_vot",))).systems()
 
 
+def test_each_member_is_left_out_once() -> None:
+    made = spec(sizes=(2,), leave_one_out=True)
+    *_, whole = sorted({pool for _, pool in made.pools()}, key=len)
+    without = [pool for _, pool in made.pools() if len(pool) == len(whole) - 1]
+    assert whole == made.pool
+    assert {frozenset(whole) - set(pool) for pool in without} >= {frozenset([m]) for m in whole}
+
+
 def test_orders_shuffle_the_pool_once_and_for_all() -> None:
     pools = list(spec(orders=3, sizes=(2, 4)).pools())
     assert pools[0] == (0, NAMES[:2]) and pools[1] == (0, NAMES[:4])

@@ -1,0 +1,89 @@
+"""Analyses of stored results, for the command line and the Results page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from evals.analyses.core import Finding
+from evals.analyses.everything import analyse, claims_table, load
+from evals.analyses.figures import write
+from studio.output import say
+from studio.settings import Settings
+
+PAGE = "index.html"
+STYLE = (
+    "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "iframe{width:100%;height:480px;border:0}table{border-collapse:collapse}"
+    "td,th{border:1px solid #bbb;padding:.3rem .6rem;text-align:start;vertical-align:top}"
+)
+
+
+def write_figures(
+    settings: Settings,
+    runs: Sequence[Path],
+    out: Path,
+    seed: int,
+    pictures: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Analyse folders of records and write every figure and table, and a page of all.
+
+    Raises :class:`UserError` if there are no records.
+    """
+    findings = analyse(load(runs or stored_folders(settings.assets)), seed)
+    for finding in findings:
+        files = [path.name for path in write(finding, out, pictures)]
+        row = {"analysis": finding.id, "sentence": finding.sentence, "files": files}
+        say(row, as_json, f"{finding.title}: {finding.sentence}")
+    claims_table(findings).to_csv(out / "claims.csv", index=False)
+    (out / PAGE).write_text(document(findings), encoding="utf-8")
+    say({"page": str(out / PAGE)}, as_json, f"All of it is in {out / PAGE}.")
+
+
+def stored_folders(assets: Path) -> list[Path]:
+    """Folders of results that ship with the studio."""
+    return sorted(path for path in (assets / "results").glob("*") if path.is_dir())
+
+
+def document(findings: Sequence[Finding]) -> str:
+    """All findings as one page that shows the figures beside it."""
+    body = "".join(_section(finding) for finding in findings)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Figures</title>'
+        f"<style>{STYLE}</style></head><body><h1>What the stored results show</h1>"
+        f"<h2>The paper and here</h2>{claims_html(findings)}{body}</body></html>"
+    )
+
+
+def _section(finding: Finding) -> str:
+    title = html.escape(finding.title)
+    figure = (
+        f'<iframe src="{finding.id}.html" title="{title}"></iframe>' if len(finding.table) else ""
+    )
+    return f"<h2>{title}</h2>{described(finding)}{figure}"
+
+
+def described(finding: Finding) -> str:
+    """The sentence of a finding and what must be known to believe it."""
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in finding.notes)
+    listed = f"<ul class='studio-notes'>{notes}</ul>" if notes else ""
+    return f"<p>{html.escape(finding.sentence)}</p>{listed}"
+
+
+def claims_html(findings: Sequence[Finding]) -> str:
+    """The paper's claims beside what was found here."""
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Question", "Paper", "Here", "So"))
+    rows = []
+    for one in claims_table(findings).itertuples():
+        here = html.escape(one.here) + (
+            f" <small>{html.escape(one.why)}</small>" if one.why else ""
+        )
+        cells = (html.escape(one.analysis), html.escape(one.paper or "–"), here, one.verdict)
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return (
+        "<div class='studio-scroll' role='region' aria-label='The paper and here' tabindex='0'>"
+        f"<table class='studio-table'><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
