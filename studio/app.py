@@ -13,8 +13,8 @@ from starlette.routing import BaseRoute
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
 from studio.admin import Admin
-from studio.api.routes import api_routes
 from studio.context import StudioContext
+from studio.endpoint.routes import api_routes
 from studio.files import asset
 from studio.jobs import Jobs
 from studio.lab import Lab

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evals.analyses.core import Finding
 from evals.analyses.everything import analyse, claims_table, load
-from evals.analyses.figures import write
+from studio.charts import write
 from studio.output import say
 from studio.settings import Settings
 

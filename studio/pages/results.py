@@ -72,7 +72,7 @@ def stored_state(assets: Path) -> tuple[tuple[str, int], ...]:
 def questions(assets: str, state: tuple[tuple[str, int], ...]) -> list[Any]:
     """The overview, then sentence and figure of each analysis. Made once per state of the files."""
     from evals.analyses.everything import analyse, load
-    from evals.analyses.figures import draw
+    from studio.charts import draw
     from studio.figures import claims_html, described, stored_folders
 
     try:

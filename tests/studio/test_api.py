@@ -22,10 +22,10 @@ from starlette.applications import Starlette
 
 from protocols.core.errors import UserError
 from protocols.engines.scripted import ScriptedEngine
-from studio.api.asked import question_of, read_request
-from studio.api.routes import api_routes
 from studio.app import compose
 from studio.context import StudioContext
+from studio.endpoint.asked import question_of, read_request
+from studio.endpoint.routes import api_routes
 from studio.settings import Settings
 from tests.conftest import ROOT
 

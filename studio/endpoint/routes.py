@@ -18,10 +18,10 @@ from protocols.core.events import Answer, Ended, Event
 from protocols.core.models import RunSpec
 from protocols.core.registry import protocols
 from protocols.core.run import prepare
-from studio.api.access import Access, Denied
-from studio.api.asked import ChatRequest, read_request, spec_of, system_name
-from studio.api.replies import ALIVE, DONE, Reply, error_body, finish, listing, sse, thought
 from studio.context import StudioContext
+from studio.endpoint.access import Access, Denied
+from studio.endpoint.asked import ChatRequest, read_request, spec_of, system_name
+from studio.endpoint.replies import ALIVE, DONE, Reply, error_body, finish, listing, sse, thought
 from studio.runs import LiveRun
 
 MAX_BODY = 256 * 1024
