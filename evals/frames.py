@@ -24,7 +24,8 @@ def to_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:
 
     Columns are the record's fields, with ``score``, ``parsed``, ``rule``, ``start``, ``end`` of
     the corrected reading, ``compatible`` and ``compatible_parsed``, ``n`` models, ``value`` (the
-    score with 0 for what could not be read), and ``setting``: the config in one short text.
+    score with 0 for what could not be read or made, none for what nothing scores), and
+    ``setting``: the config in one short text.
     """
     return pd.DataFrame([_row(record) for record in records])
 
@@ -38,11 +39,15 @@ def _row(record: BenchRecord) -> dict[str, object]:
     read, other = record.corrected, record.compatible
     start, end = read.span or (None, None)
     row |= {"score": read.score, "parsed": read.parsed, "rule": read.rule}
-    row |= {"start": start, "end": end, "n": record.n, "value": read.score or 0.0}
+    row |= {"start": start, "end": end, "n": record.n, "value": _value(record)}
     row |= {"compatible": other.score, "compatible_parsed": other.parsed}
     row["pool"] = ",".join(record.pool)
     row["setting"] = ",".join(f"{k}={v}" for k, v in sorted(record.config.items()))
     return row
+
+
+def _value(record: BenchRecord) -> float | None:
+    return None if record.outcome == "unscored" else record.score or 0.0
 
 
 def members_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:

@@ -144,9 +144,13 @@ def _own_line(text: str, key: str, choices: Mapping[str, str]) -> Iterator[Mark]
 
 
 def _named(text: str, choices: Mapping[str, str]) -> Mark | None:
-    """The only option that the last sentence names in words; longer options hide parts of them."""
+    """The only option that the last sentence names in words; longer options hide parts of them.
+
+    A line of a list of options is no sentence, and one with a negation may say anything.
+    """
+    item = re.compile(rf"[\s*_]*[(\[]?(?:{_key_pattern(choices)})[)\].:]")
     for start, end in reversed(list(sentences(text))):
-        if NEGATED.search(text, start, end):
+        if item.match(text, start) or NEGATED.search(text, start, end):
             return None
         hits = _hits(text[start:end], choices)
         keys = {mark.key for mark in hits}

@@ -53,7 +53,7 @@ def corrected_f1(text: str, golds: Sequence[str]) -> Grade:
     start, end, rule = answer_span(shown)
     if not shown[start:end].strip():
         body = shown.strip()
-        if not body or "\n" in body:
+        if not body or "\n" in body or rule == "boxed":
             return Grade(None, None, None, rule)
         start, rule = shown.index(body), "sentence"
         end = start + len(body)

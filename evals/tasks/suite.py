@@ -58,11 +58,14 @@ class BenchTask:
     notes: tuple[str, ...] = ()
 
     def items(self, split: Split, limit: int = 0) -> tuple[BenchItem, ...]:
-        """The items of a split, at most ``limit`` (0 = all), drawn evenly all over it."""
+        """The items of a split, at most ``limit`` (0 = all).
+
+        Which ones follows from their digests; a smaller limit takes a part of a larger one's.
+        """
         found = self.splits.get(split, ())
         if not limit or limit >= len(found):
             return found
-        return tuple(found[place * len(found) // limit] for place in range(limit))
+        return tuple(sorted(found, key=lambda item: item.digest)[:limit])
 
 
 def open_embedded(name: str) -> BenchTask:
