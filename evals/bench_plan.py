@@ -38,6 +38,7 @@ class BenchSpec(Frozen):
     ``leave_one_out`` adds the whole pool and the pool without each of its members in turn.
 
     ``settings`` are by protocol. ``rank_items`` of the held-out split choose the best single model.
+    ``leave_out``: protocols that cannot run here, for example unfitted ones, are told and left out.
     """
 
     protocols: tuple[str, ...] = Field(min_length=1)
@@ -50,6 +51,7 @@ class BenchSpec(Frozen):
     orders: int = Field(1, ge=1)
     leave_one_out: bool = False
     baselines: bool = True
+    leave_out: bool = False
     settings: dict[str, dict[str, JsonValue]] = {}
     profiles: dict[str, str] = {}
     sampling: Sampling = Sampling(max_tokens=64)
@@ -204,7 +206,14 @@ class Planner:
             self.notes += [note] if note not in self.notes else []
             return None
         spec = self._bounded(name, self.spec.settings.get(name, {}), pool)
-        found = prepare(spec, self.pool, self.engine, self.artifacts, score=lambda _: None).artifact
+        try:
+            ready = prepare(spec, self.pool, self.engine, self.artifacts, score=lambda _: None)
+        except UserError as error:
+            if not self.spec.leave_out:
+                raise
+            self.notes.append(f"Left out: {error}")
+            return None
+        found = ready.artifact
         if not found:
             return spec, ""
         return spec.model_copy(update={"artifact": found.manifest.key}), found.manifest.task

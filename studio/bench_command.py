@@ -13,8 +13,8 @@ import click
 from evals.bench import PHASES, Runner, bench
 from evals.bench_fit import fit_all
 from evals.bench_plan import BenchSpec, Planner
-from evals.records import BenchRecord, read_records
-from evals.tasks.suite import BenchTask, open_tasks
+from evals.records import KEPT, BenchRecord, keep_records, read_records
+from evals.tasks.suite import open_tasks
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Event, Progress
 from protocols.core.models import Sampling
@@ -25,10 +25,12 @@ from studio.pool import load_pool
 from studio.settings import Settings
 from studio.workspace import Workspace
 
+PARQUET = "records.parquet"
+
 
 def make_bench_spec(given: dict[str, Any], pool: tuple[str, ...]) -> BenchSpec:
     """A bench spec from a person's input. Raises :class:`UserError` with one sentence."""
-    names = [name.strip() for name in given["protocol"].split(",") if name.strip()]
+    names = protocol_names(given["protocol"])
     if not names:
         raise UserError("No protocol is named. Name one or several, joined by commas.")
     ids = tuple(dict.fromkeys(m for m in given["models"].split(",") if m)) or pool
@@ -48,6 +50,7 @@ def make_bench_spec(given: dict[str, Any], pool: tuple[str, ...]) -> BenchSpec:
         orders=given["orders"],
         leave_one_out=given["leave_one_out"],
         baselines=given["baselines"],
+        leave_out=given["protocol"].strip() == "all",
         settings=settings_of(names, given["settings_"], profile),
         profiles=profiles,
         sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"]),
@@ -98,7 +101,11 @@ async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -
             await show_fits(fit_all(spec, fit_task, given["fit_limit"], runner))
         planner = Planner(spec, tasks, pool, engine, store)
         planner.systems()
-        return await show(bench(planner, runner, out), out, tasks, as_json)
+        failed = await show(bench(planner, runner, out), out, as_json)
+        if given["keep"]:
+            kept = f"{given['keep']}{KEPT}"
+            keep_records(read_records(out), settings.assets / "results" / kept)
+        return failed
     finally:
         await engine.close()
 
@@ -110,7 +117,7 @@ async def show_fits(events: AsyncIterator[Event]) -> None:
             click.echo(text, err=True)
 
 
-async def show(steps: Any, out: Path, tasks: tuple[BenchTask, ...], as_json: bool) -> int:
+async def show(steps: Any, out: Path, as_json: bool) -> int:
     """Show progress until the end, then the table. Returns how many records failed."""
     failed, stopped = 0, False
     bars = Bars()
@@ -159,11 +166,14 @@ class Bars:
 
 
 def export(out: Path, as_json: bool) -> None:
-    """Write the records as Parquet and print a line for each system."""
+    """Write the records as Parquet and as result files, and print a line for each system."""
     from evals.frames import summary, to_frame, write_parquet
+    from evals.lm_eval import write_results
 
-    frame = to_frame(read_records(out))
-    write_parquet(frame, out / "records.parquet")
+    records = read_records(out)
+    frame = to_frame(records)
+    write_parquet(frame, out / PARQUET)
+    write_results(records, out)
     for row in summary(frame[frame["role"] != "solo"]).to_dict("records"):
         text = (
             f"{row['task']:<14}{row['protocol']:<26}n={row['n']:<3} {row['score']:.3f} "
@@ -173,6 +183,8 @@ def export(out: Path, as_json: bool) -> None:
         say(row, as_json, text.rstrip())
 
 
-def protocol_names(given: str) -> str:
-    """``all`` as the names of every protocol."""
-    return ",".join(protocols()) if given == "all" else given
+def protocol_names(given: str) -> list[str]:
+    """The names in a list joined by commas; ``all`` stands for everything that is no baseline."""
+    if given.strip() == "all":
+        return [spec.id for spec in protocols().values() if spec.level != "baselines"]
+    return [name.strip() for name in given.split(",") if name.strip()]

@@ -157,7 +157,7 @@ def fit_command(as_json: bool, **given: Any) -> None:
 
 
 @main.command("bench")
-@click.option("--protocol", required=True, help="Protocol ids, joined by commas.")
+@click.option("--protocol", required=True, help="Protocol ids, joined by commas, or all.")
 @click.option("--pool", default="", help="Pool preset or file (default: the opening pool).")
 @click.option("--task", required=True, help="Task; several joined by commas.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
@@ -181,6 +181,7 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=64, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, 2), default=0.7, show_default=True)
 @click.option("--parallel", type=click.IntRange(1), default=16, help="Runs at a time.")
+@click.option("--keep", default="", help="Also keep the records in assets/results by this name.")
 @click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
 @JSON
 def bench_command(as_json: bool, **given: Any) -> None:
