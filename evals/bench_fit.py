@@ -38,8 +38,8 @@ async def fit_all(
 ) -> AsyncGenerator[Event, None]:
     """Fit what is not there yet; yields the fits' events.
 
-    Raises :class:`UserError` if ``task`` has nothing to learn from, :class:`EngineError` for a fit
-    that fails.
+    Raises :class:`UserError` if ``task`` has nothing to learn from, and for a fit that fails
+    :class:`UserError` or :class:`EngineError`, whoever can mend it.
     """
     if runner.artifacts is None:
         raise UserError("There is no folder for artifacts, so nothing can be fitted.")
@@ -55,4 +55,5 @@ async def fit_all(
             async for event in events:
                 yield event
                 if isinstance(event, Ended) and event.status != "ok":
-                    raise EngineError(f"{one.protocol} could not be fitted: {event.message}")
+                    kind = UserError if event.owner == "user" else EngineError
+                    raise kind(f"{one.protocol} could not be fitted: {event.message}")

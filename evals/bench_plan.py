@@ -127,7 +127,7 @@ class Planner:
     def systems(self) -> list[Cell]:
         """Every protocol, and the routers to compare with, over every pool that it can use."""
         found = [one for order, pool in self.spec.pools() for one in self._over(order, pool)]
-        if not found:
+        if not any(one.spec.protocol in self.spec.protocols for one in found):
             raise UserError(" ".join(self.notes) or "No protocol can use these pools.")
         chosen = [(task, item) for task in self.tasks for item in self._items(task)]
         return self._cells(found, chosen, self.spec.seeds)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
@@ -46,6 +46,7 @@ CODE = re.compile(r"(?<![\w])[A-Z][A-Za-z]?(?![\w'])|(?<![\w])[A-Z]{2,}(?![\w'])
 TIME = re.compile(r"(?<![\d:])(\d{1,2})[:.h](\d{2})(?::\d{2})?(?!\d)\s*([aApP])?\.?(?:[mM]\b)?")
 CUE = re.compile(r"\banswer(?: is)?\b|\bis\b|\bare\b|\bequals\b|=|->|\u2192|:(?=\s)", re.IGNORECASE)
 CUE_REACH = 24
+LONGEST = 200  # characters of a form that is looked up in the text
 RULES = 2  # raise it whenever some answer's score changes: stored results are then measured again
 NOT_CODES = frozenset(
     [
@@ -88,6 +89,11 @@ def score(item: Item, answer_text: str) -> Score:
     text = _clean(answer_text)
     if not text:
         return Score(None, None, "empty")
+    found = _score(item, text)
+    return replace(found, span=_span(answer_text, found.parsed)) if found.parsed else found
+
+
+def _score(item: Item, text: str) -> Score:
     golds = {_gold(item.kind, gold) for gold in (item.answer, *item.aliases)}
     if item.kind == "choice":
         return _score_choice(item, text)
@@ -96,6 +102,21 @@ def score(item: Item, answer_text: str) -> Score:
         return Score(None, None, "no candidate")
     form, rule = _longest(found) if item.kind == "run" else _settle(found, text)
     return Score(float(form in golds), form, rule)
+
+
+def _span(text: str, parsed: str) -> tuple[int, int] | None:
+    """Where the parsed form stands in the text as written, the last time it does.
+
+    Case, accents' encoding, thousands' commas and the space before "pm" may differ from the form.
+    """
+    if len(parsed) > LONGEST:
+        return None
+    pieces = [re.escape(part) for part in re.findall(r"[^\W_]|[^\w\s]", parsed)]
+    pattern = r"[\s,\-\u2011*_`.]{0,3}".join(pieces)
+    whole = rf"(?<![^\W_]){pattern}(?![^\W_])"
+    found = list(re.finditer(whole, text, re.IGNORECASE) if pieces else ())
+    found = found or list(re.finditer(pattern, text, re.IGNORECASE) if pieces else ())
+    return found[-1].span() if found else None
 
 
 def _clean(text: str) -> str:

@@ -1,0 +1,135 @@
+"""Tables and result files: known answers from planted records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evals.frames import counted, summary, to_frame, write_parquet
+from evals.lm_eval import write_results
+from evals.metrics.accuracy import wilson
+from evals.records import BenchRecord, Reading, keep_records, kept_records, read_records
+from evals.results_table import BEST, lines
+from protocols.core.errors import UserError
+from tests.evals.bench.helpers import measure, spec
+
+
+def record(**changes: object) -> BenchRecord:
+    """An artificial record; ``value`` sets its score."""
+    value = changes.pop("value", 1.0)
+    fields: dict[str, object] = {
+        "key": json.dumps(sorted(map(str, changes.items()))) + str(value),
+        "role": "system",
+        "task": "toy",
+        "item": "1",
+        "split": "dev",
+        "protocol": "majority_vote",
+        "level": "text",
+        "pool": ("a", "b"),
+        "seed": 0,
+        "status": "ok",
+        "outcome": "unparsed" if value is None else ("right" if value == 1 else "wrong"),
+        "corrected": Reading(score=value),  # type: ignore[arg-type]
+        "compatible": Reading(score=0.0),
+        "calls": 2,
+    }
+    return BenchRecord.model_validate({**fields, **changes})
+
+
+def planted() -> list[BenchRecord]:
+    """Twelve items: 'b' knows eight, 'a' four; the vote knows ten; held-out items say 'b'."""
+    made = []
+    for n in range(12):
+        one = str(n)
+        alone = {"role": "solo", "protocol": "single_model", "item": one, "calls": 1}
+        made.append(record(**alone, pool=("a",), value=float(n < 4)))
+        made.append(record(**alone, pool=("b",), value=float(n < 8)))
+        made.append(record(item=one, value=float(n < 10)))
+        again = {"protocol": "self_consistency", "role": "baseline", "item": one}
+        made.append(record(**again, config={"model": "b", "samples": 2}, value=float(n < 9)))
+    for name, value in (("a", 0.0), ("b", 1.0)):
+        held = {"role": "solo", "protocol": "single_model", "item": "h", "split": "heldout"}
+        made.append(record(**held, pool=(name,), value=value))
+    return made
+
+
+def test_the_table_shows_the_planted_differences() -> None:
+    found = {line.system: line for line in lines(to_frame(planted()))}
+    vote = found["majority_vote"]
+    assert vote.n == 2 and vote.score.value == pytest.approx(10 / 12) and vote.score.n == 12
+    assert (vote.score.low, vote.score.high) == wilson(10, 12)
+    assert found[BEST].score.value == pytest.approx(8 / 12)
+    assert vote.single and vote.single.value == pytest.approx(2 / 12)
+    assert vote.again and vote.again.value == pytest.approx(1 / 12)
+    assert found["self-consistency"].score.value == pytest.approx(9 / 12)
+    assert found[BEST].calls == 1 and vote.calls == 2 and vote.compatible == 0.0
+
+
+def test_the_best_model_is_not_chosen_on_the_items_that_are_reported() -> None:
+    """With 'a' better on the held-out item it is the yardstick, though 'b' is better on dev."""
+    swapped = [
+        r.model_copy(update={"pool": ("b",) if r.pool == ("a",) else ("a",)})
+        if r.split == "heldout"
+        else r
+        for r in planted()
+    ]
+    found = {line.system: line for line in lines(to_frame(swapped))}
+    assert found[BEST].score.value == pytest.approx(4 / 12)
+
+
+def test_unparsed_counts_in_n_and_unscored_does_not() -> None:
+    rows = [record(item="1"), record(item="2", value=None)]
+    rows.append(record(item="3", value=None, outcome="unscored"))
+    table = summary(to_frame(rows)).iloc[0]
+    assert table["items"] == 3 and table["unparsed"] == 1 and table["score"] == 0.5
+
+
+def test_items_of_a_group_are_right_only_together() -> None:
+    rows = [
+        record(item=f"{g}.{n}", group=g, value=float((g, n) != ("x", 2)))
+        for g in "xy"
+        for n in range(4)
+    ]
+    rows.append(record(item="alone", value=1.0))
+    values = counted(to_frame(rows)).set_index("item")["value"]
+    assert set(values[[f"x.{n}" for n in range(4)]]) == {0.0}
+    assert set(values[[f"y.{n}" for n in range(4)]]) == {1.0} and values["alone"] == 1.0
+
+
+def test_result_files_have_the_harness_form(tmp_path: Path) -> None:
+    made, _ = measure(spec(), tmp_path)
+    paths = write_results(read_records(tmp_path), tmp_path)
+    assert len({path.name for path in paths}) == len(paths)
+    files = [json.loads(path.read_text()) for path in paths]
+    vote = next(
+        f
+        for f in files
+        if f["config"]["model"] == "majority_vote" and len(f["config"]["model_args"]["pool"]) == 4
+    )
+    values = [r.score or 0.0 for r in made if r.protocol == "majority_vote" and r.n == 4]
+    assert vote["results"]["colours"]["score,corrected"] == pytest.approx(sum(values) / len(values))
+    assert vote["results"]["colours"]["score_stderr,corrected"] == pytest.approx(
+        pd.Series(values).std() / len(values) ** 0.5
+    )
+    assert vote["n-samples"]["colours"] == {"original": 4, "effective": 4}
+    assert vote["configs"]["colours"]["metric"] == "word" and vote["versions_of_packages"]["python"]
+
+
+def test_parquet_and_kept_files_hold_the_records(tmp_path: Path) -> None:
+    made, _ = measure(spec(), tmp_path)
+    frame = to_frame(made)
+    write_parquet(frame, tmp_path / "records.parquet")
+    again = pd.read_parquet(tmp_path / "records.parquet")
+    assert list(again["key"]) == list(frame["key"]) and again["value"].sum() == frame["value"].sum()
+    path = tmp_path / f"kept{'.jsonl.gz'}"
+    keep_records(made, path)
+    before = path.read_bytes()
+    keep_records(reversed(made), path)
+    assert path.read_bytes() == before
+    assert sorted(kept_records(path), key=lambda r: r.key) == sorted(made, key=lambda r: r.key)
+    path.write_bytes(before[:-20])
+    with pytest.raises(UserError, match="cannot be read"):
+        kept_records(path)
