@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from evals.human.records import StudyData
 from evals.human.reporting import words
@@ -12,7 +14,34 @@ from evals.human.reporting.votes import Votes, counts, rate, tally
 from evals.human.statistics.values import Tally
 from protocols.core.errors import UserError
 
-__all__ = ["Certificate", "certificate", "certificate_from", "certificate_html", "certificate_svg"]
+__all__ = [
+    "Certificate",
+    "Wording",
+    "certificate",
+    "certificate_from",
+    "certificate_html",
+    "certificate_svg",
+]
+TITLE_COLUMNS = 56
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The words of a certificate's picture, in the language of whoever it is for.
+
+    ``labels`` and ``numbers`` belong to the parts of the bar: system, tie, contributor. ``axis`` is
+    0, 50 and 100 %. With ``mirrored`` everything runs from right to left.
+    """
+
+    title: str
+    subtitle: str
+    description: str
+    labels: tuple[str, str, str]
+    numbers: tuple[str, str, str]
+    result: str
+    axis: tuple[str, str, str] = ("0%", "50%", "100%")
+    language: str = "en"
+    mirrored: bool = False
 
 
 class Certificate(Part):
@@ -72,6 +101,8 @@ def certificate_from(own: Mapping[str, object], level: float = 0.95) -> Certific
         halved=rate(found, level, "half"),
         locked_at=str(own["locked_at"]),
         chain_head=str(own["chain_head"]),
+        raters=int(str(own.get("raters", 0))),
+        simulated=bool(own.get("simulated", False)),
     )
 
 
@@ -96,21 +127,58 @@ def _sentences(own: Certificate) -> list[str]:
     return [said, sure, all_of_us]
 
 
-def certificate_svg(own: Certificate) -> str:
-    """Return the bar with its interval as a picture that stands alone."""
-    return render("certificate.svg", own=own, parts_of=_parts(own.counts))
+def certificate_svg(own: Certificate, said: Wording | None = None) -> str:
+    """Return the bar with its interval as a picture that stands alone; in English by default."""
+    return render("certificate.svg", **_picture(own, said or _english(own)))
 
 
 def certificate_html(own: Certificate) -> str:
     """Return a page with the picture and the result in words; it asks nothing of any server."""
-    return render("certificate.html", own=own, parts_of=_parts(own.counts))
+    return render("certificate.html", own=own, **_picture(own, _english(own)))
 
 
-def _parts(found: Counts) -> list[tuple[str, int, float, float]]:
-    """Name, count, start and width in percent of each part of the bar."""
+def _picture(own: Certificate, said: Wording) -> dict[str, object]:
+    return {
+        "said": said,
+        "shown_title": _fitted(said.title),
+        "estimate": own.estimate,
+        "parts_of": _parts(own.counts, said),
+    }
+
+
+def _english(own: Certificate) -> Wording:
+    found, estimate = own.counts, own.estimate
+    judged = f"{words.count(found.n, 'pair')} judged blind · opened {own.locked_at[:10]}"
+    rate = f"{words.percent(estimate.value)} [{words.spread(estimate.interval)}]"
+    return Wording(
+        title=own.title,
+        subtitle=f"Simulated rater · {judged}" if own.simulated else judged,
+        description=" ".join(own.sentences),
+        labels=(f"System: {found.wins}", f"Ties: {found.ties}", f"Own model: {found.losses}"),
+        numbers=(str(found.wins), str(found.ties), str(found.losses)),
+        result=f"Win rate without ties: {rate}, n = {estimate.n}"
+        if estimate.interval
+        else estimate.note,
+    )
+
+
+def _fitted(title: str) -> str:
+    """The title cut to the picture's width; East Asian letters and emoji take two columns."""
+    used = 0
+    for place, letter in enumerate(title):
+        used += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if used > TITLE_COLUMNS:
+            return title[: place - 1].rstrip() + "…"
+    return title
+
+
+def _parts(found: Counts, said: Wording) -> list[tuple[str, str, float, float]]:
+    """Name, number, start and width in percent of each part of the bar that is not empty."""
     made, start, n = [], 0.0, found.n
-    for name, k in (("system", found.wins), ("tie", found.ties), ("contributor", found.losses)):
+    sizes = (found.wins, found.ties, found.losses)
+    for name, k, number in zip(("system", "tie", "contributor"), sizes, said.numbers, strict=True):
         width = 100 * k / n if n else 0.0
-        made.append((name, k, start, width))
+        if k:
+            made.append((name, number, 100 - start - width if said.mirrored else start, width))
         start += width
     return made

@@ -179,12 +179,8 @@ def _rater_counts(connection: Connection, slug: str) -> tuple[int, int, int, int
 
 def own_result(connection: Connection, study: Study, rater: str) -> dict[str, object]:
     """Return one rater's counts over their main pairs: how often the system's answer won."""
-    mine = [
-        judgement
-        for judgement in _judgements(connection, study.slug)
-        if judgement.rater == rater and judgement.kind == "main"
-    ]
-    winners = [judgement.winner for judgement in mine]
+    mains = [one for one in _judgements(connection, study.slug) if one.kind == "main"]
+    winners = [one.winner for one in mains if one.rater == rater]
     counts = {
         "wins": winners.count("system"),
         "ties": winners.count("tie"),
@@ -196,6 +192,8 @@ def own_result(connection: Connection, study: Study, rater: str) -> dict[str, ob
         **counts,
         "n": sum(counts.values()),
         "skips": winners.count(None),
+        "raters": len({one.rater for one in mains}),
+        "simulated": study.simulated,
         "locked_at": study.locked_at,
         "chain_head": last_link(connection, schema.vote, study.slug)[1],
     }

@@ -47,6 +47,7 @@ def build_routes(
         "/rate/withdraw": steps.ask_withdraw,
         "/rate/declined": steps.declined,
         "/rate/withdrawn": steps.withdrawn,
+        "/rate/certificate.svg": steps.certificate,
         "/rate/{token}": steps.enter,
         "/join/{slug}": steps.ask_join,
     }

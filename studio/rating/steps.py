@@ -10,6 +10,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from evals.human.certificate import certificate_from
 from evals.human.desk import Desk
 from evals.human.raters import join_open, rater_by_token
 from evals.human.records import Pair, Rater, Refused, Screen
@@ -19,7 +20,8 @@ from evals.human.study import StudySpec
 from protocols.core.errors import UserError
 from studio.rating.forms import ballot, guesses
 from studio.rating.limiter import Limiter
-from studio.rating.pages import Frame, Pages, base
+from studio.rating.pages import HEADERS, Frame, Pages, base
+from studio.rating.pictures import picture, wording
 from studio.rating.session import NOTE, RATER, Sessions, is_secure
 from studio.rating.web import Visit, notice
 from studio.rating.words import choose_language, words
@@ -179,7 +181,9 @@ class Steps:
         if screen.step == "thanks":
             row = load_study(self._place[0], rater.study)
             later = row.spec.certificate and row.state != "locked"
-            return {"certificate": desk.certificate(rater), "later": later}
+            own = desk.certificate(rater)
+            said = wording(certificate_from(own), words(screen.language)) if own else None
+            return {"certificate": own, "picture": said, "later": later}
         if screen.step == "instructions":
             return {"link": _link(visit) if rater.open_link else ""}
         return {}
@@ -199,6 +203,16 @@ class Steps:
         rubric = spoken("pair.rubric") if screen.rubric == STANDARD_RUBRIC else screen.rubric
         shown = {"screen": screen, "rubric": rubric, **values}
         return self._pages.page(visit.request, frame, template, shown)
+
+    def certificate(self, visit: Visit) -> Response:
+        """``/rate/certificate.svg``: the rater's own result, once the study is locked."""
+        rater = self._rater(visit)
+        own = self._place[1].certificate(rater)
+        if own is None:
+            raise Refused("There is no result to show.")
+        spoken = words(self._place[1].screen(rater).language)
+        text = picture(certificate_from(own), spoken)
+        return Response(text.encode("utf-8", "replace"), 200, HEADERS, "image/svg+xml")
 
     # What a rater does
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast, get_args
 
 import yaml
 from babel import Locale, negotiate_locale
+from babel.dates import format_date
 from babel.numbers import format_decimal, format_percent
 
 from evals.human.study import Language
@@ -60,9 +62,21 @@ class Words:
         """A whole number with the language's separators and digits."""
         return str(format_decimal(value, locale=self._locale, numbering_system="default"))
 
-    def percent(self, share: float) -> str:
-        """A share between 0 and 1 as a percentage without decimals."""
-        return str(format_percent(share, locale=self._locale, numbering_system="default"))
+    def percent(self, share: float, decimals: int = 0) -> str:
+        """A share between 0 and 1 as a percentage, with at most so many decimals."""
+        rounded = round(share, decimals + 2)
+        return str(
+            format_percent(
+                rounded,
+                locale=self._locale,
+                numbering_system="default",
+                decimal_quantization=not decimals,
+            )
+        )
+
+    def day(self, stamp: str) -> str:
+        """The date of an ISO time, written out."""
+        return format_date(date.fromisoformat(stamp[:10]), "long", locale=self._locale)
 
 
 @cache

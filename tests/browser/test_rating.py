@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from evals.human import studies
 from tests.browser.conftest import Visit
 from tests.browser.rating_site import Site, Walk, check, new_site, serving
 from tests.studio.rating_world import make_pairs, make_world
@@ -324,6 +326,38 @@ def test_another_language_keeps_the_pair_and_its_sides(site: Site, visit: Open) 
         walk.at_pair(2)
         assert walk.shown() == before
         check(page)
+
+
+def test_the_own_result_can_be_kept_as_a_picture(site: Site, visit: Open) -> None:
+    page = visit(site.link(), 1280, 900).page
+    walk = Walk(page)
+    walk.to_pairs()
+    for number in (1, 2, 3, 4):
+        walk.at_pair(number)
+        if number == 1:
+            walk.look()
+        walk.choose("left")
+        walk.receipt()
+    walk.guess()
+    assert page.locator("[data-certificate]").count() == 0
+    studies.lock_study(site.world.store, site.world.spec.slug, by="lab")
+    page.reload()
+    size = page.evaluate(
+        "document.querySelector('[data-certificate]').decode().then(() =>"
+        " document.querySelector('[data-certificate]').naturalWidth)"
+    )
+    assert size == 720
+    walk.look()
+    saved = {}
+    for name, button in (("png", "button[data-png]"), ("svg", "a[download]")):
+        with page.expect_download() as download:
+            page.click(button)
+        assert download.value.suggested_filename == f"certificate.{name}"
+        saved[name] = Path(download.value.path()).read_bytes()
+    assert saved["svg"].startswith(b"<svg") and "4 pairs judged blind" in saved["svg"].decode()
+    width, height = struct.unpack(">II", saved["png"][16:24])
+    assert saved["png"].startswith(b"\x89PNG") and (width, height) == (1440, 500)
+    assert len(saved["png"]) > 5000, "a blank picture of this size is smaller"
 
 
 def test_after_losing_the_cookie_the_link_goes_on(site: Site, visit: Open) -> None:

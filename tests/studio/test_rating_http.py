@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import xml.etree.ElementTree as ET
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from evals.human import studies
 from studio.rating import RatingOptions, secret_from
 from studio.rating.pages import HEADERS
+from studio.rating.words import LANGUAGES
 from tests.studio.rating_world import (
     CONTRIBUTOR,
     HOST,
@@ -137,6 +140,8 @@ def _refused(world: World) -> list[tuple[str, object]]:
         ("admin", person.browser.get("/rate/admin")),
         ("export", person.browser.get("/rate/export/votes.csv")),
         ("certificate", person.browser.get("/rate/certificate")),
+        ("own picture before the lock", person.browser.get("/rate/certificate.svg")),
+        ("a stranger's picture", stranger.get("/rate/certificate.svg")),
         ("reveal", post("/rate/reveal", data=form.fields)),
         ("a step by GET", person.browser.get("/rate/vote")),
         ("another method", person.browser.put("/rate", content=b"")),
@@ -381,6 +386,38 @@ def test_own_result_only_after_the_lock_and_only_if_allowed(tmp_path: Path) -> N
         studies.lock_study(world.store, world.spec.slug, by="lab")
         text = person.see().text
         assert ("4 (100%)" in text) is certificate and ("Your own result" in text) is certificate
+        drawn = person.browser.get("/rate/certificate.svg")
+        assert drawn.status_code == (200 if certificate else 403)
+
+
+def test_the_picture_of_the_own_result_speaks_every_language(tmp_path: Path) -> None:
+    world = make_world(tmp_path, languages=LANGUAGES, title="<b>&amp; 问题</b>")
+    person = Person(world, world.invite()[0])
+    person.arrive()
+    person.finish(_system_side)
+    studies.lock_study(world.store, world.spec.slug, by="lab")
+    results = {
+        "en": "System better, without ties: 100% (95% interval 39.8% to 100%), n = 4",
+        "zh": "系统更好（不计平局）：100%（95% 区间 39.8% 至 100%），n = 4",
+        "es": "Mejor el sistema, sin empates: 100 % (intervalo del 95 %: 39,8 % a 100 %), n = 4",
+        "fr": "Système meilleur, sans égalités : 100 % (intervalle à 95 % : 39,8 % à 100 %), n = 4",
+        "ar": None,
+    }
+    assert set(results) == set(LANGUAGES)
+    for language, wanted in results.items():
+        person.send(person.see().form("/language"), language=language)
+        page = person.browser.get("/rate")
+        answer = person.browser.get("/rate/certificate.svg")
+        root = ET.fromstring(answer.text)
+        said = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert said[0] == world.spec.title, "markup in a title is text"
+        plain = re.sub(r"\s", " ", said[-1] or "")  # a percent sign may have narrow spaces
+        assert wanted in (None, plain)
+        assert root.get("direction") == ("rtl" if language == "ar" else None)
+        desc = root.find("{http://www.w3.org/2000/svg}desc")
+        assert desc is not None and desc.text and desc.text in unescape(page.text)
+        assert answer.headers["content-type"] == "image/svg+xml"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 def test_two_studies_on_one_server_do_not_mix(world: World) -> None:

@@ -49,6 +49,7 @@ def environment() -> Environment:
         level=words.level,
         told=words.estimate,
         at=at,
+        mirrored_at=mirrored_at,
         names=NAMES,
     )
     return made
@@ -63,6 +64,11 @@ def style(name: str) -> str:
 def at(value: float) -> str:
     """Return where a share stands on an axis from 0 to 100 %, as SVG takes it."""
     return f"{100 * min(max(value, 0.0), 1.0):.3f}%"
+
+
+def mirrored_at(value: float) -> str:
+    """Return where a share stands on an axis that runs from right to left."""
+    return at(1 - value)
 
 
 def render(template: str, **values: Any) -> str:

@@ -5,6 +5,7 @@
   'use strict';
   const IDLE_MS = 60000;
   const MAX_WAIT_MS = 30000;
+  const PNG_SCALE = 2;
   const KEYS_OFF = 'rate-keys-off';
   const CHOICES = {
     ArrowLeft: 'left', ArrowRight: 'right', ArrowDown: 'tie_bad', '=': 'tie_good',
@@ -117,6 +118,26 @@
     for (const one of document.querySelectorAll('[data-ballot], .skip form')) one.noValidate = true;
     const box = document.querySelector('[data-keys]');
     if (box) box.checked = keysOn();
+    for (const one of document.querySelectorAll('[data-png]')) one.hidden = false;
+  }
+
+  /* The browser draws the picture itself: it has the fonts of every script. */
+  function drawn(picture) {
+    const canvas = document.createElement('canvas');
+    canvas.width = PNG_SCALE * picture.naturalWidth;
+    canvas.height = PNG_SCALE * picture.naturalHeight;
+    canvas.getContext('2d').drawImage(picture, 0, 0, canvas.width, canvas.height);
+    return new Promise((resolve) => { canvas.toBlob(resolve, 'image/png'); });
+  }
+
+  async function download(name) {
+    const picture = document.querySelector('[data-certificate]');
+    await picture.decode();
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(await drawn(picture));
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
   }
 
   function keysOn() {
@@ -214,6 +235,11 @@
   });
 
   document.addEventListener('click', async (event) => {
+    const png = event.target.closest('[data-png]');
+    if (png) {
+      await download(png.dataset.png);
+      return;
+    }
     const link = event.target.closest('[data-go]');
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();

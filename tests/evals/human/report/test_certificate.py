@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evals.human.certificate import (
+    Certificate,
+    Wording,
     certificate,
     certificate_from,
     certificate_html,
@@ -57,6 +62,43 @@ def test_the_picture_is_svg_with_words_and_stays_inside_itself() -> None:
     assert [float(bar.get("width", "")[:-1]) for bar in bars] == [80.0, 20.0]
     assert "script" not in {element.tag.rpartition("}")[2] for element in root.iter()}
     assert "rater-0" not in text
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+def test_a_mirrored_picture_has_the_same_parts_from_the_other_end(
+    wins: int, ties: int, losses: int
+) -> None:
+    counts = {"wins": wins, "ties": ties, "losses": losses, "skips": 0}
+    own = certificate_from({"title": "T", "locked_at": "2030", "chain_head": "", **counts})
+    said = Wording("T", "s", "d", ("a", "b", "c"), (str(wins), str(ties), str(losses)), "r")
+    plain, mirrored = (
+        [(float(one["x"][:-1]), float(one["width"][:-1]), one["fill"]) for one in _bars(own, words)]
+        for words in (said, replace(said, mirrored=True))
+    )
+    n = wins + ties + losses
+    assert [width for _, width, _ in plain] == pytest.approx(
+        [100 * k / n for k in (wins, ties, losses) if k], abs=1e-3
+    )
+    assert [(100 - x - w, w, fill) for x, w, fill in mirrored] == [
+        (pytest.approx(x, abs=2e-3), pytest.approx(w, abs=1e-3), fill) for x, w, fill in plain
+    ]
+
+
+def _bars(own: Certificate, said: Wording) -> list[dict[str, str]]:
+    root = ET.fromstring(certificate_svg(own, said))
+    rects = root.iter("{http://www.w3.org/2000/svg}rect")
+    return [rect.attrib for rect in rects if "%" in rect.get("width", "")]
+
+
+@pytest.mark.parametrize("letter", ["x", "题", "😀"])
+def test_a_long_title_is_cut_to_the_picture(letter: str) -> None:
+    own = certificate_from(
+        {"title": letter * 120, "wins": 1, "ties": 0, "losses": 0, "skips": 0, "locked_at": "",
+         "chain_head": ""}
+    )  # fmt: skip
+    text = next(ET.fromstring(certificate_svg(own)).iter("{http://www.w3.org/2000/svg}text")).text
+    assert text is not None and text.endswith("…")
+    assert len(text) == (56 if letter == "x" else 28)
 
 
 def test_a_script_is_called_one() -> None:
