@@ -2,8 +2,9 @@
 
 Everything in it is real but the raters: the plan, both arms' answers by the embedded models, the
 store, the desk, the judges, the lock. The raters are programs that look the right answer up, prefer
-it nine times out of ten, and otherwise press a key at random. The study is marked as simulated, and
-every page that shows it says so.
+it nine times out of ten, and otherwise press a key at random. They see when an answer belongs to
+another question, as gold pairs have it. The study is marked as simulated, and every page that shows
+it says so. The judges are the embedded ones with the accuracy that their cards state.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from evals.human import raters, studies
 from evals.human.archive import to_json
+from evals.human.assign import other
 from evals.human.desk import Desk
 from evals.human.records import Pair
 from evals.human.simulate import Answers, Script, ScriptedRater, sit
@@ -40,7 +42,7 @@ class Grader(ScriptedRater):
 
     def choose(self, pair: Pair) -> Outcome:
         """Grade both answers by the task's own metric."""
-        text, _ = self._answers.find(pair)
+        text, side = self._answers.find(pair)
         view = self._seen[text.item]
         self._seen[text.item] += 1
         draw = self._random("slip", text.item, view)
@@ -50,6 +52,8 @@ class Grader(ScriptedRater):
         left, right = (score(item, text).value == 1.0 for text in (pair.left, pair.right))
         if left != right:
             return "left" if left else "right"
+        if text.gold is not None:  # both wrong, but one is an answer to another question
+            return side if text.gold == "system" else other(side)
         return "tie_good" if left else "tie_bad"
 
 

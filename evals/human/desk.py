@@ -148,8 +148,9 @@ class Desk:
         opened = self._tickets(study).open(rater, "vote", ballot.ticket)
         checked = check(ballot, study.spec)
         gate = self._judged(rater, ballot)
-        with self.store.write() as connection:
-            cast = cast_vote(connection, rater, Cast(opened, checked, gate, self._now()))
+        cast = self.store.together(
+            rater.study, lambda c: cast_vote(c, rater, Cast(opened, checked, gate, self._now()))
+        )
         if cast.row is not None:
             mirror_vote(self.store, cast.row, cast.salt, checked.reason)
         return cast.receipt

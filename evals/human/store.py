@@ -11,19 +11,22 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from evals.human.grouped import Grouped
 from protocols.core.errors import EngineError, UserError
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 BUSY_SECONDS = 30.0
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_KEY = 0x57D1  # PostgreSQL advisory lock: one process at a time makes tables
@@ -76,6 +79,7 @@ class Store:
         self._writer = writer
         self.mirror = mirror
         self._lock = threading.Lock() if self.is_sqlite else None
+        self._groups: defaultdict[str, Grouped] = defaultdict(lambda: Grouped(self.write))
         self._untidy = self.is_sqlite  # removed text may still be in the write-ahead log
 
     @classmethod
@@ -131,6 +135,15 @@ class Store:
                 yield connection
             if self._untidy:
                 self._untidy = not self._truncate_log()
+
+    def together(self, study: str, act: Callable[[Connection], T]) -> T:
+        """Return what ``act`` returns in a transaction that a study's waiting writers share.
+
+        It is committed to disk when this returns and undone when this raises. ``act`` may be called
+        twice, so it must change nothing but the database. Raises :class:`EngineError` as
+        :meth:`write` does.
+        """
+        return self._groups[study].run(act)
 
     def maintain(self, statement: str) -> None:
         """Run a statement that a server takes outside transactions only. :class:`EngineError`."""

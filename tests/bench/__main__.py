@@ -7,7 +7,7 @@ import platform
 
 import psutil
 
-from tests.bench import engines, overhead, page, reference
+from tests.bench import engines, overhead, page, reference, votes
 from tests.bench.common import say
 
 if __name__ == "__main__":
@@ -17,4 +17,5 @@ if __name__ == "__main__":
     page.measure_updates()
     page.measure_first_token()
     reference.measure(8)
+    votes.main()
     asyncio.run(engines.main())

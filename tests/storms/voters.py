@@ -13,9 +13,10 @@ import itertools
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -24,6 +25,8 @@ from evals.human.raters import rater_by_token
 from evals.human.records import Ballot, Rater, Refused
 from evals.human.store import Store
 from tests.evals.human.store.helpers import warm_up
+
+T = TypeVar("T")
 
 
 class Struck:
@@ -38,8 +41,23 @@ class Struck:
     def next_vote(self) -> None:
         self._here.vote = next(self._votes)
 
+    @property
+    def vote(self) -> int:
+        return getattr(self._here, "vote", 0)
+
+    def begin(self) -> None:
+        """A transaction of this thread begins; it may hold the votes of others too."""
+        self._here.inside = set()
+
+    def hold(self, vote: int) -> None:
+        self._here.inside.add(vote)
+
+    def reach_commit(self, place: str) -> None:
+        if place == self._place and self._number in self._here.inside:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def reach(self, place: str) -> None:
-        if place == self._place and getattr(self._here, "vote", 0) == self._number:
+        if place == self._place and self.vote == self._number:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -48,12 +66,22 @@ class FaultyStore(Store):
 
     struck = Struck("none")
 
+    def together(self, study: str, act: Callable[[Connection], T]) -> T:
+        vote = self.struck.vote
+
+        def counted(connection: Connection) -> T:
+            self.struck.hold(vote)
+            return act(connection)
+
+        return super().together(study, counted)
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         with super().write() as connection:
+            self.struck.begin()
             yield connection
-            self.struck.reach("before-commit")
-        self.struck.reach("after-commit")
+            self.struck.reach_commit("before-commit")
+        self.struck.reach_commit("after-commit")
 
 
 def nonce(token: str, ticket: str) -> str:
