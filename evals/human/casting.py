@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from evals.human import plans, schema
 from evals.human.ballots import Checked
-from evals.human.ledger import append_event, append_vote, seal
+from evals.human.ledger import SHOWN, Prefixed, append_event, append_vote, seal
 from evals.human.records import Gate, Rater, Receipt, Refused
-from evals.human.rows import Study, fetch_rater, fetch_study, stamp
+from evals.human.rows import Study, fetch_rater, stamp
 from evals.human.stopping import should_stop
 from evals.human.tickets import Opened
 
@@ -23,12 +23,15 @@ _KNOWN = (
     .join(_placed, _placed.c.id == _vote.c.assignment)
     .where(_vote.c.rater == bindparam("rater"), _vote.c.nonce == bindparam("nonce"))
 )
-_FOUND = select(_placed).where(
-    _placed.c.ref == bindparam("ref"), _placed.c.rater == bindparam("rater")
-)
-_PAIR = select(schema.pair).where(schema.pair.c.id == bindparam("pair"))
-_REVISIONS = (
-    select(func.count()).select_from(_vote).where(_vote.c.assignment == bindparam("assignment"))
+_REVISIONS = select(func.count()).select_from(_vote).where(_vote.c.assignment == _placed.c.id)
+_FOUND = (  # one question for all of it: voters wait for each other here
+    select(
+        _placed,
+        _REVISIONS.scalar_subquery().label("revisions"),
+        *(schema.pair.c[name].label(f"p_{name}") for name in SHOWN),
+    )
+    .join(schema.pair, schema.pair.c.id == _placed.c.pair)
+    .where(_placed.c.ref == bindparam("ref"), _placed.c.rater == bindparam("rater"))
 )
 _MARK = update(_placed).where(_placed.c.id == bindparam("key")).values(voted=True)
 _ACTIVE = update(schema.rater).where(schema.rater.c.id == bindparam("key")).values(reopened=None)
@@ -54,12 +57,12 @@ class Done:
     salt: str = ""
 
 
-def cast_vote(connection: Connection, rater: Rater, cast: Cast) -> Done:
+def cast_vote(connection: Connection, study: Study, rater: Rater, cast: Cast) -> Done:
     """Store the vote, or find the one that the same nonce stored before.
 
-    Raises :class:`Refused` (403, 409); the caller's transaction then ends without a change.
+    ``study`` must be locked for writing. Raises :class:`Refused` (403, 409); the caller's
+    transaction then ends without a change.
     """
-    study = fetch_study(connection, rater.study, lock=True)
     row = fetch_rater(connection, rater.id)
     if row.withdrawn_at:
         raise Refused("You have withdrawn from this study.", 403)
@@ -111,17 +114,15 @@ def _find(connection: Connection, rater: str, ref: str) -> Row[Any] | None:
 def _append(
     connection: Connection, study: Study, placed: Row[Any], cast: Cast
 ) -> tuple[dict[str, Any], str]:
-    shown = connection.execute(_PAIR, {"pair": placed.pair}).one()
-    before = connection.execute(_REVISIONS, {"assignment": placed.id}).scalar_one()
     values = {
         "study": study.slug,
         "rater": placed.rater,
         "assignment": placed.id,
-        "revision": before + 1,
+        "revision": placed.revisions + 1,
         "nonce": cast.ballot.nonce,
         "gate": cast.gate,
         "digest": study.digest,
-        "seal": seal(study.secret, placed, shown),
+        "seal": seal(study.secret, placed, Prefixed(placed, "p_")),
         "at": stamp(cast.now),
     }
     return append_vote(

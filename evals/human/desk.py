@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from evals.human import plans, schema, seats
 from evals.human.ballots import check, outcome_of
-from evals.human.casting import Cast, cast_vote
+from evals.human.casting import Cast, Done, cast_vote
 from evals.human.collected import own_result
 from evals.human.erase import erase_rater, scrub
 from evals.human.ledger import append_event
@@ -60,6 +60,7 @@ class Desk:
         self._now = now
         self._gate = gate
         self._pace = Pace(per_minute)
+        self._simulated: dict[str, bool] = {}
 
     def screen(self, rater: Rater) -> Screen:
         """Return what the rater is to see next."""
@@ -131,7 +132,7 @@ class Desk:
         Refused (409) when the rater is at another step, (429) when asked too often.
         """
         seat = self._settled(rater)
-        self._count(seat.study, rater)
+        self._count(rater)
         _require(seat, "pair")
         return self._shown(seat, rater)
 
@@ -142,18 +143,23 @@ class Desk:
         403 forged, expired or another's ticket; 409 already voted, freed, or collecting is over;
         422 unknown values or a skip without a reason; 429 too often. Nothing is stored then.
         """
-        with self.store.read() as connection:
-            study = fetch_study(connection, rater.study)
-        self._count(study, rater)
-        opened = self._tickets(study).open(rater, "vote", ballot.ticket)
-        checked = check(ballot, study.spec)
+        self._count(rater)
         gate = self._judged(rater, ballot)
-        cast = self.store.together(
-            rater.study, lambda c: cast_vote(c, rater, Cast(opened, checked, gate, self._now()))
+        cast, reason = self.store.together(
+            rater.study, lambda connection: self._cast(connection, rater, ballot, gate)
         )
         if cast.row is not None:
-            mirror_vote(self.store, cast.row, cast.salt, checked.reason)
+            mirror_vote(self.store, cast.row, cast.salt, reason)
         return cast.receipt
+
+    def _cast(
+        self, connection: Connection, rater: Rater, ballot: Ballot, gate: Gate
+    ) -> tuple[Done, str]:
+        study = fetch_study(connection, rater.study, lock=True)
+        opened = self._tickets(study).open(rater, "vote", ballot.ticket)
+        checked = check(ballot, study.spec)
+        cast = Cast(opened, checked, gate, self._now())
+        return cast_vote(connection, study, rater, cast), checked.reason
 
     def undo(self, rater: Rater) -> Pair:
         """Return the last voted pair again; a vote on it becomes a new revision.
@@ -280,13 +286,19 @@ class Desk:
     def _tickets(self, study: Study) -> Tickets:
         return Tickets(study.secret, max(study.spec.lease_minutes * 60, TICKET_SECONDS), self._now)
 
-    def _count(self, study: Study, rater: Rater) -> None:
-        if not study.simulated:
+    def _count(self, rater: Rater) -> None:
+        if rater.study not in self._simulated:  # it never changes, so it is asked once
+            with self.store.read() as connection:
+                self._simulated[rater.study] = fetch_study(connection, rater.study).simulated
+        if not self._simulated[rater.study]:
             self._pace.check(rater.id, self._now())
 
     def _judged(self, rater: Rater, ballot: Ballot) -> Gate:
         if self._gate is None:
             return "pass"
+        with self.store.read() as connection:
+            study = fetch_study(connection, rater.study)
+        self._tickets(study).open(rater, "vote", ballot.ticket)  # a forged one asks nobody outside
         try:
             return self._gate(rater, ballot)
         except (OSError, ValueError, RuntimeError):

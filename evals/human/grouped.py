@@ -1,9 +1,9 @@
 """Group commit: writers who wait for the disk at the same time share one transaction.
 
 A commit is on the disk before it returns, and that is what takes long. So the first writer does the
-work of all that came while the commit before was under way, each in a savepoint of its own, and
-nobody is told anything before the common commit. If that fails, each is tried again alone: one bad
-vote, or a full disk, says so to whom it concerns and to nobody else.
+work of all that came while the commit before was under way, and nobody is told anything before the
+common commit. If any of them raises, or the commit does, all of it is undone and each is done again
+alone: a refused vote, or a full disk, says so to whom it concerns and to nobody else.
 """
 
 from __future__ import annotations
@@ -85,17 +85,22 @@ class Grouped:
                 work.woken.set()
 
     def _do(self, works: list[_Work[object]]) -> None:
-        if len(works) > 1:
-            try:
-                with self._write() as connection:
-                    for work in works:
-                        _in_savepoint(connection, work)
-            except Exception:
-                LOG.info("%d works are tried one by one", len(works), exc_info=True)
-            else:
-                return
-        for work in works:
-            self._alone(work)
+        if len(works) == 1 or not self._shared(works):
+            for work in works:
+                self._alone(work)
+
+    def _shared(self, works: list[_Work[object]]) -> bool:
+        try:
+            with self._write() as connection:
+                values = [work.act(connection) for work in works]
+        except StudioError:
+            return False  # a refusal, or a full disk: usual enough
+        except Exception:
+            LOG.exception("%d works are done one by one", len(works))
+            return False
+        for work, value in zip(works, values, strict=True):
+            work.end(value)
+        return True
 
     def _alone(self, work: _Work[object]) -> None:
         try:
@@ -106,15 +111,3 @@ class Grouped:
         else:
             work.end(value)
 
-
-def _in_savepoint(connection: Connection, work: _Work[object]) -> None:
-    """Do a work so that its refusal undoes it alone. Whatever else it raises ends the group."""
-    try:
-        with connection.begin_nested():
-            value = work.act(connection)
-    except EngineError:
-        raise
-    except StudioError as refused:
-        work.end(None, refused)
-    else:
-        work.end(value)

@@ -24,6 +24,9 @@ from evals.human.rows import Study, fetch_study, stamp
 from evals.human.store import Store
 
 GENESIS = "0" * 64
+_ASSIGNED = ("ref", "kind", "position", "system_side")
+SHOWN = ("item", "prompt", "contributor", "system")
+"""What a vote's seal covers of the pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,8 @@ def text_hash(salt: str, text: str) -> str:
 
 def seal(secret: bytes, assignment: Any, pair: Any) -> str:
     """Return the keyed hash of what was on the screen and which arm stood where."""
-    fields = ("ref", "kind", "position", "system_side")
-    shown = {name: getattr(assignment, name) for name in fields}
-    shown |= {name: getattr(pair, name) for name in ("item", "prompt", "contributor", "system")}
+    shown = {name: getattr(assignment, name) for name in _ASSIGNED}
+    shown |= {name: getattr(pair, name) for name in SHOWN}
     return hmac.new(secret, canonical(shown).encode(), hashlib.sha256).hexdigest()
 
 
@@ -139,7 +141,7 @@ def _votes_with_context(slug: str) -> Any:
         select(
             vote, text.c.salt, text.c.reason, rater.c.withdrawn_at,
             *(schema.assignment.c[n].label(f"a_{n}") for n in _ASSIGNED),
-            *(schema.pair.c[n].label(f"p_{n}") for n in _SHOWN),
+            *(schema.pair.c[n].label(f"p_{n}") for n in SHOWN),
         )
         .outerjoin(text, text.c.vote == vote.c.id)
         .outerjoin(rater, rater.c.id == vote.c.rater)
@@ -150,11 +152,7 @@ def _votes_with_context(slug: str) -> Any:
     )  # fmt: skip
 
 
-_ASSIGNED = ("ref", "kind", "position", "system_side")
-_SHOWN = ("item", "prompt", "contributor", "system")
-
-
-class _Prefixed:
+class Prefixed:
     """A joined row's columns of one table, read by their own names."""
 
     def __init__(self, row: Row[Any], prefix: str) -> None:
@@ -166,7 +164,7 @@ class _Prefixed:
 
 def _vote_problem(row: Row[Any], previous: str, number: int, study: Study) -> str:
     body = _body({name: getattr(row, name) for name in schema.vote.c.keys()})  # noqa: SIM118
-    screen = seal(study.secret, _Prefixed(row, "a_"), _Prefixed(row, "p_"))
+    screen = seal(study.secret, Prefixed(row, "a_"), Prefixed(row, "p_"))
     said = row.reason or ""
     erased = row.reason is None and row.withdrawn_at
     problems = (

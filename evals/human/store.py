@@ -9,8 +9,10 @@ file, no connection) becomes one sentence in an :class:`EngineError`.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,7 +21,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    NoSuchModuleError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from evals.human.grouped import Grouped
@@ -28,6 +36,8 @@ from protocols.core.errors import EngineError, UserError
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 BUSY_SECONDS = 30.0
+REST_SECONDS = 2.0
+"""After so long without use, a server's connection is tried before it is trusted."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_KEY = 0x57D1  # PostgreSQL advisory lock: one process at a time makes tables
 # What drivers say, in small letters -> what is wrong and what mends it.
@@ -221,14 +231,30 @@ def _engines(address: URL) -> tuple[Engine, Engine]:
 
 
 def _server(address: URL, connections: int, **options: Any) -> Engine:
-    return create_engine(
+    engine = create_engine(
         address,
-        pool_pre_ping=True,
         pool_size=min(connections, 8),
         max_overflow=max(0, connections - 8),
         connect_args={"connect_timeout": 5},
         **options,
     )
+    event.listen(engine, "checkin", _rest)
+    event.listen(engine, "checkout", lambda c, record, _: _wake(engine, c, record))
+    return engine
+
+
+def _rest(_connection: Any, record: Any) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _wake(engine: Engine, connection: Any, record: Any) -> None:
+    """Ask the server whether a connection still lives if it has rested; one in use just was."""
+    if time.monotonic() - record.info.get("rests_since", math.inf) < REST_SECONDS:
+        return
+    try:
+        engine.dialect.do_ping(connection)
+    except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+        raise DisconnectionError from error
 
 
 def _sqlite(address: URL, *, writes: bool) -> Engine:
