@@ -20,6 +20,7 @@ from protocols.core.errors import UserError
 from protocols.core.models import ModelSpec, pick
 from protocols.core.registry import get_protocol
 from studio.pool import load_pool
+from studio.reports import Reports
 from studio.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Lab:
         self._replica: Replica | None = None
         self._lock = threading.Lock()
         self._store: Store | None = None
+        self._reports = Reports(settings.workspace / "reports")
         self._measured: dict[str, tuple[tuple[PairText, ...], Blindability]] = {}
 
     @property
@@ -222,9 +224,13 @@ class Lab:
 
     def report(self, slug: str) -> Report:
         """The report of a locked study. Raises :class:`Refused` before the lock."""
+        from evals.human.collected import record_key
         from evals.human.report import build_report
 
-        return build_report(studies.study_data(self.store, slug))
+        key = record_key(self.store, slug)
+        return self._reports.get(
+            slug, key, lambda: build_report(studies.study_data(self.store, slug))
+        )
 
     def export(self, slug: str, folder: Path) -> list[Path]:
         """Write everything that a locked study exports; the files, the report among them."""
@@ -252,7 +258,10 @@ class Lab:
 
         examples = {path.stem: path for path in self._archive.glob("*.json")}
         if slug in examples:
-            return build_report(from_file(examples[slug]))
+            path = examples[slug]
+            key = hashlib.sha256(path.read_bytes()).hexdigest()
+            name = f"examples/{slug}"
+            return self._reports.get(name, key, lambda: build_report(from_file(path)))
         if slug not in publish.published_slugs(self.store):
             raise UserError(f"No study '{slug[:60]}' is published.")
         return self.report(slug)

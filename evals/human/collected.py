@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -33,8 +34,28 @@ def study_data(store: Store, slug: str) -> StudyData:
     with store.read() as connection:
         study = fetch_study(connection, slug)
         if study.state != "locked":
-            raise Refused(f"The results of '{slug}' are sealed until it is locked.", 403)
+            raise _sealed(slug)
         return _gather(connection, study)
+
+
+def record_key(store: Store, slug: str) -> str:
+    """Return a hash that changes with whatever :func:`study_data` gives. Refused as there.
+
+    After the lock, everything that changes leaves an event in the chain, but verdicts that judges
+    still add, which are counted.
+    """
+    with store.read() as connection:
+        if fetch_study(connection, slug).state != "locked":
+            raise _sealed(slug)
+        heads = [last_link(connection, table, slug)[1] for table in (schema.vote, schema.event)]
+        judge = schema.judge_vote
+        verdicts = select(func.count(), func.max(judge.c.id)).where(judge.c.study == slug)
+        count, last = connection.execute(verdicts).one()
+    return hashlib.sha256("/".join((*heads, str(count), str(last))).encode()).hexdigest()
+
+
+def _sealed(slug: str) -> Refused:
+    return Refused(f"The results of '{slug}' are sealed until it is locked.", 403)
 
 
 def _gather(connection: Connection, study: Study) -> StudyData:
