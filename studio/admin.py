@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import time
 from collections import deque
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,25 @@ COOKIE = "studio_lab"
 HOURS = 12
 FAILURES_A_MINUTE = 20
 HOSTED = "SPACE_ID" in os.environ
+log = logging.getLogger(__name__)
+
+
+def has_accounts(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether people can log in with their account of a hosted Space.
+
+    The host hands out what that takes if the Space's card (the head of README.md) says
+    ``hf_oauth: true``; without it Gradio would refuse to start. Nowhere else: outside of a Space,
+    Gradio's login lets anybody in as anybody.
+    """
+    if not settings.admin_users or "SPACE_ID" not in environment:
+        return False
+    if "OAUTH_CLIENT_ID" in environment and find_spec("authlib") is not None:
+        return True
+    log.warning(
+        "STUDIO_ADMIN_USERS has no effect: logging in by account needs 'hf_oauth: true' in the "
+        "Space's card and the package authlib. The lab's password works."
+    )
+    return False
 
 
 class Admin:
@@ -36,7 +57,9 @@ class Admin:
 
     def __init__(self, settings: Settings) -> None:
         self._key = settings.admin_password or kept_key(settings.workspace / "admin.key")
-        self._users = frozenset(n.strip() for n in settings.admin_users.split(",") if n.strip())
+        names = settings.admin_users.split(",") if has_accounts(settings) else ()
+        self._users = frozenset(name.strip() for name in names if name.strip())
+        self.accounts = bool(self._users)
         digest = hashlib.sha256(f"lab/{self._key}".encode()).digest()
         self._signer = TimestampSigner(digest, salt="lab")
         self._failures: deque[float] = deque(maxlen=FAILURES_A_MINUTE)
@@ -109,9 +132,12 @@ def kept_key(path: Path) -> str:
 
 
 def _account(request: Any) -> str:
-    """The hosted account that logged in, as Gradio's own login stored it in the session."""
+    """The hosted account that logged in, as Gradio's own login stored it in the session; '' when
+    nobody did or it was too long ago."""
     scope: Mapping[str, Any] = getattr(getattr(request, "request", request), "scope", {})
     info = scope.get("session", {}).get("oauth_info", {})
+    if info.get("expires_at", 0) < time.time():
+        return ""
     return str(info.get("userinfo", {}).get("preferred_username", ""))
 
 

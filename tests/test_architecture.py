@@ -109,6 +109,8 @@ def test_the_readme_is_a_valid_space_card() -> None:
     card = yaml.safe_load(text.split("---")[1])
     assert card["sdk"] == "gradio" and card["app_file"] == "app.py"
     assert card["sdk_version"] == pinned("requirements.txt")["gradio"]
+    # The lab's accounts (STUDIO_ADMIN_USERS) log in through the Space's own login.
+    assert card["hf_oauth"] is True and "authlib" in pinned("requirements.txt")
     assert {"python_version", "startup_duration_timeout", "models", "license"} <= set(card)
 
 

@@ -15,7 +15,6 @@ import gradio as gr
 from evals.human import studies
 from evals.human.publish import publish_study
 from protocols.core.errors import StudioError, UserError
-from studio.admin import HOSTED
 from studio.context import StudioContext
 from studio.judging import judge_planned
 from studio.pages import study_form, study_html
@@ -64,7 +63,7 @@ def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
     gr.HTML(INTRO, elem_classes="studio-brand")
     closed = gr.HTML(study_html.gate(False, ctx.admin.generated))
-    if HOSTED and ctx.settings.admin_users:
+    if ctx.admin.accounts:
         gr.LoginButton()
     with gr.Column(visible=False) as inside:
         with gr.Row():

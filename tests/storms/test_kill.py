@@ -10,6 +10,7 @@ import multiprocessing
 import random
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Storm:
 
     def __init__(self, url: str, folder: Path, raters: int, pairs: int) -> None:
         self.url, self.raters, self.pairs = url, raters, pairs
+        folder.mkdir(exist_ok=True)
         self.log = folder / "acknowledged"
         self.log.touch()
         store = Store.open(url)
@@ -99,28 +101,43 @@ def kill_at(storm: Storm, place: str, rng: random.Random) -> bool:
     return process.exitcode == -9
 
 
-def rage(storm: Storm, kills: int, seed: int) -> None:
+def rage(begin: Callable[[int], Storm], kills: int, seed: int) -> None:
+    """Kill until so many lives were ended; when all have voted, the next study begins."""
     rng = random.Random(seed)
-    struck = 0
-    for number in range(kills):
-        struck += kill_at(storm, PLACES[number % len(PLACES)], rng)
-        storm.check()
-    assert struck == kills
+    storm, struck, finished = begin(0), 0, 0
+    while struck < kills:
+        if kill_at(storm, PLACES[struck % len(PLACES)], rng):
+            struck += 1
+            storm.check()
+        else:
+            storm.finish()
+            finished += 1
+            storm = begin(finished)
     storm.finish()
 
 
+def in_files(folder: Path, raters: int, pairs: int) -> Callable[[int], Storm]:
+    def begin(number: int) -> Storm:
+        return Storm(str(folder / f"{number}.db"), folder / f"{number}", raters, pairs)
+
+    return begin
+
+
 def test_a_short_storm_loses_nothing(tmp_path: Path) -> None:
-    rage(Storm(str(tmp_path / "studies.db"), tmp_path, raters=6, pairs=10), kills=8, seed=1)
+    rage(in_files(tmp_path, raters=6, pairs=10), kills=8, seed=1)
 
 
-def test_a_short_storm_on_a_server_loses_nothing(tmp_path: Path, pg_url: str) -> None:
-    rage(Storm(pg_url, tmp_path, raters=4, pairs=6), kills=4, seed=2)
+def test_a_short_storm_on_a_server_loses_nothing(tmp_path: Path, pg_server: Server) -> None:
+    def begin(number: int) -> Storm:
+        return Storm(pg_server.make(f"storm{number}"), tmp_path / f"{number}", raters=4, pairs=6)
+
+    rage(begin, kills=4, seed=2)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_hundred_kills_lose_nothing(tmp_path: Path) -> None:
-    rage(Storm(str(tmp_path / "studies.db"), tmp_path, raters=50, pairs=25), kills=200, seed=3)
+    rage(in_files(tmp_path, raters=50, pairs=25), kills=200, seed=3)
 
 
 @pytest.mark.parametrize("where", ["sqlite", "postgresql"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from studio.admin import COOKIE, FAILURES_A_MINUTE, Admin, kept_key
+from studio.admin import COOKIE, FAILURES_A_MINUTE, Admin, has_accounts, kept_key
 from studio.settings import Settings
 
 
@@ -84,14 +85,47 @@ def test_without_a_password_a_kept_key_is_the_link(tmp_path: Path) -> None:
         assert http.get(f"/lab?key={key}").text == "in"
 
 
-def test_a_named_account_of_the_host_is_the_lab(tmp_path: Path) -> None:
+SPACE = {"SPACE_ID": "lab/space", "OAUTH_CLIENT_ID": "made-up"}
+
+
+def arriving(name: str, lasts_s: float = 60.0) -> Request:
+    """A request of somebody who logged in with an account of the host."""
+    info = {"userinfo": {"preferred_username": name}, "expires_at": time.time() + lasts_s}
+    return Request({"type": "http", "headers": [], "session": {"oauth_info": info}})
+
+
+def test_a_named_account_of_the_host_is_the_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.admin.has_accounts", lambda _: True)
     admin = Admin(Settings(workspace=tmp_path, admin_users="lab-one, lab-two"))
-
-    def arriving(name: str) -> Request:
-        session = {"oauth_info": {"userinfo": {"preferred_username": name}}}
-        return Request({"type": "http", "headers": [], "session": session})
-
-    assert admin.allowed(arriving("lab-two"))
+    assert admin.accounts and admin.allowed(arriving("lab-two"))
     assert not admin.allowed(arriving("visitor"))
     assert not admin.allowed(arriving(""))
+    assert not admin.allowed(arriving("lab-two", lasts_s=-1.0))
     assert not admin.allowed(None)
+
+
+@pytest.mark.parametrize("missing", ["SPACE_ID", "OAUTH_CLIENT_ID", "authlib", "users"])
+def test_accounts_open_nothing_where_the_hosts_login_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Outside of a Space, Gradio's login is a mock whose cookies anybody can sign."""
+    for name, value in SPACE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("studio.admin.find_spec", lambda name: missing != name or None)
+    monkeypatch.delenv(missing, raising=False)
+    settings = Settings(workspace=tmp_path, admin_users="" if missing == "users" else "lab-one")
+    admin = Admin(settings)
+    assert not has_accounts(settings) and not admin.accounts
+    assert not admin.allowed(arriving("lab-one")) and not admin.allowed(arriving(""))
+
+
+def test_on_a_space_with_login_the_named_accounts_get_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SPACE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("studio.admin.find_spec", lambda _: True)
+    admin = Admin(Settings(workspace=tmp_path, admin_users="lab-one"))
+    assert admin.accounts and admin.allowed(arriving("lab-one"))
