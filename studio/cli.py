@@ -15,7 +15,7 @@ import click
 
 from protocols.core.errors import StudioError, UserError
 from studio.judge_cli import judges
-from studio.output import JSON, say
+from studio.output import JSON, printable, say
 from studio.settings import Settings, no_telemetry
 from studio.study_cli import study
 
@@ -28,7 +28,7 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except StudioError as error:
-            click.echo(error.message, err=True)
+            click.echo(printable(error.message), err=True)
             ctx.exit(2 if isinstance(error, UserError) else 1)
 
 

@@ -159,13 +159,13 @@ def status(slug: str, as_json: bool) -> None:
     from evals.human import studies
 
     with opened() as lab:
-        for row in studies.list_studies(lab.store):
+        rows = [studies.load_study(lab.store, slug)] if slug else studies.list_studies(lab.store)
+        for row in rows:
             name = row.spec.slug
-            if slug in ("", name):
-                done = studies.progress(lab.store, name)
-                facts = {"slug": name, "state": row.state, "pairs": row.pairs, **asdict(done)}
-                votes = f"{done.votes_main} of {done.votes_target} votes"
-                say(facts, as_json, f"{name:<28}{row.state:<8}{row.pairs:>5} pairs  {votes}")
+            done = studies.progress(lab.store, name)
+            facts = {"slug": name, "state": row.state, "pairs": row.pairs, **asdict(done)}
+            votes = f"{done.votes_main} of {done.votes_target} votes"
+            say(facts, as_json, f"{name:<28}{row.state:<8}{row.pairs:>5} pairs  {votes}")
 
 
 @study.command()

@@ -110,4 +110,3 @@ class Grouped:
             work.end(None, error)
         else:
             work.end(value)
-

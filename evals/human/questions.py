@@ -114,7 +114,10 @@ def locate(source: str, folder: Path | None) -> Path:
     path = Path(source)
     if folder is not None:
         root = folder.resolve()
-        path = (root / source).resolve()
+        try:
+            path = (root / source).resolve()
+        except ValueError:  # no system has a file whose name holds a NUL
+            raise UserError("That is no name of a file of questions.") from None
         if not path.is_relative_to(root):
             raise UserError(f"'{source}' lies outside the study's folder; upload the file first.")
     return path

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -22,6 +26,29 @@ SECRET = b"a secret that only tests know...."
 CONTRIBUTOR = "ZQX-CONTRIB-7731"
 SYSTEM = "ZQX-SYSTEM-9042"
 HOST = "http://studio.test"
+
+
+def disguises(name: str) -> list[str]:
+    """A name as it could hide in an answer."""
+    raw = name.encode()
+    digests = [getattr(hashlib, kind)(raw).hexdigest() for kind in ("md5", "sha1", "sha256")]
+    plain = [name, name[::-1], quote(name, safe=""), raw.hex(), base64.b64encode(raw).decode()]
+    return [text.lower() for text in plain + digests]
+
+
+DENIED = [
+    *("zqx-item", "zqx-run", "zqx-questions"),
+    *(text for name in (CONTRIBUTOR, SYSTEM) for text in disguises(name)),
+]
+
+
+def assert_no_arm(answer: httpx.Response) -> None:
+    """Every answer of the rating pages in every test: no arm, no item, no run, no question file."""
+    answer.read()
+    head = "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+    text = f"{head}\n{answer.content.decode('utf-8', 'replace')}".lower()
+    for canary in DENIED:
+        assert canary not in text, f"{canary} in the answer to {answer.request.url}"
 
 
 class Clock:
@@ -94,7 +121,9 @@ class World:
 
     def client(self, **fields: Any) -> TestClient:
         made = {"base_url": HOST, "follow_redirects": False, "raise_server_exceptions": False}
-        return TestClient(self.app, **{**made, **fields})
+        client = TestClient(self.app, **{**made, **fields})
+        client.event_hooks = {"response": [assert_no_arm]}
+        return client
 
     def rows(self, table: str, by: str = "id") -> list[dict[str, Any]]:
         with self.store.read() as connection:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 import httpx
@@ -27,6 +24,7 @@ from tests.studio.rating_world import (
     Page,
     Person,
     World,
+    disguises,
     make_pairs,
     make_world,
 )
@@ -149,14 +147,6 @@ def test_the_swap_test_would_see_a_difference(tmp_path: Path) -> None:
     with world.store.write() as connection:
         connection.exec_driver_sql("UPDATE pair SET contributor = system, system = contributor")
     assert before != normal(person.browser.get("/rate"))
-
-
-def disguises(name: str) -> list[str]:
-    """A name as it could hide in an answer."""
-    raw = name.encode()
-    digests = [getattr(hashlib, kind)(raw).hexdigest() for kind in ("md5", "sha1", "sha256")]
-    plain = [name, name[::-1], quote(name, safe=""), raw.hex(), base64.b64encode(raw).decode()]
-    return [text.lower() for text in plain + digests]
 
 
 def test_no_name_of_an_arm_an_item_or_a_run_leaves_the_server(tmp_path: Path) -> None:
