@@ -96,6 +96,11 @@ def _other(draw: Draw) -> Event:
                 Artifact(name="other", data=[1, {"two": None}]),
                 Progress(unit="load", done=draw(shares), total=2.0, note=draw(texts)),
                 Progress(unit="load", note=draw(texts), level="warning"),
+                Progress(
+                    unit=draw(st.sampled_from(["train", "search"])),
+                    done=draw(st.integers(0, 3)),
+                    values={draw(st.sampled_from(["loss", "__proto__"])): draw(shares)},
+                ),
                 Answer(text=draw(texts), contributors={model: 1.0}, partial=True),
             ]
         )

@@ -8,9 +8,10 @@ answer``), the runner makes the others and is the only one who stamps ``run``, `
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, TypeAdapter
+from pydantic import Field, JsonValue, TypeAdapter, field_validator
 
 from protocols.core.models import Frozen
 
@@ -183,6 +184,12 @@ class Progress(Stamped):
     note: str = ""
     level: Literal["info", "warning"] = "info"
     values: dict[str, float] = {}
+
+    @field_validator("values")
+    @classmethod
+    def _numbers_only(cls, values: dict[str, float]) -> dict[str, float]:
+        """Leave out what JSON cannot hold: training that diverges has an infinite loss."""
+        return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 class Answer(Stamped):

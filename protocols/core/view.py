@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
+from protocols.core.curves import Curve, extend_curves
 from protocols.core.events import (
     Answer,
     Artifact,
@@ -30,6 +31,8 @@ from protocols.core.events import (
     Usage,
 )
 
+HEADER = set("protocol level title views config question seed budget purpose artifact".split())
+"""What a view keeps of the first event."""
 COLOURS = 12
 """Steps of the author palette; further models reuse colours with another underline."""
 CallState = Literal["waiting", "running", "ok", "failed", "stopped"]
@@ -131,6 +134,7 @@ class View:
     tally: dict[str, Any] | None = None
     artifacts: dict[str, Any] = field(default_factory=dict)
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curves: list[Curve] = field(default_factory=list)
     busy: str = ""
     """The unit of work that moves on while no model speaks: load, queue, train, ..."""
     warnings: list[dict[str, Any]] = field(default_factory=list)
@@ -188,8 +192,7 @@ def fold_all(events: Iterable[Event]) -> View:
 
 def _begin(view: View, event: RunStarted) -> None:
     view.run, view.status = event.run, "running"
-    kept = {"protocol", "level", "title", "views", "config", "question", "seed", "budget"}
-    view.header = event.model_dump(mode="json", include=kept)
+    view.header = event.model_dump(mode="json", include=HEADER)
     for index, (card, mark) in enumerate(zip(event.models, marks(event.models), strict=True)):
         view.models[card.id] = ModelView(card.id, card.name, card.domain, index % COLOURS, mark)
 
@@ -355,6 +358,7 @@ def _move(view: View, event: Progress) -> None:
         view.warnings.append({"unit": event.unit, "note": event.note, "t": event.t})
         return
     view.progress[event.unit] = event.model_dump(include={"done", "total", "note"})
+    extend_curves(view.curves, event, len(view.phases) - 1)
     view.busy = event.unit
 
 

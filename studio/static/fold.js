@@ -6,12 +6,14 @@ globalThis.Studio = globalThis.Studio || {};
   if (S.fold) return;
 
   const COLOURS = 12;
+  const MOST_POINTS = 400;
+  const MOST_CURVES = 60;
 
   /** An empty state. Models and calls are maps, so that no id can collide with an object's own. */
   S.newState = () => ({
     run: '', seq: -1, t: 0, status: 'waiting', header: null, models: new Map(), phases: [],
     calls: new Map(), decisions: [], segments: [], graph: null, parsed: new Map(), agreement: [],
-    tally: null, artifacts: new Map(), progress: new Map(), busy: '', warnings: [], answer: null,
+    tally: null, artifacts: new Map(), progress: new Map(), curves: [], busy: '', warnings: [], answer: null,
     totals: newTotals(), error: null,
   });
 
@@ -49,7 +51,9 @@ globalThis.Studio = globalThis.Studio || {};
       state.run = e.run || '';
       state.status = 'running';
       const { protocol, level, title, views, config, question, seed, budget } = e;
-      state.header = { protocol, level, title, views, config, question, seed, budget };
+      const { purpose = 'answer', artifact = '' } = e;
+      const asked = { config, question, seed, budget, purpose, artifact };
+      state.header = { protocol, level, title, views, ...asked };
       const marks = S.marks(e.models);
       e.models.forEach((card, index) => {
         state.models.set(card.id, newModel(card, index % COLOURS, marks[index]));
@@ -143,6 +147,9 @@ globalThis.Studio = globalThis.Studio || {};
         return;
       }
       state.progress.set(unit, { done, total, note });
+      for (const [name, value] of Object.entries(e.values || {})) {
+        extend(state, unit, name, done, value);
+      }
       state.busy = unit;
     },
 
@@ -166,6 +173,23 @@ globalThis.Studio = globalThis.Studio || {};
       if (message || owner) state.error = { owner, message };
     },
   };
+
+  // Add a number to the newest curve of its unit and name; work that begins again from a smaller
+  // `done` begins another curve.
+  function extend(state, unit, name, done, value) {
+    const { curves } = state;
+    let curve = curves.findLast((one) => one.unit === unit && one.name === name);
+    if (!curve || done < curve.points.at(-1)[0]) {
+      if (curves.length >= MOST_CURVES) return;
+      curve = { unit, name, phase: state.phases.length - 1, points: [] };
+      curves.push(curve);
+    }
+    if (curve.points.length && curve.points.at(-1)[0] === done) curve.points.pop();
+    curve.points.push([done, value]);
+    if (curve.points.length > MOST_POINTS) {
+      curve.points = curve.points.filter((_, i) => i % 2 === 0);
+    }
+  }
 
   function running(state, id) {
     const call = state.calls.get(id);
