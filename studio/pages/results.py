@@ -73,7 +73,7 @@ def questions(assets: str, state: tuple[tuple[str, int], ...]) -> list[Any]:
     """The overview, then sentence and figure of each analysis. Made once per state of the files."""
     from evals.analyses.everything import analyse, load
     from studio.charts import draw
-    from studio.figures import claims_html, described, stored_folders
+    from studio.questions import claims_html, described, stored_folders
 
     try:
         records = load(stored_folders(Path(assets)))
