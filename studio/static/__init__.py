@@ -14,13 +14,17 @@ SCRIPTS = (
     "segments.js",
     "dag.js",
     "charts.js",
+    "parts.js",
+    "figures.js",
+    "plots.js",
+    "figureview.js",
     "header.js",
     "answer.js",
     "screen.js",
     "player.js",
     "studio.js",
 )
-STYLES = ("studio.css", "views.css")
+STYLES = ("studio.css", "views.css", "figures.css")
 """In the order in which they build on each other."""
 
 

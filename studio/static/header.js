@@ -10,6 +10,7 @@
     waiting: 'Waiting', running: 'Running', ok: 'Finished', failed: 'Failed',
     cancelled: 'Stopped', budget: 'Budget spent',
   };
+  const FIT_STATUS = { ...STATUS, running: 'Fitting', ok: 'Fitted' };
   const BUSY = {
     load: 'Loading models', queue: 'Waiting for a free place', train: 'Training',
     search: 'Searching', merge: 'Merging',
@@ -41,7 +42,7 @@
     return {
       node,
       update(state) {
-        S.setText(title, state.header?.title || 'Run');
+        S.setText(title, S.titleOf(state));
         S.setText(question, state.header?.question || '');
         S.setText(status, statusWord(state, desk));
         S.setData(status, 'status', state.status);
@@ -59,9 +60,18 @@
     };
   };
 
+  const fits = (state) => state.header?.purpose === 'fit';
+
+  /** What is being done: a protocol's run, or fitting the protocol to a task. */
+  S.titleOf = (state) => {
+    const title = state.header?.title || 'Run';
+    return fits(state) ? `Fitting: ${title}` : title;
+  };
+
+  const words = (state) => (fits(state) ? FIT_STATUS : STATUS);
   const statusWord = (state, desk) => {
     const playing = desk.origin().kind === 'recording' && !S.ended(state);
-    return playing ? 'Playing' : STATUS[state.status] || state.status;
+    return playing ? 'Playing' : words(state)[state.status] || state.status;
   };
 
   // A link of the page around. Only addresses of this server: a link is the one thing here that
@@ -96,6 +106,7 @@
     );
     const done = here.filter((call) => call.state !== 'running').length;
     const what = phase ? phase.title : 'The models';
+    if (!here.length && fits(state)) return phase ? what : 'Getting ready';
     if (!here.length) return phase ? `${what}: waiting for the models` : 'Waiting for the models';
     return `${what}: ${done} of ${here.length} answered`;
   };
@@ -104,7 +115,7 @@
     const { calls, failed, tokens } = state.totals;
     const lost = failed ? `, ${failed} failed` : '';
     const message = state.error?.message ? ` ${state.error.message}` : '';
-    return `${STATUS[state.status] || state.status}: ${S.count(calls, 'call')}${lost}, `
+    return `${words(state)[state.status] || state.status}: ${S.count(calls, 'call')}${lost}, `
       + `${S.count(tokens, 'token')} in ${S.clock(state.t)}.${message}`;
   }
 
@@ -126,7 +137,9 @@
       node,
       update(state, desk) {
         const { calls, failed, tokens } = state.totals;
-        const shown = [S.clock(desk.elapsed()), S.number(calls), S.number(tokens), pace(state)];
+        const silent = fits(state) && !S.ended(state) && !calls;
+        const spent = silent ? ['–', '–'] : [S.number(calls), S.number(tokens)];
+        const shown = [S.clock(desk.elapsed()), ...spent, pace(state)];
         S.setText(cells[1].label, failed ? `calls, ${failed} failed` : 'calls');
         cells.forEach((cell, i) => S.setText(cell.value, shown[i]));
       },
@@ -240,7 +253,7 @@
     return {
       node: bar.node,
       update(now, most) {
-        bar.set(now.tokens / most, spending(now) || 'not asked yet');
+        bar.set(now.tokens / most, spending(now) || (fits(state) ? '' : 'not asked yet'));
       },
     };
   }

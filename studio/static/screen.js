@@ -11,8 +11,9 @@
     const waiting = waitingCard(desk);
     const [head, failure, answer] = [S.header(desk), S.failure(), S.answer(desk)];
     const views = S.el('div', 'ps-views');
+    const figures = S.figureCards();
     let made = null;
-    node.append(waiting.node, head.node, failure.node, answer.node, views);
+    node.append(waiting.node, head.node, failure.node, answer.node, views, figures.node);
     return {
       node,
       update(state) {
@@ -20,21 +21,24 @@
         waiting.update(begun);
         S.show(head.node, begun);
         S.show(failure.node, begun && state.status === 'failed');
-        S.show(answer.node, begun && (state.answer || state.status !== 'failed'));
+        const fits = begun && state.header.purpose === 'fit';
+        S.show(answer.node, begun && !fits && (state.answer || state.status !== 'failed'));
+        // A fit may call its models unseen; then there are no lanes to show.
+        S.show(views, !fits || state.calls.size);
         if (!begun) return;
         if (!made) {
-          made = viewsOf(state, desk);
+          made = (fits ? ['lanes'] : viewsOf(state)).map((name) => VIEWS[name](desk));
           views.append(...made.map((view) => view.node));
+          if (fits) views.before(figures.node);
         }
-        for (const part of [head, failure, answer, ...made]) part.update(state);
+        for (const part of [head, failure, answer, ...made, figures]) part.update(state);
       },
     };
   };
 
-  function viewsOf(state, desk) {
+  function viewsOf(state) {
     const named = state.header.views.filter((name) => VIEWS[name]);
-    const names = named.some((name) => STREAMS.includes(name)) ? named : [...named, 'lanes'];
-    return names.map((name) => VIEWS[name](desk));
+    return named.some((name) => STREAMS.includes(name)) ? named : [...named, 'lanes'];
   }
 
   const VIEWS = {

@@ -248,5 +248,6 @@
     // A tab that slept may have missed messages without a later one to show it.
     if (!document.hidden && live() && store.last >= 0) catchUp(store.last + 1);
   });
+  window.addEventListener('resize', () => S.repaint());
   setInterval(() => { if (live()) S.repaint(); }, TICK_MS);
 })(globalThis.Studio);
