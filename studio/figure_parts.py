@@ -24,7 +24,7 @@ def figure(name: str, title: str, note: str, parts: list[Part]) -> Figure:
 
 
 def series(name: str, points: Sequence[Any], bounds: Sequence[Any] | None = None) -> dict[str, Any]:
-    """A line through ``points`` [[x, y], ...], with [[low, high], ...] where there are intervals."""
+    """A line through ``points`` [[x, y], ...], with [[low, high], ...] for intervals."""
     return {"name": name, "points": list(points), "bounds": list(bounds) if bounds else None}
 
 

@@ -1,7 +1,7 @@
 """What a run shows beside its texts, as figures: plain data that a page draws.
 
-A figure is ``{"name", "title", "note", "parts"}``; a part is a chart, particles, a matrix, rows with
-intervals, shares, a table or a badge. The same table is in ``studio/static/figures.js``, and tests
+A figure is ``{"name", "title", "note", "parts"}``; a part is a chart, particles, a matrix, rows
+with intervals, shares, a table or a badge. The same table is in ``studio/static/figures.js``, and tests
 keep the twins equal; :mod:`studio.paint_figures` and ``plots.js`` draw them. An artifact that
 nobody knows, or one that is not as it should be, becomes a readable table.
 """
@@ -148,7 +148,7 @@ def _alpha(data: Any) -> Drawn:
         part.chart(
             "Score over alpha", "alpha", "score", [part.series("score", line, bounds)], "percent"
         ),
-        part.table("", ["alpha", "score", "size of the change"], sizes),
+        part.table("", ["how far", "score", "size of the change"], sizes),
         part.intervals("Every model alone", _ranked(data["solo"]), "percent", 0, 1),
     ]
     return note, parts
@@ -244,9 +244,7 @@ def _conflict(data: Any) -> Drawn:
     cells = [[placed.get((module, layer)) for layer in numbers] for module in modules]
     columns = [str(layer) for layer in numbers]
     top = worst["conflict"] or 1
-    return note, [
-        part.matrix("Sign conflict by layer", modules, columns, cells, 0, top, "percent")
-    ]
+    return note, [part.matrix("Sign conflict by layer", modules, columns, cells, 0, top, "percent")]
 
 
 def _module(path: str) -> str:

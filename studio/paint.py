@@ -1,21 +1,21 @@
 """A view as still HTML and SVG: exports, pages without JavaScript, golden tests.
 
 The classes are those of the live area, so one stylesheet serves both. Whatever comes from a model
-or a person passes through :func:`text`; the type checker sees to it that only :data:`Html` is
-joined into markup.
+or a person passes through :func:`text`; the type checker sees to it that only Html is joined into
+markup.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from html import escape
-from typing import NewType
 
 from protocols.core.view import CallView, View
+from studio.figures import figures
 from studio.layout import HEIGHT, WIDTH, Point, box, layout, path
+from studio.markup import Html, tag, text
+from studio.paint_figures import cards
 from studio.static import style
 
-Html = NewType("Html", str)
 PATTERNS = 5
 STREAMS = {"lanes", "segments", "dag"}
 STATUS = {
@@ -26,19 +26,8 @@ STATUS = {
     "cancelled": "Stopped",
     "budget": "Budget spent",
 }
+FIT_STATUS = {"running": "Fitting", "ok": "Fitted"}
 SIGNS = {"waiting": "", "running": "…", "ok": "✓", "failed": "✕", "stopped": "■"}
-
-
-def text(value: object) -> Html:
-    """Text as markup that shows exactly this text."""
-    return Html(escape(str(value)))
-
-
-def tag(name: str, cls: str, *children: Html, **attributes: object) -> Html:
-    """An element; attribute values are escaped here, ``_`` in their names stands for ``-``."""
-    given = {"class": cls, **attributes} if cls else attributes
-    written = "".join(f' {key.replace("_", "-")}="{escape(str(v))}"' for key, v in given.items())
-    return Html(f"<{name}{written}>{''.join(children)}</{name}>")
 
 
 def page(view: View) -> str:
@@ -51,12 +40,19 @@ def page(view: View) -> str:
 
 
 def body(view: View) -> Html:
-    """The run as it stands: head, answer, and the views that its protocol asks for."""
-    wanted = [name for name in (view.header or {}).get("views", ()) if name in VIEWS]
+    """The run as it stands: head, answer, the views that its protocol asks for, and figures.
+
+    A fit shows its figures first and has no answer; its calls are lanes, if it shows any.
+    """
+    header, drawn = view.header or {}, cards(view, figures(view))
+    if header.get("purpose") == "fit":
+        lanes = [_lanes(view)] if view.calls else []
+        return tag("div", "ps-screen", _head(view), *drawn, *lanes)
+    wanted = [name for name in header.get("views", ()) if name in VIEWS]
     if not STREAMS & set(wanted):
         wanted.append("lanes")
-    parts = [_head(view), _answer(view), *(VIEWS[name](view) for name in wanted)]
-    return tag("div", "ps-screen", *parts)
+    views = [VIEWS[name](view) for name in wanted]
+    return tag("div", "ps-screen", _head(view), _answer(view), *views, *drawn)
 
 
 def _join(parts: Iterable[Html]) -> Html:
@@ -91,7 +87,10 @@ def _seconds(value: float) -> str:
 
 def _head(view: View) -> Html:
     header = view.header or {}
-    status = text(STATUS.get(view.status, view.status))
+    fits = header.get("purpose") == "fit"
+    words = STATUS | FIT_STATUS if fits else STATUS
+    status = text(words.get(view.status, view.status))
+    title = f"Fitting: {header['title']}" if fits else header.get("title", "Run")
     totals = view.totals
     cells = {
         "elapsed": _seconds(view.t),
@@ -109,7 +108,7 @@ def _head(view: View) -> Html:
         tag(
             "div",
             "ps-head-top",
-            tag("h3", "ps-title", text(header.get("title", "Run"))),
+            tag("h3", "ps-title", text(title)),
             tag("span", "ps-status", status, data_status=view.status),
         ),
         tag("p", "ps-question", text(header.get("question", "")), dir="auto"),

@@ -48,9 +48,7 @@ def swarm(iterations: int = 5, particles: int = 6) -> dict[str, Any]:
 
 
 def matrix(count: int) -> list[list[float]]:
-    return [
-        [1.0 if i == j else ((i * j) % 5 - 2) / 4 for j in range(count)] for i in range(count)
-    ]
+    return [[1.0 if i == j else ((i * j) % 5 - 2) / 4 for j in range(count)] for i in range(count)]
 
 
 def conflict() -> dict[str, Any]:
@@ -123,12 +121,15 @@ def things() -> dict[str, Any]:
         },
         "weights": {
             "members": NAMES, "round": 1,
-            "points": [{"weights": [0.25] * 4, "score": 0.5}, {"weights": [1, 0, 0, 0], "score": 0.75}],
+            "points": [
+                {"weights": [0.25] * 4, "score": 0.5}, {"weights": [1, 0, 0, 0], "score": 0.75},
+            ],
         },
         "pairs": pairs(),
         "duels": duels(),
         "cost_curve": [
-            {"keep": keep, "accuracy": 0.5 + keep / 8, "calls": 2 - keep} for keep in (1.0, 0.5, 0.25)
+            {"keep": share, "accuracy": 0.5 + share / 8, "calls": 2 - share}
+            for share in (1.0, 0.5, 0.25)
         ],
         "calibration": {
             "bins": [{"predicted": p, "observed": p * 0.75, "n": 4} for p in (0.25, 0.5, 1.0)]
@@ -142,7 +143,8 @@ def things() -> dict[str, Any]:
         },
         "rounds_of_thought": {
             "agents": 3, "share": 0.123456, "done": True, "left": None, "tags": ["a", "b"],
-            "inner": {"x": 1, "y": -0.00001}, "rows": [{"id": 1, "big": 1234567}, {"id": 2, "odd": []}],
+            "inner": {"x": 1, "y": -0.00001},
+            "rows": [{"id": 1, "big": 1234567}, {"id": 2, "odd": []}],
         },
         "list_of_numbers": [1, 2.5, [3, 4]],
     }  # fmt: skip

@@ -31,7 +31,10 @@ from protocols.core.events import (
     Usage,
 )
 
-HEADER = set("protocol level title views config question seed budget purpose artifact".split())
+HEADER = {
+    *("protocol", "level", "title", "views", "config", "question", "seed", "budget"),
+    *("purpose", "artifact"),
+}
 """What a view keeps of the first event."""
 COLOURS = 12
 """Steps of the author palette; further models reuse colours with another underline."""

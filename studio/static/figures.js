@@ -111,7 +111,7 @@
     const series = [P.series('score', line, bounds)];
     return [note, [
       P.chart('Score over alpha', 'alpha', 'score', series, 'percent'),
-      P.table('', ['alpha', 'score', 'size of the change'], sizes),
+      P.table('', ['how far', 'score', 'size of the change'], sizes),
       P.intervals('Every model alone', ranked(solo), 'percent', 0, 1),
     ]];
   }

@@ -46,6 +46,7 @@
         S.setText(question, state.header?.question || '');
         S.setText(status, statusWord(state, desk));
         S.setData(status, 'status', state.status);
+        S.setData(node, 'purpose', state.header?.purpose || '');
         S.setText(origin, desk.origin().label);
         S.setData(origin, 'origin', desk.origin().kind);
         S.show(origin, desk.origin().label);

@@ -13,18 +13,28 @@
   /** A part as an element. `ui` remembers what a person has opened or set, by part. */
   S.drawPart = (state, part, ui) => {
     const label = part.label ? [S.el('h5', '', part.label)] : [];
-    return S.el('div', `ps-part ps-part-${part.kind}`, ...label, ...DRAW[part.kind](state, part, ui));
+    return S.el('div', `ps-part ps-part-${part.kind}`, ...label, ...drawn(state, part, ui));
   };
+
+  // Whatever was in an artifact, the page stays: what cannot be drawn is told.
+  function drawn(state, part, ui) {
+    try {
+      return DRAW[part.kind](state, part, ui);
+    } catch {
+      return [S.el('p', 'ps-empty', 'This cannot be drawn.')];
+    }
+  }
 
   const size = () => (globalThis.innerWidth < 700 ? NARROW : WIDE);
   const shown = (value, unit) => (unit === 'percent' ? S.parts.percent(value) : S.parts.number(value));
   const called = (state, name) => (state.models.has(name) ? S.nameOf(state, name) : name);
 
-  /** Round numbers between two values, about `count` of them. */
-  S.ticks = (low, high, count) => {
+  /** Round numbers between two values, about `count` of them; whole ones if asked for. */
+  S.ticks = (low, high, count, whole = false) => {
     const raw = (high - low) / Math.max(1, count);
     const power = 10 ** Math.floor(Math.log10(raw));
-    const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw * 0.999);
+    const round = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw * 0.999);
+    const step = whole ? Math.max(1, round) : round;
     const first = Math.ceil(low / step - 1e-9);
     const last = Math.floor(high / step + 1e-9);
     return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => (first + i) * step);
@@ -56,6 +66,7 @@
     const x = scale(points.map((p) => p[0]), 46, width - 14, '');
     const y = scale([...points.map((p) => p[1]), ...bounds], height - 34, 10, part.unit);
     const svg = picture(width, height, sentence(state, part, series));
+    x.whole = points.every((p) => Number.isInteger(p[0]));
     svg.append(...grid(x, y, part, { width, height }));
     series.forEach((one, i) => svg.append(line(state, one, i, x, y, part.unit)));
     const keys = series.length > 1 ? [legend(state, series)] : [];
@@ -83,7 +94,7 @@
       made.push(S.svg('line', { class: 'ps-grid', x1: 46, x2: width - 14, y1: at, y2: at }));
       made.push(word(shown(value, part.unit), 40, at + 4, 'end'));
     }
-    for (const value of S.ticks(x.low, x.high, width < 400 ? 4 : 7)) {
+    for (const value of S.ticks(x.low, x.high, width < 400 ? 4 : 7, x.whole)) {
       made.push(word(S.parts.number(value), x.at(value), height - 18, 'middle'));
     }
     made.push(word(part.x, (46 + width - 14) / 2, height - 3, 'middle'));
@@ -200,12 +211,12 @@
 
   function range(state, part, row, at) {
     const track = S.el('span', 'ps-range-track');
-    if (row.low !== null) {
-      const whisker = S.el('span', 'ps-range-bar');
-      whisker.style.setProperty('--from', at(row.low));
-      whisker.style.setProperty('--to', at(row.high));
-      track.append(whisker);
-    }
+    // Without an interval the bar is the value's own length.
+    const [from, to] = row.low === null ? [part.low, row.value] : [row.low, row.high];
+    const whisker = S.el('span', 'ps-range-bar');
+    whisker.style.setProperty('--from', at(from));
+    whisker.style.setProperty('--to', at(to));
+    track.append(whisker);
     const mark = S.el('span', 'ps-range-dot');
     mark.style.setProperty('--at', at(row.value));
     track.append(mark);

@@ -9,6 +9,7 @@ import pytest
 
 from protocols.core.view import fold_all
 from studio.paint import body, graph_svg, page, tag, text
+from tests import figures as made
 from tests.golden import read
 from tests.golden.make import Tape
 
@@ -86,3 +87,20 @@ def test_the_graph_is_well_formed_and_tells_states() -> None:
 
 def test_attributes_are_escaped() -> None:
     assert tag("p", "", text("<"), data_x='"><b>') == ('<p data-x="&quot;&gt;&lt;b&gt;">&lt;</p>')
+
+
+def test_every_figure_is_painted_and_hostile_artifacts_are_only_text() -> None:
+    view = fold_all(made.fit_run())
+    view.artifacts["<script>"] = {EVIL: [EVIL, {EVIL: EVIL}], "rows": [{EVIL: EVIL}]}
+    view.artifacts["recipe"] |= {"members": [EVIL] * 4, "method": EVIL}
+    found = seen(page(view))
+    assert not found.tags & {"script", "img"}
+    assert not any(name.startswith("on") for name in found.attributes)
+    for title in ("The ladder", "Score over alpha", "Row beats column", "Sign conflict by layer"):
+        assert title in found.words
+    assert "Fitting: Greedy soup" in found.words and "+12.5 points" in found.words
+    drawn = seen(body(view))
+    assert "cannot be drawn" not in drawn.words and "Answer" not in drawn.words
+    assert body(view).count("<svg") >= 12
+    view.artifacts["swarm"] = made.swarm() | {"landmarks": [["x"]] * 4}
+    assert "cannot be drawn" in seen(body(view)).words
