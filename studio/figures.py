@@ -1,8 +1,8 @@
 """What a run shows beside its texts, as figures: plain data that a page draws.
 
 A figure is ``{"name", "title", "note", "parts"}``; a part is a chart, particles, a matrix, rows
-with intervals, shares, a table or a badge. The same table is in ``studio/static/figures.js``, and tests
-keep the twins equal; :mod:`studio.paint_figures` and ``plots.js`` draw them. An artifact that
+with intervals, shares, a table or a badge. The same table is in ``studio/static/figures.js``, and
+tests keep the twins equal; :mod:`studio.paint_figures` and ``plots.js`` draw them. An artifact that
 nobody knows, or one that is not as it should be, becomes a readable table.
 """
 

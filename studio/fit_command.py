@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -20,6 +21,9 @@ from studio.pool import load_pool
 from studio.settings import Settings
 from studio.workspace import Workspace
 
+MAX_TOKENS = 48
+"""Tokens of an answer in a fit; its questions ask for short ones."""
+
 
 def make_fit_spec(given: dict[str, Any], ids: list[str]) -> FitSpec:
     """A fit spec from a person's input. Raises :class:`UserError` with one sentence."""
@@ -27,15 +31,39 @@ def make_fit_spec(given: dict[str, Any], ids: list[str]) -> FitSpec:
     if profile and profile not in protocol.profiles:
         raise unknown(f"{protocol.id} profile", profile, protocol.profiles)
     settings = {**protocol.profiles.get(profile, {}), **parse_settings(given["settings_"])}
-    greedy = Sampling(max_tokens=given["max_tokens"], temperature=0.0, top_p=1.0)
+    return fit_spec(
+        given["protocol"],
+        settings,
+        ids,
+        given["task"],
+        limit=given["limit"],
+        seed=given["seed"],
+        max_tokens=given["max_tokens"],
+    )
+
+
+def fit_spec(
+    protocol: str,
+    config: dict[str, Any],
+    ids: Sequence[str],
+    task: str,
+    *,
+    limit: int,
+    seed: int,
+    max_tokens: int = MAX_TOKENS,
+) -> FitSpec:
+    """A greedy fit of some models to tasks. Raises :class:`UserError` with one sentence."""
+    if not ids:
+        raise UserError("No model is picked. Pick the models to fit and start again.")
+    greedy = Sampling(max_tokens=max_tokens, temperature=0.0, top_p=1.0)
     try:
         return FitSpec(
-            protocol=given["protocol"],
-            config=settings,
+            protocol=protocol,
+            config=config,
             pool=tuple(ids),
-            task=given["task"],
-            limit=given["limit"],
-            seed=given["seed"],
+            task=task,
+            limit=limit,
+            seed=seed,
             sampling=greedy,
         )
     except ValidationError as error:

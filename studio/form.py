@@ -6,6 +6,7 @@ never the check.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Literal, get_args, get_origin
 
 import gradio as gr
@@ -15,11 +16,14 @@ from pydantic.fields import FieldInfo
 from protocols.core.registry import ProtocolSpec
 
 
-def fields(protocol: ProtocolSpec, model_ids: list[str]) -> dict[str, Component]:
+def fields(
+    protocol: ProtocolSpec, model_ids: list[str], leave_out: Container[str] = ()
+) -> dict[str, Component]:
     """Build the components of a protocol's form, by field name, inside the current layout."""
     return {
         name: _component(name, field, model_ids)
         for name, field in protocol.config.model_fields.items()
+        if name not in leave_out
     }
 
 

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
         "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1",
         description="Address the app listens on (on a hosted Space: all).",
     )
+    hosted: bool = Field(
+        "SPACE_ID" in os.environ, description="A hosted demo: only the lab may start fits."
+    )
     port: int = Field(7860, ge=0, le=65535, description="Port the app listens on.")
     pool: str = Field("embedded", description="Pool preset that the app opens with.")
     engine: Literal["auto", "vllm", "transformers", "scripted"] = Field(

@@ -144,6 +144,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     needs=frozenset({"score"}),
     fit=fit,
+    fit_answers=lambda config, models, dev: models * dev,
     examples=(
         "What is the capital of Kenya?",
         "What is 47 + 38?",

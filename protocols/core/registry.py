@@ -109,6 +109,8 @@ AnswerFn = Callable[[Context], AsyncIterator[Step]]
 FitFn = Callable[["FitContext"], AsyncIterator[Step]]
 """Trains or searches; the steps are those of an answer, and the last is ``ctx.fitted(...)``."""
 EstimateFn = Callable[[Any, int, int], Estimate]
+FitAnswers = Callable[[Any, int, int], int]
+"""The answers that a fit asks for at most, of (config, models, dev items)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ class ProtocolSpec:
 
     ``fit`` makes an artifact for a pool and a task; a protocol with ``needs_artifact`` has no
     answer without one. ``fit_version`` is raised whenever the same inputs give another artifact.
-    Settings that matter to ``fit`` are :func:`fit_setting` fields. ``profiles`` are named sets of
+    ``fit_answers`` bounds what a search asks for. Settings that matter to ``fit`` are
+    :func:`fit_setting` fields. ``profiles`` are named sets of
     settings, for example the paper's own.
 
     ``why_many`` says why fewer than ``min_models`` will not do. A ``yardstick`` picks by how right
@@ -141,6 +144,7 @@ class ProtocolSpec:
     examples: tuple[str, ...] = ()
     fit: FitFn | None = None
     fit_version: int = 1
+    fit_answers: FitAnswers | None = None
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     needs_artifact: bool = False
     yardstick: bool = False

@@ -190,11 +190,8 @@ PROTOCOL = ProtocolSpec(
     estimate=estimate,
     config=DareTies,
     min_models=2,
-    examples=(
-        "What is the capital of Kenya?",
-        "Write 67 as a Roman numeral.",
-        "How many seconds are 21 minutes?",
-    ),
+    examples=("What is the capital of Kenya?", "How many seconds are 21 minutes?"),
     fit=fit,
+    fit_answers=lambda c, n, dev: (n + max(1, PARTICLES * c.search)) * dev,
     needs_artifact=True,
 )

@@ -146,5 +146,6 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=fit,
+    fit_answers=lambda config, n, dev: (n + len(read_alphas(config.alphas))) * dev,
     needs_artifact=True,
 )

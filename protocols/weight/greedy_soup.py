@@ -127,5 +127,6 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=fit,
+    fit_answers=lambda config, models, dev: (2 * models - 1) * dev,
     needs_artifact=True,
 )

@@ -140,13 +140,15 @@ async def evolution(
         values = [worth(s, w, config.l1) for s, w in zip(scores, weights, strict=True)]
         search.observe(weights, values)
         left -= len(rows)
+        best = whole_row(search.best, places, len(models))
         search.history.append(
             {
                 "points": plane(rows),
                 "scores": scores,
                 "worth": [round(value, 6) for value in values],
                 "best": round(search.value, 6),
-                "best_row": [round(float(w), 6) for w in search.best],
+                "best_row": [round(w, 6) for w in best],
+                "best_point": plane([best])[0],
                 "spread": round(search.spread, 6),
             }
         )
@@ -183,6 +185,7 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=fit,
+    fit_answers=lambda c, n, dev: c.budget * min(c.shots, dev) + (n + 1) * dev,
     needs_artifact=True,
     profiles={"paper": {"shots": 5, "budget": 40, "offspring": 1}},
 )

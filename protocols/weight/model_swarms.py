@@ -189,12 +189,9 @@ PROTOCOL = ProtocolSpec(
     estimate=estimate,
     config=ModelSwarms,
     min_models=2,
-    examples=(
-        "What is 47 + 38?",
-        "Write 67 as a Roman numeral.",
-        "How many seconds are 21 minutes?",
-    ),
+    examples=("What is 47 + 38?", "Write 67 as a Roman numeral.", "How many hours are 3 days?"),
     fit=fit,
+    fit_answers=lambda c, n, dev: c.iterations * max(c.particles, n) * dev,
     needs_artifact=True,
     profiles={"paper": {"iterations": 10}},
 )

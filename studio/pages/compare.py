@@ -13,7 +13,7 @@ import gradio as gr
 from evals.human import studies
 from protocols.core.errors import StudioError
 from studio.context import StudioContext
-from studio.pages.play import PRIVATE
+from studio.pages.common import PRIVATE
 
 TOKEN = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
 INTRO = """

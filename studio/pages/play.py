@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,13 @@ import gradio as gr
 from gradio.components import Component
 
 from protocols.core.errors import StudioError
+from protocols.core.models import RunSpec
 from protocols.core.registry import ProtocolSpec, protocols
 from studio import cost, form, live
 from studio.context import StudioContext
 from studio.headless import make_spec
-from studio.pages import picker
+from studio.pages import fitting, picker
+from studio.pages.common import PRIVATE, notice
 
 LEVEL_NAMES = {
     "api": "who answers?",
@@ -30,7 +31,6 @@ WELCOME = (
     "<h1>Participation Studio</h1><p>Small language models, each contributed for what it is good "
     "at, answer together. Pick some, choose how they collaborate, ask, and watch.</p>"
 )
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Controls:
     seed: gr.Number
     forms: dict[str, dict[str, Component]]
     groups: dict[str, gr.Column]
+    fitting: fitting.Panel
     cost: gr.HTML
     question: gr.Textbox
     examples: gr.Dataset
@@ -55,7 +56,8 @@ class Controls:
     def everything(self) -> set[Component]:
         """All components whose values decide a run."""
         single = {self.pool, self.models, self.protocol, self.tokens, self.seed, self.question}
-        return single | {c for fields in self.forms.values() for c in fields.values()}
+        fields = {c for fields in self.forms.values() for c in fields.values()}
+        return single | fields | self.fitting.inputs()
 
 
 def build(ctx: StudioContext) -> None:
@@ -68,8 +70,12 @@ def build(ctx: StudioContext) -> None:
             live.mount("run")
     bus = live.bus(ctx)
     ticket = gr.State(None)
+    handlers = fitting.Handlers(
+        ctx, controls.fitting, controls.protocol, controls.models, lambda g: asked(controls, g)
+    )
     _connect_form(ctx, controls)
-    _connect_run(ctx, controls, bus, ticket)
+    handlers.connect(controls.everything())
+    _connect_run(ctx, controls, handlers, bus, ticket)
 
 
 def _controls(ctx: StudioContext) -> Controls:
@@ -89,10 +95,11 @@ def _controls(ctx: StudioContext) -> Controls:
         type="values",
     )
     run = gr.Button("Run", variant="primary", elem_id="run")
-    notice = gr.HTML("", elem_classes="studio-notice", visible=False)
+    told = gr.HTML("", elem_classes="studio-notice", visible=False)
     shown = gr.HTML(_cost(first, {}, len(picker.opening(pool)), cost.MAX_TOKENS["balanced"]))
     protocol = gr.Dropdown(_protocol_choices(), value=first, label="Protocol", elem_id="protocol")
     about = gr.HTML(describe(protocols()[first]), elem_classes="studio-about")
+    panel = fitting.build(ctx, protocols()[first], picker.opening(pool))
     with gr.Accordion("Models", open=True):
         names = [(p.title, p.id) for p in ctx.pools.values()]
         preset = gr.Dropdown(names, value=pool.id, label="Pool", visible=len(names) > 1)
@@ -102,10 +109,11 @@ def _controls(ctx: StudioContext) -> Controls:
         tokens = gr.Slider(8, 1024, cost.MAX_TOKENS["balanced"], step=8, label="Tokens per answer")
         seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="Equal seeds repeat a run.")
         forms, groups = _forms(ctx, first)
+    forms = {name: own | panel.forms.get(name, {}) for name, own in forms.items()}
     return Controls(
         pool=preset, models=models, protocol=protocol, about=about, effort=effort, tokens=tokens,
-        seed=seed, forms=forms, groups=groups, cost=shown, question=question, examples=examples,
-        run=run, notice=notice,
+        seed=seed, forms=forms, groups=groups, fitting=panel, cost=shown, question=question,
+        examples=examples, run=run, notice=told,
     )  # fmt: skip
 
 
@@ -116,20 +124,21 @@ def _protocol_choices() -> list[tuple[str, str]]:
 def _forms(
     ctx: StudioContext, first: str
 ) -> tuple[dict[str, dict[str, Component]], dict[str, gr.Column]]:
-    """One hidden form per protocol; choosing a protocol shows its own."""
+    """One hidden form per protocol; choosing a protocol shows its own. How it is fitted is asked in
+    the panel for that."""
     forms, groups = {}, {}
     ids = [model.id for model in ctx.opening_pool.specs]
     for name, spec in protocols().items():
         with gr.Column(visible=name == first) as groups[name]:
-            forms[name] = form.fields(spec, ids)
+            forms[name] = form.fields(spec, ids, leave_out=spec.fit_fields if spec.fit else ())
     return forms, groups
 
 
 def describe(spec: ProtocolSpec) -> str:
     """A protocol's paragraph with its citation. The text is ours, so it may be markup."""
     fit = (
-        "<p>It answers once it has been fitted to a task: <code>python -m studio fit --protocol "
-        f"{spec.id} --task TASK</code></p>"
+        "<p>It answers once it has been fitted to a task: choose a fitted artifact below, or make "
+        "one.</p>"
         if spec.needs_artifact
         else ""
     )
@@ -159,12 +168,45 @@ def _config(controls: Controls, given: dict[Component, Any]) -> tuple[str, dict[
     return name, form.values(raw, spec)
 
 
+def asked(controls: Controls, given: dict[Component, Any]) -> fitting.Asked:
+    """The fit that the page's values describe."""
+    name, config = _config(controls, given)
+    spec, panel = protocols()[name], controls.fitting
+    return fitting.Asked(
+        pool=str(given[controls.pool]),
+        protocol=name,
+        models=[str(m) for m in given[controls.models] or []],
+        tasks=[str(task) for task in given[panel.tasks] or []],
+        items=int(given[panel.items] or 0),
+        seed=int(given[panel.seed] or 0),
+        config={field: value for field, value in config.items() if field in spec.fit_fields},
+    )
+
+
+def with_artifact(ctx: StudioContext, spec: RunSpec, key: str) -> RunSpec:
+    """The spec with a chosen artifact and the settings that it was made with.
+
+    Without a choice, a protocol that has to be fitted takes the newest that fits the models,
+    whatever the settings for the next fit are.
+    """
+    protocol = protocols().get(spec.protocol)
+    if protocol is None or protocol.fit is None:
+        return spec
+    if not key and not protocol.needs_artifact:
+        return spec
+    found = ctx.workspace.artifacts.get(spec.protocol, key) if key else None
+    kept = {n: v for n, v in spec.config.items() if n not in protocol.fit_fields}
+    made = found.manifest.config if found else {}
+    return spec.model_copy(update={"artifact": key, "config": {**kept, **made}})
+
+
 def _connect_form(ctx: StudioContext, controls: Controls) -> None:
     def choose_protocol(name: str) -> dict[Component, Any]:
         spec = protocols()[name]
         return {
             controls.about: describe(spec),
             controls.examples: gr.Dataset(samples=[[e] for e in spec.examples]),
+            **controls.fitting.chosen(ctx, spec),
             **{group: gr.Column(visible=key == name) for key, group in controls.groups.items()},
         }
 
@@ -182,6 +224,7 @@ def _connect_form(ctx: StudioContext, controls: Controls) -> None:
         return _cost(name, config, len(models), int(given[controls.tokens] or 1))
 
     outputs = [controls.about, controls.examples, *controls.groups.values()]
+    outputs += controls.fitting.outputs()
     fields = [c for form_of in controls.forms.values() for c in form_of.values()]
     chosen = controls.protocol.change(choose_protocol, controls.protocol, outputs, **PRIVATE)
     dialled = controls.effort.change(
@@ -204,7 +247,13 @@ def _connect_form(ctx: StudioContext, controls: Controls) -> None:
     )
 
 
-def _connect_run(ctx: StudioContext, controls: Controls, bus: gr.HTML, ticket: gr.State) -> None:
+def _connect_run(
+    ctx: StudioContext,
+    controls: Controls,
+    fits: fitting.Handlers,
+    bus: gr.HTML,
+    ticket: gr.State,
+) -> None:
     def start(given: dict[Component, Any]) -> tuple[dict[str, Any] | None, gr.HTML]:
         try:
             pool = ctx.pools.get(str(given[controls.pool])) or ctx.opening_pool
@@ -213,6 +262,7 @@ def _connect_run(ctx: StudioContext, controls: Controls, bus: gr.HTML, ticket: g
             question, seed = str(given[controls.question] or ""), int(given[controls.seed] or 0)
             tokens = int(given[controls.tokens] or 96)
             spec = make_spec(name, picked, question, seed, tokens, config)
+            spec = with_artifact(ctx, spec, str(given[controls.fitting.artifact] or ""))
             return live.ticket_for(ctx, ctx.manager.start(spec, pool.specs)), notice("")
         except StudioError as error:
             return None, notice(error.message)
@@ -227,7 +277,15 @@ def _connect_run(ctx: StudioContext, controls: Controls, bus: gr.HTML, ticket: g
 
     watching = {"concurrency_limit": None, **PRIVATE}
     page = gr.context.Context.root_block
-    page.load(arrive, None, ticket, queue=False, **PRIVATE).then(watch, ticket, bus, **watching)
+    panel = controls.fitting
+    made = [panel.artifact, panel.told]
+    arrived = page.load(arrive, None, ticket, queue=False, **PRIVATE)
+    arrived.then(fits.restore, ticket, fits.restored(), **PRIVATE)
+    arrived.then(watch, ticket, bus, **watching).then(fits.finish, ticket, made, **PRIVATE)
+    started = panel.start.click(
+        fits.start, controls.everything(), [ticket, panel.told], concurrency_limit=None, **PRIVATE
+    )
+    started.then(watch, ticket, bus, **watching).then(fits.finish, ticket, made, **PRIVATE)
     gr.on(
         [controls.run.click, controls.question.submit],
         start,
@@ -243,9 +301,3 @@ def opening_recording(ctx: StudioContext) -> str:
     rows = ctx.workspace.list_recordings()
     debates = [row for row in rows if row.protocol == OPENING_PROTOCOL]
     return next((row.run for row in [*debates, *rows]), "")
-
-
-def notice(sentence: str) -> gr.HTML:
-    """An inline message beside the button, or none; toasts would cover the controls on a phone."""
-    told = f"<p role='alert' class='studio-warn'>{html.escape(sentence)}</p>"
-    return gr.HTML(told, visible=bool(sentence))

@@ -11,7 +11,7 @@ from studio import live
 from studio.bus import encode
 from studio.context import StudioContext
 from studio.files import asset
-from studio.pages.play import PRIVATE, notice
+from studio.pages.common import PRIVATE, notice
 from studio.workspace import RunRow
 
 

@@ -16,7 +16,7 @@ import gradio as gr
 from protocols.core.errors import StudioError
 from studio.context import StudioContext
 from studio.lab import Published
-from studio.pages.play import PRIVATE
+from studio.pages.common import PRIVATE
 
 INTRO = (
     "<h1>Results</h1><p>Each number carries its count, its interval and what it was tested "

@@ -18,7 +18,7 @@ from protocols.core.errors import StudioError, UserError
 from studio.context import StudioContext
 from studio.judging import judge_planned
 from studio.pages import study_form, study_html
-from studio.pages.play import PRIVATE, notice
+from studio.pages.common import PRIVATE, notice
 from studio.pages.study_form import StudyForm
 from studio.work import make_answers, verify_blinding
 

@@ -1,0 +1,20 @@
+"""What the pages share: how their events are registered, and messages beside buttons."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+def notice(sentence: str, kind: str = "alert") -> gr.HTML:
+    """An inline message beside the button, or none; toasts would cover the controls on a phone.
+
+    ``kind`` is its ARIA role: an ``alert`` for what went wrong, a ``status`` for the rest.
+    """
+    look = "studio-warn" if kind == "alert" else "studio-said"
+    told = f"<p role='{kind}' class='{look}'>{html.escape(sentence)}</p>"
+    return gr.HTML(told, visible=bool(sentence))

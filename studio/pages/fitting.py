@@ -1,0 +1,319 @@
+"""Train / search: fit the chosen protocol to tasks, and choose what was fitted for the next run.
+
+On a hosted Space only the lab may start fits. Every handler asks on the server; hiding the button
+is a courtesy.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from evals.tasks.core import task_names
+from evals.tasks.fitting import fit_data
+from protocols.core.artifacts import Stored
+from protocols.core.errors import StudioError, UserError
+from protocols.core.events import Artifact
+from protocols.core.fit import FITTED, FitSpec
+from protocols.core.registry import ProtocolSpec, get_protocol, protocols
+from studio import fit_cost, form, live
+from studio.context import StudioContext
+from studio.figure_parts import percent
+from studio.fit_command import fit_spec
+from studio.pages.common import PRIVATE, notice
+
+ITEMS = 12
+SMALL = "small"
+NEWEST = ("The newest that fits the picked models", "")
+CLOSED = "On this hosted demo the lab starts fits. On a machine of your own, this does the same:"
+PRESS_STOP = "() => document.querySelector('.ps-stop-all:not([hidden])')?.click()"
+Values = dict[Component, Any]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The components of the panel. ``groups`` and ``forms`` are by protocol."""
+
+    box: gr.Accordion
+    artifact: gr.Dropdown
+    tasks: gr.Dropdown
+    items: gr.Number
+    seed: gr.Number
+    profile: gr.Radio
+    cost: gr.HTML
+    start: gr.Button
+    stop: gr.Button
+    told: gr.HTML
+    forms: dict[str, dict[str, Component]]
+    groups: dict[str, gr.Column]
+
+    def inputs(self) -> set[Component]:
+        """What decides a fit, beside the protocol and the models."""
+        return {self.artifact, self.tasks, self.items, self.seed}
+
+    def chosen(self, ctx: StudioContext, spec: ProtocolSpec) -> Values:
+        """What choosing a protocol changes here."""
+        return {
+            self.box: gr.Accordion(visible=spec.fit is not None, open=spec.needs_artifact),
+            self.artifact: gr.Dropdown(choices(ctx, spec.id), value=""),
+            self.profile: gr.Radio(_profiles(spec), value=SMALL, visible=bool(spec.profiles)),
+            self.told: gr.skip() if ctx.settings.hosted else notice(""),
+            **{group: gr.Column(visible=name == spec.id) for name, group in self.groups.items()},
+        }
+
+    def outputs(self) -> list[Any]:
+        """The components that :meth:`chosen` changes."""
+        return [self.box, self.artifact, self.profile, self.told, *self.groups.values()]
+
+
+def build(ctx: StudioContext, first: ProtocolSpec, models: Sequence[str]) -> Panel:
+    """Lay out the panel for the opening protocol and models."""
+    ids = [model.id for model in ctx.opening_pool.specs]
+    fitted = first.fit is not None
+    with gr.Accordion(
+        "Train / search", open=first.needs_artifact, visible=fitted, elem_id="fitting"
+    ) as box:
+        artifact = gr.Dropdown(
+            choices(ctx, first.id), value="", label="Fitted artifact for the next run",
+            info="What training or searching left; choosing one picks its models.",
+            elem_id="artifact",
+        )  # fmt: skip
+        tasks = gr.Dropdown(
+            list(task_names()), value=_tasks_of(models), multiselect=True, elem_id="fit-tasks",
+            label="Tasks to learn from", info="Their train and dev items; never the test items.",
+        )  # fmt: skip
+        with gr.Row():
+            items = gr.Number(
+                ITEMS, precision=0, minimum=0, label="Items", info="Of each part; 0 = all.",
+                elem_id="fit-items", min_width=120,
+            )  # fmt: skip
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed", min_width=120)
+        profile = gr.Radio(
+            _profiles(first), value=SMALL, label="Settings", visible=bool(first.profiles),
+            info="Small runs here in minutes; paper is the published setting, for a GPU.",
+        )  # fmt: skip
+        forms, groups = _forms(first, ids)
+        cost = gr.HTML("")
+        with gr.Row():
+            start = gr.Button("Start", variant="primary", elem_id="fit-start", min_width=90)
+            stop = gr.Button("Stop", elem_id="fit-stop", min_width=90)
+        told = gr.HTML("", visible=False, elem_id="fit-told")
+    return Panel(box, artifact, tasks, items, seed, profile, cost, start, stop, told, forms, groups)
+
+
+def _forms(
+    first: ProtocolSpec, ids: list[str]
+) -> tuple[dict[str, dict[str, Component]], dict[str, gr.Column]]:
+    forms, groups = {}, {}
+    for name, spec in protocols().items():
+        if spec.fit:
+            others = set(spec.config.model_fields) - set(spec.fit_fields)
+            with gr.Column(visible=name == first.id) as groups[name]:
+                forms[name] = form.fields(spec, ids, leave_out=others)
+    return forms, groups
+
+
+def _profiles(spec: ProtocolSpec) -> list[str]:
+    return [SMALL, *spec.profiles]
+
+
+def _tasks_of(models: Sequence[str]) -> list[str]:
+    """The tasks that the models are specialists of, by name; else the first task."""
+    named = [task for task in task_names() if any(m.endswith(f"-{task}") for m in models)]
+    return named or list(task_names()[:1])
+
+
+def choices(ctx: StudioContext, protocol: str) -> list[tuple[str, str]]:
+    """The fitted artifacts of a protocol that models of some pool here can use."""
+    known = {model.id for pool in ctx.pools.values() for model in pool.specs}
+    usable = [
+        one
+        for one in ctx.workspace.artifacts.list(protocol)
+        if {model.id for model in one.manifest.models} <= known
+    ]
+    return [NEWEST, *((label(one), one.manifest.key) for one in usable)]
+
+
+def label(one: Stored) -> str:
+    """An artifact in a list: task, date, score on dev items and their number, models."""
+    manifest, created = one.manifest, str(one.made().get("created", ""))
+    dev, n = (manifest.metrics.get(name) for name in ("dev", "n"))
+    score = f"dev {percent(dev)}" if isinstance(dev, int | float) else ""
+    parts = [
+        manifest.task.replace(",", ", "),
+        created[:16].replace("T", " "),
+        f"{score} (n {n:g})" if score and isinstance(n, int | float) else score,
+        f"{len(manifest.models)} models",
+        manifest.key[:6],
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def may_fit(ctx: StudioContext, request: gr.Request | None) -> bool:
+    """Whether this visitor may start fits: everybody at home, the lab on a hosted Space."""
+    return not ctx.settings.hosted or ctx.admin.allowed(request)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A fit as the page's form has it."""
+
+    pool: str
+    protocol: str
+    models: list[str]
+    tasks: list[str]
+    items: int
+    seed: int
+    config: dict[str, Any]
+
+    def spec(self) -> FitSpec:
+        """The checked spec. Raises :class:`UserError`."""
+        if not self.tasks:
+            raise UserError("No task is picked. Pick at least one task to learn from.")
+        tasks = ",".join(self.tasks)
+        return fit_spec(
+            self.protocol, self.config, self.models, tasks, limit=self.items, seed=self.seed
+        )
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not at their defaults."""
+        fields = get_protocol(self.protocol).config.model_fields
+        return {n: v for n, v in self.config.items() if v != fields[n].get_default()}
+
+
+def told_cost(ctx: StudioContext, asked: Asked) -> str:
+    """What the fit will cost, and the command that does the same."""
+    try:
+        spec = get_protocol(asked.protocol)
+        config = spec.configure(asked.config)
+        spec.check_pool(len(asked.models))
+        fit = asked.spec()
+        parts = fit_data(fit.task, fit.limit, fit.seed).items
+        size = fit_cost.Size(len(asked.models), len(parts["train"]), len(parts["dev"]))
+        store, engine = ctx.workspace.artifacts, ctx.manager.engine.name
+        line = fit_cost.sentence(spec, config, size, store, engine)
+    except StudioError as error:
+        return f"<p class='studio-cost studio-warn'>{html.escape(error.message)}</p>"
+    command = fit_cost.command(
+        asked.protocol, asked.pool, asked.models, asked.tasks,
+        limit=asked.items, seed=asked.seed, config=asked.changed(),
+    )  # fmt: skip
+    shown = f"<code>{html.escape(command)}</code>"
+    return (
+        f"<p class='studio-cost'>{html.escape(line)}</p><details class='studio-command'>"
+        f"<summary>The same in a terminal</summary>{shown}</details>"
+    )
+
+
+class Handlers:
+    """The panel's events. ``read`` makes what is asked for of the page's values."""
+
+    def __init__(
+        self,
+        ctx: StudioContext,
+        panel: Panel,
+        protocol: gr.Dropdown,
+        models: gr.HTML,
+        read: Callable[[Values], Asked],
+    ) -> None:
+        self.ctx, self.panel, self.read = ctx, panel, read
+        self.protocol, self.models = protocol, models
+
+    def recount(self, given: Values) -> str:
+        """The cost of what is set."""
+        asked = self.read(given)
+        return told_cost(self.ctx, asked) if protocols()[asked.protocol].fit else ""
+
+    def start(self, given: Values, request: gr.Request) -> tuple[dict[str, Any] | None, gr.HTML]:
+        """Begin a fit: the ticket to watch it with, or why not."""
+        try:
+            if not may_fit(self.ctx, request):
+                raise UserError("On a hosted demo the lab starts fits. Log in on the Studies page.")
+            asked = self.read(given)
+            spec = asked.spec()
+            pool = self.ctx.pools.get(asked.pool) or self.ctx.opening_pool
+            data = fit_data(spec.task, spec.limit, spec.seed)
+            started = self.ctx.manager.start_fit(spec, pool.specs, data)
+        except StudioError as error:
+            return None, notice(error.message)
+        return live.ticket_for(self.ctx, started), notice("")
+
+    def finish(self, ticket: dict[str, Any] | None) -> Values:
+        """Choose what a watched fit has made for the next run."""
+        run = self.ctx.manager.get(ticket["run"]) if ticket else None
+        key = run and run.fit and next(
+            (e.data["key"] for e in reversed(run.events)
+             if isinstance(e, Artifact) and e.name == FITTED), "",
+        )  # fmt: skip
+        if not run or not key:
+            return {self.panel.told: gr.skip()}
+        said = "Fitted. The next run uses it: ask a question and press Run."
+        return {
+            self.panel.artifact: gr.Dropdown(choices(self.ctx, run.spec.protocol), value=key),
+            self.panel.told: notice(said, "status"),
+        }
+
+    def picked(self, key: str, name: str) -> Any:
+        """The models of a chosen artifact."""
+        found = self.ctx.workspace.artifacts.get(name, key) if key else None
+        return [model.id for model in found.manifest.models] if found else gr.skip()
+
+    def profiled(self, profile: str, name: str) -> Values:
+        """A profile's settings; what it does not name goes back to its default."""
+        spec, fields = protocols()[name], self.panel.forms.get(name, {})
+        named = spec.profiles.get(profile, {})
+        defaults = {field: spec.config.model_fields[field].get_default() for field in fields}
+        chosen = {fields[field]: named.get(field, default) for field, default in defaults.items()}
+        return chosen or {self.panel.told: gr.skip()}
+
+    def restore(self, ticket: dict[str, Any] | None) -> Values:
+        """After a reload: the form as it was for the fit that this page watches."""
+        run = self.ctx.manager.get(ticket["run"]) if ticket else None
+        if not run or not run.fit:
+            return {self.panel.told: gr.skip()}
+        spec = run.fit[0]
+        fields = self.panel.forms[spec.protocol]
+        return {
+            self.protocol: spec.protocol,
+            self.models: list(spec.pool),
+            self.panel.tasks: spec.task.split(","),
+            self.panel.items: spec.limit,
+            self.panel.seed: spec.seed,
+            **{fields[name]: value for name, value in spec.config.items() if name in fields},
+        }
+
+    def restored(self) -> list[Any]:
+        """What :meth:`restore` may change."""
+        panel = self.panel
+        fields = [c for form_of in panel.forms.values() for c in form_of.values()]
+        form_parts = [panel.tasks, panel.items, panel.seed, panel.told]
+        return [self.protocol, self.models, *form_parts, *fields]
+
+    def opened(self, request: gr.Request) -> Values:
+        """Whether this visitor sees the buttons or the sentence that stands for them."""
+        allowed = may_fit(self.ctx, request)
+        buttons = {b: gr.Button(visible=allowed) for b in (self.panel.start, self.panel.stop)}
+        told = notice("") if allowed else notice(CLOSED, "status")
+        return {**buttons, self.panel.told: told}
+
+    def connect(self, everything: set[Component]) -> None:
+        """Connect what concerns the panel only; the page connects starting and watching."""
+        panel, fields = self.panel, self.restored()[6:]
+        panel.artifact.change(self.picked, [panel.artifact, self.protocol], self.models, **PRIVATE)
+        panel.profile.input(
+            self.profiled, [panel.profile, self.protocol], [panel.told, *fields], **PRIVATE
+        )
+        panel.stop.click(None, js=PRESS_STOP, **PRIVATE)
+        gr.on(
+            [panel.tasks.change, panel.items.change, panel.seed.change, self.models.change,
+             self.protocol.change, *(c.change for c in fields)],
+            self.recount, everything, panel.cost, trigger_mode="always_last", **PRIVATE,
+        )  # fmt: skip
+        page = gr.context.Context.root_block
+        page.load(self.opened, None, [panel.start, panel.stop, panel.told], queue=False, **PRIVATE)
+        page.load(self.recount, everything, panel.cost, **PRIVATE)
