@@ -98,8 +98,15 @@ def _curve_name(view: View, curve: dict[str, Any]) -> str:
 def _fitted(data: Any) -> Drawn:
     rows = [["task", data["task"]], ["artifact", data["key"]]]
     rows += [[name.replace("_", " "), part.told(value)] for name, value in data["metrics"].items()]
-    verb = "It was there already." if data["cached"] else "It is stored and ready to use."
-    return verb, [part.table("", ["what was made", ""], rows)]
+    parts = [part.table("", ["what was made", ""], rows)]
+    if not data["cached"]:
+        return "It is stored and ready to use.", parts
+    # Nothing was searched, so nothing else tells what it is made of.
+    made = data["recipe"] if isinstance(data["recipe"], dict) else {}
+    if made.get("weights"):
+        pairs = list(zip(made["members"], made["weights"], strict=True))
+        parts.append(part.shares("Weights of the members", pairs))
+    return "It was fitted before with the same settings, so it is used as it is.", parts
 
 
 def _score_row(name: str, one: dict[str, Any], state: str = "", note: str = "") -> part.Row:

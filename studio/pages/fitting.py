@@ -51,6 +51,8 @@ class Panel:
     told: gr.HTML
     forms: dict[str, dict[str, Component]]
     groups: dict[str, gr.Column]
+    proposed: gr.State
+    """The tasks that were proposed for the picked models."""
 
     def inputs(self) -> set[Component]:
         """What decides a fit, beside the protocol and the models."""
@@ -103,7 +105,10 @@ def build(ctx: StudioContext, first: ProtocolSpec, models: Sequence[str]) -> Pan
             start = gr.Button("Start", variant="primary", elem_id="fit-start", min_width=90)
             stop = gr.Button("Stop", elem_id="fit-stop", min_width=90)
         told = gr.HTML("", visible=False, elem_id="fit-told")
-    return Panel(box, artifact, tasks, items, seed, profile, cost, start, stop, told, forms, groups)
+        proposed = gr.State(_tasks_of(models))
+    return Panel(
+        box, artifact, tasks, items, seed, profile, cost, start, stop, told, forms, groups, proposed
+    )
 
 
 def _forms(
@@ -123,9 +128,8 @@ def _profiles(spec: ProtocolSpec) -> list[str]:
 
 
 def _tasks_of(models: Sequence[str]) -> list[str]:
-    """The tasks that the models are specialists of, by name; else the first task."""
-    named = [task for task in task_names() if any(m.endswith(f"-{task}") for m in models)]
-    return named or list(task_names()[:1])
+    """The tasks that the models are specialists of, by name."""
+    return [task for task in task_names() if any(m.endswith(f"-{task}") for m in models)]
 
 
 def choices(ctx: StudioContext, protocol: str) -> list[tuple[str, str]]:
@@ -263,6 +267,14 @@ class Handlers:
         found = self.ctx.workspace.artifacts.get(name, key) if key else None
         return [model.id for model in found.manifest.models] if found else gr.skip()
 
+    def proposed(self, models: list[str], tasks: list[str], before: list[str]) -> Values:
+        """The tasks of newly picked models, unless a person has chosen others or none fits."""
+        after = _tasks_of(models or [])
+        if not after:
+            return {self.panel.proposed: before, self.panel.tasks: gr.skip()}
+        kept = sorted(tasks or []) != sorted(before)
+        return {self.panel.proposed: after, self.panel.tasks: gr.skip() if kept else after}
+
     def profiled(self, profile: str, name: str) -> Values:
         """A profile's settings; what it does not name goes back to its default."""
         spec, fields = protocols()[name], self.panel.forms.get(name, {})
@@ -282,6 +294,7 @@ class Handlers:
             self.protocol: spec.protocol,
             self.models: list(spec.pool),
             self.panel.tasks: spec.task.split(","),
+            self.panel.proposed: [],
             self.panel.items: spec.limit,
             self.panel.seed: spec.seed,
             **{fields[name]: value for name, value in spec.config.items() if name in fields},
@@ -291,7 +304,7 @@ class Handlers:
         """What :meth:`restore` may change."""
         panel = self.panel
         fields = [c for form_of in panel.forms.values() for c in form_of.values()]
-        form_parts = [panel.tasks, panel.items, panel.seed, panel.told]
+        form_parts = [panel.tasks, panel.proposed, panel.items, panel.seed, panel.told]
         return [self.protocol, self.models, *form_parts, *fields]
 
     def opened(self, request: gr.Request) -> Values:
@@ -303,8 +316,13 @@ class Handlers:
 
     def connect(self, everything: set[Component]) -> None:
         """Connect what concerns the panel only; the page connects starting and watching."""
-        panel, fields = self.panel, self.restored()[6:]
+        panel = self.panel
+        fields = [c for form_of in panel.forms.values() for c in form_of.values()]
         panel.artifact.change(self.picked, [panel.artifact, self.protocol], self.models, **PRIVATE)
+        self.models.change(
+            self.proposed, [self.models, panel.tasks, panel.proposed],
+            [panel.proposed, panel.tasks], trigger_mode="always_last", **PRIVATE,
+        )  # fmt: skip
         panel.profile.input(
             self.profiled, [panel.profile, self.protocol], [panel.told, *fields], **PRIVATE
         )

@@ -70,11 +70,17 @@
     return twice.length > 1 ? `${titled} (${twice.indexOf(curve) + 1})` : titled;
   }
 
-  function fitted({ task, key, metrics, cached }) {
+  function fitted({ task, key, metrics, cached, recipe: made }) {
     const rows = [['task', task], ['artifact', key],
       ...Object.entries(metrics).map(([name, value]) => [P.words(name), P.told(value)])];
-    const verb = cached ? 'It was there already.' : 'It is stored and ready to use.';
-    return [verb, [P.table('', ['what was made', ''], rows)]];
+    const parts = [P.table('', ['what was made', ''], rows)];
+    if (!cached) return ['It is stored and ready to use.', parts];
+    // Nothing was searched, so nothing else tells what it is made of.
+    if (made?.weights?.length) {
+      const pairs = made.members.map((name, i) => [name, made.weights[i]]);
+      parts.push(P.shares('Weights of the members', pairs));
+    }
+    return ['It was fitted before with the same settings, so it is used as it is.', parts];
   }
 
   const scoreRow = (name, one, state = '', note = '') => (

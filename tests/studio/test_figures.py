@@ -55,6 +55,7 @@ def shown(name: str, data: Any) -> dict[str, Any]:
 @needs_node
 def test_twins_agree_on_every_kind_of_artifact(tmp_path: Path) -> None:
     runs = [made.fit_run(), *(made.fit_run((name,)) for name in made.things())]
+    runs.append([Artifact(name="fitted", data=made.things()["fitted"] | {"cached": True})])
     for ours, theirs in zip(map(in_python, runs), in_node(runs, tmp_path), strict=True):
         assert theirs == ours
 
@@ -133,6 +134,12 @@ def test_sign_conflict_is_laid_out_by_module_and_layer() -> None:
 def test_a_recipe_shares_out_by_size_and_keeps_the_sign() -> None:
     rows = shown("recipe", made.things()["recipe"])["parts"][0]["rows"]
     assert rows == [["alpha", 0.5, 0.5], ["beta", -0.25, 0.25], ["delta", 0.25, 0.25]]
+
+
+def test_what_was_fitted_before_says_so_and_what_it_is_made_of() -> None:
+    found = shown("fitted", made.things()["fitted"] | {"cached": True})
+    assert "fitted before" in found["note"]
+    assert [part["kind"] for part in found["parts"]] == ["table", "shares"]
 
 
 def test_curves_that_begin_again_are_series_of_their_own() -> None:
