@@ -76,6 +76,18 @@ class Swarm:
         if found.min() < self.bottom_score:
             self.bottom, self.bottom_score = self.places[found.argmin()].copy(), float(found.min())
 
+    def rescore(self, best: Rows | list[float], top: float, bottom: float) -> None:
+        """Replace the scores of the remembered places, once what they are scored on has changed.
+
+        The best of all is chosen anew among ``top`` and the particles' own bests.
+        """
+        self.best_scores = np.array(best, dtype=np.float64)
+        self.top_score, self.bottom_score = float(top), float(bottom)
+        if self.best_scores.max() > self.top_score:
+            at = int(self.best_scores.argmax())
+            self.top, self.top_score = self.best[at].copy(), float(self.best_scores[at])
+            self.stale = 0
+
     @property
     def step(self) -> float:
         """The length of the next move."""
