@@ -94,6 +94,10 @@ class Call(BaseCall):
             raise self._refuse("text")
         return self._text
 
+    def recall(self, text: str) -> None:
+        """End well with the text that was given when the same was asked before."""
+        self._text, self.state = text, "ok"
+
 
 class Piece(NamedTuple):
     """Text in a row of which one model was the most likely author."""
@@ -169,6 +173,10 @@ class ScoreCall(BaseCall):
         if not self.ok:
             raise self._refuse("scores")
         return dict(self._scores)
+
+    def recall(self, scores: Mapping[str, float]) -> None:
+        """End well with the log-probabilities that were given when the same was asked before."""
+        self._scores, self.state = dict(scores), "ok"
 
     @property
     def probabilities(self) -> dict[str, float]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import question_messages
+from protocols.training.checkpoints import Resuming, Watch, lasting, newest, watched
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,6 +33,8 @@ ATTENTION_AND_MLP = (
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 IGNORED = -100
+SAVE_EVERY = 10
+"""Steps from one checkpoint to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,16 @@ def train_sft(
     base_id: str,
     config: SftConfig | None = None,
     on_step: OnStep | None = None,
+    state: Path | None = None,
+    watch: Watch | None = None,
+    template: str = "",
 ) -> Trained:
     """Train an adapter for the model in ``base`` on (question, answer) rows; save it in ``out``.
 
     ``on_step`` is called with (step, loss) every few steps and may raise to stop the training.
     ``base_id`` is written into the adapter instead of a path, so that it means the same anywhere.
+    With ``state``, checkpoints are kept there and a killed training goes on from the last one;
+    ``watch`` is told of every step. ``template`` is the chat template where it is not the base's.
 
     Raises:
         EngineError: there are no rows.
@@ -99,10 +107,12 @@ def train_sft(
     torch.manual_seed(settings.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = load_base(base, device)
+    if template:
+        tokenizer.chat_template = template
     lora = attach_lora(model, settings)
-    trainer = _trainer(lora, tokenizer, rows, settings, out, on_step)
+    trainer = _trainer(lora, tokenizer, rows, settings, out, on_step, state, watch)
     start = time.perf_counter()
-    result = trainer.train()
+    result = trainer.train(resume_from_checkpoint=newest(state) if state else None)
     seconds = time.perf_counter() - start
     save_adapter(lora, out, base_id)
     return Trained(out, seconds, device, float(result.training_loss))
@@ -143,17 +153,20 @@ def _trainer(
     config: SftConfig,
     out: Path,
     on_step: OnStep | None,
+    state: Path | None = None,
+    watch: Watch | None = None,
 ) -> Any:
     from datasets import Dataset
 
     mixed = list(rows)
     random.Random(config.seed).shuffle(mixed)
+    saving = lasting(state, SAVE_EVERY) if state else {"output_dir": str(out)}
     return _answer_trainer()(
         model=model,
-        args=_arguments(config, out),
+        args=_arguments(config, saving),
         train_dataset=Dataset.from_list([conversation(*row) for row in mixed]),
         processing_class=tokenizer,
-        callbacks=[report_to(on_step)] if on_step else [],
+        callbacks=[watched(watch), *([report_to(on_step)] if on_step else [])],
     )
 
 
@@ -167,7 +180,7 @@ def _answer_trainer() -> Any:
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
 
-    class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+    class AnswerTrainer(Resuming, SFTTrainer):  # type: ignore[misc]
         """SFTTrainer with the loss of the answer tokens alone."""
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
@@ -185,7 +198,7 @@ def _answer_trainer() -> Any:
     return AnswerTrainer
 
 
-def _arguments(config: SftConfig, out: Path) -> Any:
+def _arguments(config: SftConfig, saving: dict[str, Any]) -> Any:
     """Return trl's arguments; every one that differs from its default is there for a reason.
 
     Gradient checkpointing costs time and saves memory nobody needs here; ``bf16`` is about mixed
@@ -195,7 +208,7 @@ def _arguments(config: SftConfig, out: Path) -> Any:
     from trl import SFTConfig
 
     return SFTConfig(
-        output_dir=str(out),
+        **{"save_strategy": "no", **saving},
         max_steps=config.steps,
         per_device_train_batch_size=config.batch,
         learning_rate=config.learning_rate,
@@ -209,7 +222,6 @@ def _arguments(config: SftConfig, out: Path) -> Any:
         gradient_checkpointing=False,
         dataloader_pin_memory=False,
         report_to="none",
-        save_strategy="no",
         logging_steps=5,
         disable_tqdm=True,
     )

@@ -1,0 +1,154 @@
+"""Direct preference optimisation of an adapter on pairs of a better and a worse answer.
+
+A thin wrapper over trl's DPOTrainer (Rafailov et al. 2023, arXiv 2305.18290), small enough for a
+CPU. The model that training starts from is the reference: a contributed adapter is trained further
+and stays an adapter of its own base.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocols.core.errors import EngineError
+from protocols.training.checkpoints import Resuming, Watch, lasting, newest, watched
+from protocols.training.preferences import Preference
+from protocols.training.sft import ATTENTION_AND_MLP, Trained, conversation, save_adapter
+from protocols.training.students import Student, load_student
+
+
+@dataclass(frozen=True, slots=True)
+class DpoSettings:
+    """How preferences are trained on.
+
+    ``steps`` batches of ``batch`` pairs, 0 = every pair once; ``learning_rate`` after ``warmup``
+    (a share of the steps) falls along a cosine to zero; ``beta`` holds the model near where it
+    started. ``rank`` and ``alpha`` are for a model that has no adapter yet. ``max_length`` is in
+    tokens; ``save_every`` so many steps a checkpoint.
+    """
+
+    steps: int = 8
+    batch: int = 4
+    learning_rate: float = 1e-4
+    warmup: float = 0.0
+    beta: float = 0.1
+    rank: int = 4
+    alpha: int = 8
+    seed: int = 7
+    max_length: int = 192
+    save_every: int = 4
+    target_modules: tuple[str, ...] = ATTENTION_AND_MLP
+
+
+def dpo_row(pair: Preference) -> dict[str, list[dict[str, str]]]:
+    """One row for trl; its prompt is the very messages asked at inference."""
+    chosen = conversation(pair.question, pair.chosen)
+    rejected = conversation(pair.question, pair.rejected)
+    return {
+        "prompt": chosen["prompt"],
+        "chosen": chosen["completion"],
+        "rejected": rejected["completion"],
+    }
+
+
+def train_dpo(
+    who: Student,
+    pairs: Sequence[Preference],
+    out: Path,
+    *,
+    state: Path,
+    config: DpoSettings | None = None,
+    watch: Watch | None = None,
+) -> Trained:
+    """Train ``who`` on ``pairs`` and save the adapter in ``out``; go on from what is in ``state``.
+
+    Raises:
+        EngineError: there are no pairs.
+    """
+    import torch
+
+    if not pairs:
+        raise EngineError("There is nothing to train on: the list of preferences is empty.")
+    settings = config or DpoSettings()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trainer = dpo_trainer(who, pairs, state, settings, watch, device)
+    start = time.perf_counter()
+    result = trainer.train(resume_from_checkpoint=newest(state))
+    save_adapter(trainer.model, out, who.base_id)
+    return Trained(out, time.perf_counter() - start, device, float(result.training_loss))
+
+
+def dpo_trainer(
+    who: Student,
+    pairs: Sequence[Preference],
+    state: Path,
+    settings: DpoSettings,
+    watch: Watch | None,
+    device: str,
+) -> Any:
+    """trl's trainer, ready to train."""
+    from datasets import Dataset
+    from trl import DPOTrainer
+
+    class Trainer(Resuming, DPOTrainer):  # type: ignore[misc]
+        """Goes on from its own checkpoints."""
+
+    model, tokenizer = load_student(who, device)
+    return Trainer(
+        model=with_adapter(model, who, settings),
+        args=_arguments(settings, state),
+        train_dataset=Dataset.from_list([dpo_row(pair) for pair in pairs]),
+        processing_class=tokenizer,
+        callbacks=[watched(watch)],
+    )
+
+
+def with_adapter(model: Any, who: Student, settings: Any) -> Any:
+    """The model with its own adapter, or a fresh one, to train.
+
+    In fp32 beside a bf16 base: preference and policy gradients take steps too small for bf16.
+    ``settings`` say rank, alpha, modules and seed of a fresh one.
+    """
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if who.adapter:
+        return PeftModel.from_pretrained(model, who.adapter, is_trainable=True)
+    torch.manual_seed(settings.seed)
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules=list(settings.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, lora)
+
+
+def _arguments(settings: DpoSettings, state: Path) -> Any:
+    """trl's arguments; see ``sft._arguments`` for the reasons they share."""
+    import torch
+    from trl import DPOConfig
+
+    return DPOConfig(
+        **lasting(state, settings.save_every),
+        max_steps=settings.steps or -1,
+        num_train_epochs=1,
+        per_device_train_batch_size=settings.batch,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type="cosine",
+        beta=settings.beta,
+        max_length=settings.max_length,
+        seed=settings.seed,
+        bf16=False,
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=False,
+        dataloader_pin_memory=False,
+        report_to="none",
+        logging_steps=1,
+        disable_tqdm=True,
+    )

@@ -1,0 +1,96 @@
+"""What models said while a protocol was fitted, so that a killed fit asks nothing twice.
+
+Every call's outcome is a line of a file, by the call's id: going on is asking the same again and
+being told what was said then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from protocols.core.call import AnyCall, Call, ScoreCall, Step
+from protocols.core.errors import ContributorError, EngineError
+from protocols.core.events import Progress
+from protocols.core.fit_types import FitContext, FitItem
+from protocols.core.models import Sampling
+from protocols.lib.prompts import question_messages
+
+WAVE = 64
+"""Calls that are played together; a kill loses one wave at most."""
+
+
+class Memory:
+    """Plays quiet calls and remembers them in ``ctx.state``. Ids must say what is asked."""
+
+    def __init__(self, ctx: FitContext) -> None:
+        self.ctx = ctx
+        self._file = ctx.state / "said.jsonl"
+        self._known = {row["id"]: row["said"] for row in _rows(self._file)}
+
+    async def play(self, calls: Sequence[AnyCall], what: str) -> AsyncIterator[Step]:
+        """End all calls, remembered or played; ``what`` names them in the progress shown.
+
+        Raises :class:`EngineError` if the machine, not a model, failed.
+        """
+        for start in range(0, len(calls), WAVE):
+            wave = calls[start : start + WAVE]
+            new = [call for call in wave if not self._recall(call)]
+            if new:
+                yield [_settled(call) for call in new]
+                self._keep(new)
+            done = start + len(wave)
+            yield Progress(unit="search", done=done, total=len(calls), note=what)
+
+    def _recall(self, call: AnyCall) -> bool:
+        if call.id not in self._known:
+            return False
+        said = self._known[call.id]
+        if said is None:
+            call.state = "failed"
+        else:
+            call.recall(said)
+        return True
+
+    def _keep(self, calls: Sequence[AnyCall]) -> None:
+        with self._file.open("a", encoding="utf-8") as file:
+            for call in calls:
+                if call.error and not isinstance(call.error, ContributorError):
+                    raise EngineError(f"The fit cannot go on: {call.error.message}")
+                said = None if not call.ok else _said(call)
+                self._known[call.id] = said
+                file.write(json.dumps({"id": call.id, "said": said}, ensure_ascii=False) + "\n")
+
+
+def _said(call: AnyCall) -> Any:
+    return call.logprobs if isinstance(call, ScoreCall) else call.text
+
+
+def _settled(call: AnyCall) -> AnyCall:
+    """The call with its prompt written out: what it sees may only be remembered."""
+    if call.sees:
+        call.messages, call.sees, call.min_sees = call.render(), (), 0
+    call.quiet = True
+    return call
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    """What was kept; a last line that a kill cut off is taken away."""
+    text = file.read_bytes() if file.is_file() else b""
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        file.write_bytes(whole)
+    return map(json.loads, whole.splitlines())
+
+
+def asked(name: str, model: str, item: FitItem, sampling: Sampling | None = None) -> Call:
+    """A model's answer to an item, asked as it is asked live; ``name`` tells askings apart."""
+    messages = question_messages(item.question)
+    return Call(f"{name}/{model}/{item.id}", model, messages, role="search", sampling=sampling)
+
+
+def rating(ctx: FitContext, item: FitItem, call: Call) -> float:
+    """How right an answer is, 0 to 1; nothing readable is wrong."""
+    return (ctx.score(item, call.text) or 0.0) if call.ok else 0.0
