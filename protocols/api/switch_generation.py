@@ -4,38 +4,35 @@ Before each patch a switcher weighs which model should go on, given the question
 far. The shared text is the plain concatenation of patches: nothing is inserted at a hand-over, and
 where the next author differs the text first backs off to the last white space, so that no word is
 split between two authors. If the next author then fails or has nothing to add, what was left out
-comes back.
+comes back. Fitting tries out decisions on train items and trains the switcher on which of them led
+to right answers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from itertools import count
 
 from pydantic import Field
 
-from protocols.core.call import Call, ScoreCall, Step
+from protocols.core.call import ScoreCall, Step
 from protocols.core.errors import EngineError
-from protocols.core.events import Decision
-from protocols.core.models import ModelSpec
-from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.choice import NEUTRAL, described, distribution, generalist, labels, listings
-from protocols.lib.drafts import Draft
-from protocols.lib.prompts import Message, question_messages
-from protocols.lib.text import fence, shortened
-
-SWITCHER = """\
-Several models write one answer together, taking turns. These are the models:
-
-{models}
-
-Question: {question}
-
-The answer so far:
-{text}
-
-Which model should write the next words? Reply with its letter only."""
+from protocols.core.events import Progress
+from protocols.core.fit_types import FitContext
+from protocols.core.registry import (
+    Config,
+    Context,
+    Estimate,
+    ProtocolSpec,
+    Reference,
+    fit_setting,
+)
+from protocols.lib.choice import distribution, listings
+from protocols.lib.drafts import Draft, written
+from protocols.lib.roles import player, trained, untrained
+from protocols.lib.switching import ROLE, decided, decision_calls, patch_call
+from protocols.training.switcher import fit_switcher
 
 
 class SwitchGeneration(Config):
@@ -62,96 +59,38 @@ class SwitchGeneration(Config):
     )
     switcher: str = Field(
         "",
-        description="The model that decides; automatic takes the first generalist.",
+        description="The model that decides; automatic takes a trained one, else a generalist.",
         json_schema_extra={"choices": "models"},
     )
-
-
-def decision_calls(
-    ctx: Context, turn: int | None, text: str, orders: Sequence[Sequence[ModelSpec]]
-) -> list[ScoreCall]:
-    """Ask the switcher for one letter, once per listing, given question and text so far.
-
-    Without a turn there is nothing to decide: the calls find out what it likes about the listings.
-    """
-    question = NEUTRAL if turn is None else ctx.question
-    switcher = ctx.config.switcher or generalist(ctx.models)
-    return [
-        ScoreCall(
-            f"neutral.{number}" if turn is None else f"switch.{turn}.{number}",
-            switcher,
-            switch_messages(ctx, switcher, described(order), question, text),
-            labels=labels(order),
-            role="switcher",
-            round=turn or 0,
-        )
-        for number, order in enumerate(orders, start=1)
-    ]
-
-
-def switch_messages(
-    ctx: Context, switcher: str, models: str, question: str, text: str
-) -> list[Message]:
-    """The switcher's prompt; a text that outgrows its window is shown without its middle."""
-
-    def build(texts: Sequence[str]) -> list[Message]:
-        shown = fence(texts[0])
-        return question_messages(SWITCHER.format(models=models, question=question, text=shown))
-
-    return shortened([text], build, lambda prompt: ctx.fits(switcher, prompt, "", 1))
-
-
-def choose(draft: Draft, scores: dict[str, float], margin: float) -> tuple[str, str]:
-    """The next author and why: the likeliest, unless the present one is nearly as likely."""
-    usable = {m: p for m, p in scores.items() if m not in draft.barred}
-    if draft.loops() and len(usable) > 1:
-        usable.pop(draft.author, None)
-        return max(usable, key=usable.__getitem__), "the text repeats itself"
-    best = max(usable, key=usable.__getitem__)
-    if draft.author in usable and usable[best] - usable[draft.author] <= margin:
-        return draft.author, "goes on: no other model is likelier by the margin"
-    return best, "the likeliest"
-
-
-def decided(
-    draft: Draft, calls: Sequence[ScoreCall], scores: dict[str, float], margin: float
-) -> Decision:
-    """The switcher's decision as an event."""
-    author, why = choose(draft, scores, margin)
-    return Decision(
-        what="switch",
-        options=tuple(scores),
-        scores=scores,
-        chosen=author,
-        why=why,
-        by=calls[0].model,
-        sources=tuple(call.id for call in calls if call.ok),
+    states: int = fit_setting(48, "Texts at which a decision is tried out.", ge=1, le=100_000)
+    rollouts: int = fit_setting(
+        6, "Continuations of each text, the same number by every model.", ge=1, le=1024
     )
-
-
-def patch_call(ctx: Context, draft: Draft, author: str, turn: int) -> Call:
-    """Let a model continue the text for one patch."""
-    return Call(
-        f"patch.{turn}.{author}",
-        author,
-        question_messages(ctx.question),
-        prefix=draft.text,
-        role="patch",
-        round=turn,
-        sampling=ctx.draw(max_tokens=min(ctx.config.patch, draft.limit - draft.spent)),
+    rollout_patch: int = fit_setting(12, "Tokens of a patch in training.", ge=2, le=100)
+    softness: float = fit_setting(
+        0.1, "Difference in score that makes a model e times as right in a label.", gt=0.0
     )
+    epochs: int = fit_setting(3, "How often every decision is trained on.", ge=1, le=100)
+    batch: int = fit_setting(8, "Decisions in one step of training.", ge=1, le=256)
+    learning_rate: float = fit_setting(1e-3, "Learning rate at its highest.", gt=0.0, le=1.0)
+    rank: int = fit_setting(4, "Rank of the trained adapter.", ge=1, le=256)
 
 
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Decide, commit, write the next patch; until the text ends or the tokens are spent."""
     draft, ended = Draft(ctx.sampling.max_tokens), False
     orders = listings(ctx.models, ctx.config.orders, ctx.rng("orders"))
-    neutral = decision_calls(ctx, None, "", orders)
-    yield neutral
+    switcher = player(ctx, ROLE, ctx.config.switcher)
+    neutral: list[ScoreCall] = []
+    if note := untrained(ctx, {ROLE: ctx.config.switcher}):
+        yield Progress(unit="roles", note=note)
+    if switcher != trained(ctx, ROLE):
+        neutral = decision_calls(ctx, switcher, None, "", orders)
+        yield neutral
     for turn in count():
         if ended or len(draft.barred) == len(ctx.models):
             break
-        calls = decision_calls(ctx, turn, draft.whole, orders)
+        calls = decision_calls(ctx, switcher, turn, draft.whole, orders)
         yield calls
         scores = distribution(calls, neutral, orders, ctx.models)
         decision = decided(draft, calls, scores, ctx.config.margin)
@@ -159,9 +98,9 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
             yield segment
             yield draft.answer(partial=True)
         yield decision
-        patch = patch_call(ctx, draft, decision.chosen, turn)
+        patch = patch_call(ctx, draft, decision.chosen, turn, ctx.config.patch)
         yield patch
-        ended = draft.take(patch)
+        ended = draft.take(written(patch))
         if draft.whole:
             yield draft.answer(partial=True)
     for segment in draft.commit(""):
@@ -175,6 +114,12 @@ def estimate(config: SwitchGeneration, models: int, tokens: int) -> Estimate:
     """A decision and a patch per turn; a model that fails or has nothing to add costs one turn."""
     turns = math.ceil(tokens / config.patch) + models + 1
     return Estimate(turns, (turns + 1) * config.orders, tokens)
+
+
+async def fit(ctx: FitContext) -> AsyncIterator[Step]:
+    """Try out decisions on train items and train a switcher on what came of them."""
+    async for step in fit_switcher(ctx):
+        yield step
 
 
 PROTOCOL = ProtocolSpec(
@@ -191,6 +136,19 @@ PROTOCOL = ProtocolSpec(
     views=("segments",),
     min_models=2,
     needs=frozenset({"prefill", "score"}),
+    fit=fit,
+    profiles={
+        "paper": {
+            "patch": 25,
+            "states": 500,
+            "rollouts": 16,
+            "rollout_patch": 25,
+            "epochs": 5,
+            "batch": 32,
+            "learning_rate": 1e-5,
+            "rank": 64,
+        }
+    },
     examples=(
         "What are the capital and the currency of Kenya?",
         "Name the element with the symbol Fe and its number.",

@@ -81,11 +81,14 @@ def distribution(
     is a liking for its letter or place and is taken off (Zhao et al. 2021, "Calibrate Before Use",
     arXiv 2102.09690); the rest is averaged over the listings. Without this a small model says "A"
     whatever is asked, and averaging over orders only shares that out among the models listed first.
+    A decider that was trained on orders of all kinds has unlearnt this; without ``neutral`` nothing
+    is taken off.
     """
     found = []
-    for call, empty, order in zip(calls, neutral, orders, strict=True):
+    for number, (call, order) in enumerate(zip(calls, orders, strict=True)):
         if call.ok:
-            liking = empty.logprobs if empty.ok else dict.fromkeys(call.labels, 0.0)
+            empty = neutral[number] if neutral else None
+            liking = empty.logprobs if empty and empty.ok else dict.fromkeys(call.labels, 0.0)
             pairs = zip(order, call.labels, strict=True)
             found.append({m.id: call.logprobs[label] - liking[label] for m, label in pairs})
     mean = averaged(found) if found else dict.fromkeys((m.id for m in models), 0.0)

@@ -22,6 +22,23 @@ class Part(NamedTuple):
     text: str
 
 
+class Written(NamedTuple):
+    """A patch as it turned out; ``text`` is None if its author failed."""
+
+    call: str
+    model: str
+    text: str | None
+    finish: str
+    tokens: int
+
+
+def written(patch: Call) -> Written:
+    """What came of a call for a patch."""
+    if not patch.ok:
+        return Written(patch.id, patch.model, None, "", 0)
+    return Written(patch.id, patch.model, patch.text, patch.finish, patch.usage.completion_tokens)
+
+
 @dataclass
 class Draft:
     """The shared text and who wrote which part of it; ``limit`` is its length in tokens."""
@@ -48,22 +65,22 @@ class Draft:
         """The text with the pending piece."""
         return self.text + (self.pending.text if self.pending else "")
 
-    def take(self, patch: Call) -> bool:
+    def take(self, patch: Written) -> bool:
         """Accept a patch that was just written; returns whether the text has come to its end.
 
         It ends when its author ends it, when two others in a row have nothing to add, or when the
         tokens are spent. A model that failed or only took over to say nothing undoes the hand-over.
         """
-        if patch.ok:
-            self.spent += patch.usage.completion_tokens
+        if patch.text is not None:
+            self.spent += patch.tokens
             if patch.text.strip():
-                self.pending, self.cut = Part(patch.id, patch.model, patch.text), None
+                self.pending, self.cut = Part(patch.call, patch.model, patch.text), None
                 self.author, self.passes = patch.model, 0
                 return patch.finish == "stop" or self.spent >= self.limit
             self.passes += 1
         self.barred.add(patch.model)
         self.pending, self.cut = self.cut, None
-        ended = patch.ok and patch.model == self.author
+        ended = patch.text is not None and patch.model == self.author
         return ended or self.passes >= PASSES or self.spent >= self.limit
 
     def commit(self, next_author: str) -> Iterator[Speaking]:
