@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class SearchSettings:
     """How wide and how long a search is.
 
     ``sample`` is each round's share of the dev items. With ``compare`` as many random graphs
-    compete, round by round on the same items.
+    compete, round by round on the same items, and in the end a star and a chain.
     """
 
     particles: int
@@ -206,8 +207,11 @@ class GraphSearch:
             [*finals, *singles, *rivals, *(self.first if compare else [])], dev
         ):
             yield step
-        best = max(finals, key=self._mean)
-        single = max(singles, key=self._mean)
+        singles.sort(key=self._mean)
+        star, chain = shapes([graph.sink for graph in singles])
+        async for step in networks.score([star, chain] if compare else [], dev):
+            yield step
+        best, single = max(finals, key=self._mean), singles[-1]
         yield self._decision(finals, best)
         stored = self._stored(best)
         write_graph(stored, self.ctx.folder)
@@ -226,6 +230,7 @@ class GraphSearch:
             means = [self._mean(graph) for graph in self.first]
             metrics["random_graph"] = round(sum(means) / len(means), 6)
             metrics["random_search"] = round(max(map(self._mean, rivals)), 6)
+            metrics["star"], metrics["chain"] = self._mean(star), self._mean(chain)
         recipe: dict[str, Any] = {
             "graph": stored.model_dump(mode="json"),
             "single": self.names[single.sink],
@@ -263,6 +268,13 @@ class GraphSearch:
             threshold=self.settings.threshold,
             max_inputs=self.settings.max_inputs,
         )
+
+
+def shapes(order: Sequence[int]) -> tuple[Graph, Graph]:
+    """The star in which the last node reads all others, and the chain in this order."""
+    last = order[-1]
+    star = Graph(tuple(order), tuple((node, last) for node in order[:-1]), last)
+    return star, Graph(tuple(order), tuple(pairwise(order)), last)
 
 
 def _spelled(graph: dict[str, Any]) -> str:

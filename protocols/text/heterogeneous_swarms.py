@@ -64,7 +64,9 @@ class HeterogeneousSwarms(Config):
     patience: int = fit_setting(5, "Stop after so many scorings without a better graph.", ge=1)
     keep_above: float = fit_setting(0.5, "An edge of a stored graph needs a weight above this.")
     most_inputs: int = fit_setting(2, "Answers that a model of a stored graph reads.", ge=1, le=6)
-    compare: bool = fit_setting(True, "Also try as many random graphs, and report the best.")
+    compare: bool = fit_setting(
+        True, "Also try as many random graphs, a star and a chain, and report them."
+    )
 
 
 def graph_for(ctx: Context) -> tuple[Graph, str]:

@@ -155,11 +155,12 @@ async def train(ctx: FitContext, who: Student, rows: Sequence[LabelRow]) -> Path
         alpha=2 * config.rank,
         seed=ctx.seed,
     )
-    steps, note = settings.count(len(rows)), f"{len(rows)} rows"
+    steps = settings.count(len(rows))
 
     def watch(step: int, numbers: Mapping[str, float]) -> None:
-        losses = {"loss": numbers["loss"]} if "loss" in numbers else {}
-        ctx.report("train", step, steps, note, **losses)
+        if "loss" in numbers:
+            note = f"step {step} of {steps} on {len(rows)} rows, loss {numbers['loss']:.3f}"
+            ctx.report("train", step, steps, note, loss=numbers["loss"])
 
     def make() -> None:
         part = folder.with_suffix(".part")

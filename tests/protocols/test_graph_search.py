@@ -79,6 +79,8 @@ def test_the_search_finds_who_must_read_whom(tmp_path: Path) -> None:
     assert found["best_single"] == pytest.approx(1 / 3, abs=1e-6)
     assert found["random_graph"] < found["dev"] >= found["random_search"]
     assert found["low"] < 1.0 <= found["high"]
+    assert found["star"] == pytest.approx(1 / 3), "gamma, best alone, reads clues it cannot use"
+    assert found["chain"] == pytest.approx(1 / 3)
 
 
 def test_every_round_is_shown(tmp_path: Path) -> None:
