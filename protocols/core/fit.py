@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,8 +28,8 @@ from protocols.core.events import Artifact, Event, Progress, RunStarted, Status
 from protocols.core.fit_types import FITTED, PARTS, FitContext, FitData, FitItem, FitSpec, Part
 from protocols.core.models import ModelSpec, content_hash
 from protocols.core.registry import Context, ProtocolSpec
-from protocols.core.session import Session, closable, opening_of, resolve, stamped
-from protocols.core.workers import FitStopped, Workers
+from protocols.core.session import Session, closable, next_step, opening_of, resolve, stamped
+from protocols.core.workers import FitStopped
 
 __all__ = [
     "FITTED",
@@ -151,14 +151,12 @@ class FitSession(Session):
         store: ArtifactStore,
         settle: Callable[[], None],
     ) -> None:
-        super().__init__(planned.spec, planned.models, engine, control, stall_s)
+        super().__init__(planned.spec, planned.models, engine, control, stall_s, settle)
         self.plan, self.store = planned, store
-        self.workers = Workers(settle)
         self.folder = store.partial(planned.protocol.id, planned.key)
         self.state = store.state(planned.protocol.id, planned.key)
         self.started = time.monotonic()
         self.stored: Stored | None = None
-        control.listen(lambda: self.workers.mail.put_nowait(None))
 
     def opening(self) -> RunStarted:
         """What is fitted to whom."""
@@ -185,8 +183,8 @@ class FitSession(Session):
         assert self.plan.protocol.fit
         async with aclosing(closable(self.plan.protocol.fit(self._context()))) as steps:
             while not self.halted() and not self.stored:
-                coming = asyncio.create_task(_step(steps))
-                async with aclosing(self._reports(coming)) as reports:
+                coming = asyncio.create_task(next_step(steps))
+                async with aclosing(self.reports(coming)) as reports:
                     async for event in reports:
                         yield event
                 step = None if coming.cancelled() else coming.result()
@@ -194,21 +192,6 @@ class FitSession(Session):
                     return
                 async for event in self._take(step):
                     yield event
-
-    async def _reports(self, coming: asyncio.Task[Any]) -> AsyncGenerator[Event, None]:
-        """What workers report until the next step is there; without it if the fit must stop."""
-        mail = self.workers.mail
-        coming.add_done_callback(lambda _: mail.put_nowait(None))
-        try:
-            while not (coming.done() and mail.empty()) and not self.halted():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, self.deadline - time.monotonic())):
-                        event = await mail.get()
-                    if event:
-                        yield event
-        finally:
-            coming.cancel()
-            await asyncio.wait({coming})
 
     async def _take(self, step: Step) -> AsyncGenerator[Event, None]:
         if isinstance(step, Call | ScoreCall | Sequence):
@@ -277,8 +260,3 @@ class FitSession(Session):
         """Why it stopped, and that nothing is lost."""
         told = super().reason(status)
         return f"{told} What was done is kept: start it again to go on.".strip() if told else ""
-
-
-async def _step(steps: AsyncGenerator[Step, None]) -> Step | None:
-    """The next step, or none after the last."""
-    return await anext(steps, None)

@@ -6,10 +6,11 @@ A protocol file holds a ``Config`` (its form, its ``--set`` options and its docu
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import pkgutil
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -71,6 +72,7 @@ class Context:
     surprise them, also from inside a call's ``messages`` function. ``artifact`` is the folder of
     what :attr:`ProtocolSpec.fit` left, ``derived`` the models in it, which can be called by id.
     ``score`` is there for yardsticks only (:attr:`ProtocolSpec.yardstick`).
+    ``work(function, *args)`` runs what blocks in a thread; Stop does not wait for it.
     """
 
     question: str
@@ -83,6 +85,7 @@ class Context:
     artifact: Path | None = None
     derived: tuple[ModelSpec, ...] = ()
     score: AnswerScore | None = None
+    work: Callable[..., Awaitable[Any]] = asyncio.to_thread
 
     def rng(self, *names: object) -> random.Random:
         """A generator that depends only on the run's seed and ``names``."""

@@ -6,9 +6,11 @@ a run may spend. It knows nothing about any particular protocol, nor about who w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from protocols.core.artifacts import ArtifactStore, Stored
@@ -19,7 +21,7 @@ from protocols.core.errors import UserError
 from protocols.core.events import Answer, CallEnded, Event, RunStarted, Status
 from protocols.core.models import ModelSpec, RunSpec
 from protocols.core.registry import AnswerScore, Context, ProtocolSpec
-from protocols.core.session import Session, closable, opening_of, resolve, stamped
+from protocols.core.session import Session, closable, next_step, opening_of, resolve, stamped
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,12 @@ async def run(
     """
     prepared = prepare(spec, pool, engine, artifacts, score)
     session = RunSession(prepared, engine, control or Control(), stall_s, score)
-    async with aclosing(stamped(session, run_id or spec.digest)) as events:
-        async for event in events:
-            yield event
+    try:
+        async with aclosing(stamped(session, run_id or spec.digest)) as events:
+            async for event in events:
+                yield event
+    finally:
+        session.workers.close()
 
 
 class RunSession(Session):
@@ -124,19 +129,24 @@ class RunSession(Session):
     async def drive(self) -> AsyncGenerator[Event, None]:
         """Let the protocol say what happens next until it ends or the run must stop."""
         protocol = self.prepared.protocol
-        # Who speaks through a derived model needs its members only if that one fails.
-        speaks = protocol.needs_artifact and self.prepared.derived
+        # Who speaks through a merged model needs its members only if that one fails.
+        speaks = protocol.level == "weight" and self.prepared.derived
         needed = self.prepared.derived if speaks else self.everybody
         async for event in self.load(needed, fused="logits" in protocol.needs):
             yield event
         async with aclosing(closable(protocol.answer(self._context()))) as steps:
-            async for step in steps:
-                if self.halted():
-                    return
+            while not self.halted():
+                coming = asyncio.create_task(next_step(steps))
+                async with aclosing(self.reports(coming)) as reports:
+                    async for event in reports:
+                        yield event
+                step = None if coming.cancelled() else coming.result()
+                if step is None or self.halted():
+                    break
                 async for event in self._take(step):
                     yield event
-                if self.halted():
-                    return
+        if self.halted():
+            return
         if self.answer is None or self.answer.partial:
             raise RuntimeError(f"protocol '{protocol.id}' ended without an answer")
 
@@ -153,6 +163,7 @@ class RunSession(Session):
             artifact=artifact.folder if artifact else None,
             derived=prepared.derived,
             score=self.score,
+            work=lambda function, *args: self.workers.run(partial(function, *args)),
         )
 
     async def _take(self, step: Step) -> AsyncGenerator[Event, None]:

@@ -11,8 +11,8 @@ import logging
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 from pydantic import JsonValue
@@ -33,6 +33,7 @@ from protocols.core.events import (
 from protocols.core.models import ModelSpec, pick
 from protocols.core.perform import Performer, Terms
 from protocols.core.registry import ProtocolSpec, get_protocol
+from protocols.core.workers import Workers
 from protocols.lib.prompts import Message
 
 log = logging.getLogger(__name__)
@@ -102,10 +103,14 @@ class Session(ABC):
         engine: Engine,
         control: Control,
         stall_s: float,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
+        """``settle`` is called once the session is over and its last worker thread has ended."""
         self.terms, self.engine, self.control = terms, engine, control
         self.performer = Performer(terms, models, engine, control, stall_s)
         self.deadline = time.monotonic() + terms.budget.seconds
+        self.workers = Workers(settle)
+        control.listen(lambda: self.workers.mail.put_nowait(None))
 
     @abstractmethod
     def opening(self) -> RunStarted:
@@ -182,6 +187,21 @@ class Session(ABC):
         async with aclosing(self.performer.play(calls, self.deadline)) as events:
             async for event in events:
                 yield event
+
+    async def reports(self, coming: asyncio.Task[Any]) -> AsyncGenerator[Event, None]:
+        """What workers report until the next step is there; without it if the run must stop."""
+        mail = self.workers.mail
+        coming.add_done_callback(lambda _: mail.put_nowait(None))
+        try:
+            while not (coming.done() and mail.empty()) and not self.halted():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, self.deadline - time.monotonic())):
+                        event = await mail.get()
+                    if event:
+                        yield event
+        finally:
+            coming.cancel()
+            await asyncio.wait({coming})
 
     def halted(self) -> Status | None:
         """Why the run must stop now, if it must."""
@@ -261,3 +281,8 @@ async def closable(steps: AsyncIterator[Step]) -> AsyncGenerator[Step, None]:
         close = getattr(steps, "aclose", None)
         if close:
             await close()
+
+
+async def next_step(steps: AsyncGenerator[Step, None]) -> Step | None:
+    """The next step, or none after the last."""
+    return await anext(steps, None)
