@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from evals.judges.reward_model import TextScorer, load_scorer
 from protocols.core.errors import EngineError
 from protocols.core.models import ModelSpec
 from protocols.training import reward
 from protocols.training.preferences import Preference, preference_fingerprint, preference_row
+from protocols.training.reward_scorer import TextScorer, load_scorer
 from protocols.training.sft import CONFIG, WEIGHTS
 
 PREFERENCES = [

@@ -12,11 +12,11 @@ from evals.judges.resolve import resolve
 from evals.judges.reward_model import (
     RewardJudge,
     calibrate_tau,
-    load_scorer,
     margin_verdict,
 )
 from protocols.core.errors import ContributorError, EngineError
 from protocols.core.models import ModelSpec
+from protocols.training.reward_scorer import load_scorer
 from tests.evals.judges.helpers import judge_all, make_pairs
 
 MODEL = ModelSpec(id="test-reward", source="artificial/reward")

@@ -1,0 +1,187 @@
+"""Trained router: who answers is learnt from how well every model answered other questions.
+
+Either a light classifier over questions as vectors, or a LoRA on the base that reads who is there
+and scores a letter for each model. Both are calibrated on questions they were not trained on and
+measured on others again; when the router is not sure, a fallback answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from protocols.core.call import Step
+from protocols.core.errors import EngineError
+from protocols.core.events import Artifact, Phase, Progress
+from protocols.core.fit_types import FitContext
+from protocols.core.registry import Context, Estimate, ProtocolSpec, Reference, fit_setting
+from protocols.lib import routes
+from protocols.lib.encoders import encoder
+from protocols.lib.label_routes import label_calls, logits_of, orders_of
+from protocols.lib.roles import trained
+from protocols.lib.routes import Card, Route, RouterConfig, Trust, route_of, without_router
+from protocols.training.embedding_router import DIMENSIONS, router_from, train_embedding
+from protocols.training.label_router import Reading, keep, train_label_router
+from protocols.training.regret import held_out, trust
+from protocols.training.routing_data import Lesson, Lessons, Part
+
+ARRAYS = "router.npz"
+
+
+class TrainedRouter(RouterConfig):
+    """Settings of the trained router."""
+
+    kind: Literal["embedding", "lora"] = fit_setting(
+        "embedding", "A light classifier over vectors, or a LoRA that reads and scores letters."
+    )
+    orders: int = Field(
+        2, ge=1, le=8, description="In how many orders a LoRA router is shown the models."
+    )
+    epochs: int = fit_setting(
+        3, "LoRA: how often each train question is seen, each time in a new order.", ge=1
+    )
+    batch: int = fit_setting(8, "LoRA: rows per step.", ge=1)
+    learning_rate: float = fit_setting(1e-3, "LoRA: the highest learning rate.", gt=0.0, le=0.1)
+    rank: int = fit_setting(4, "LoRA: rank of the adapter.", ge=1, le=256)
+
+
+async def fit(ctx: FitContext) -> AsyncIterator[Step]:
+    """Gather answers, train, calibrate on one half of dev, measure on the other."""
+    lesson = Lesson(ctx, encode=ctx.config.kind == "embedding")
+    async for step in lesson.gather():
+        yield step
+    learnt = lesson.lessons
+    if ctx.config.kind == "embedding":
+        router = await ctx.work(train_embedding, learnt.train, ctx.seed)
+        np.savez(ctx.folder / ARRAYS, **router.arrays())
+        tune, held = router.logits(learnt.tune.vectors), router.logits(learnt.held.vectors)
+        yield concluded(ctx, learnt, tune, held)
+        yield ctx.fitted(*said(ctx, learnt, tune, held))
+        return
+    adapter = await ctx.work(train_label_router, ctx, learnt.train)
+    found = []
+    for part in (learnt.tune, learnt.held):
+        reading = Reading(ctx, adapter, part)
+        async for step in reading.asked():
+            yield step
+        found.append(reading.logits)
+    yield concluded(ctx, learnt, *found)
+    metrics, recipe = said(ctx, learnt, *found)
+    yield ctx.fitted(metrics, recipe, [keep(ctx, adapter)])
+
+
+def calibrated(learnt: Lessons, tune: Any) -> Trust:
+    """How far the router can be trusted, from the half of dev that is not held out."""
+    part: Part = learnt.tune
+    return trust(tune, part.labels, part.scores, learnt.best)
+
+
+def concluded(ctx: FitContext, learnt: Lessons, tune: Any, held: Any) -> Artifact:
+    """Write the card; returns the report that a page shows (artifact ``router``).
+
+    ``{"kind", "models", "held": see protocols.training.regret.held_out, ...sizes}``.
+    """
+    card = Card(
+        models=learnt.models,
+        best=learnt.models[learnt.best],
+        encoder=learnt.encoder,
+        trust={ctx.config.kind: calibrated(learnt, tune)},
+        used=ctx.config.kind,
+    )
+    routes.write_card(card, ctx.folder)
+    metrics, _ = said(ctx, learnt, tune, held)
+    return Artifact(name="router", data={"kind": card.used, "models": card.models, **metrics})
+
+
+def said(ctx: FitContext, learnt: Lessons, tune: Any, held: Any) -> tuple[Any, Any]:
+    """The artifact's metrics and recipe."""
+    known, part = calibrated(learnt, tune), learnt.held
+    measured = held_out(held, part.labels, part.scores, known, learnt.best, ctx.seed)
+    metrics = {**learnt.about(), "held_out": measured}
+    recipe = {
+        "kind": ctx.config.kind,
+        "encoder": learnt.encoder.model_dump() if learnt.encoder else None,
+        "judge": ctx.config.judge,
+        "temperature": round(known.temperature, 4),
+        "threshold": known.threshold,
+    }
+    return metrics, recipe
+
+
+def by_vectors(ctx: Context, card: Card) -> Route:
+    """The light router's route. Blocks."""
+    assert ctx.artifact and card.encoder
+    router = router_from(routes.read_arrays(ctx.artifact, ARRAYS, DIMENSIONS))
+    vectors = encoder(card.encoder, ctx.models)([ctx.question])
+    if vectors.shape[1] != len(router.space.mean) or len(router.linear.coef) != len(card.models):
+        raise EngineError("The router's arrays do not fit together. Fit it again.")
+    how = f"a classifier over the question ({card.encoder.title})"
+    return route_of(router.logits(vectors)[0], card, card.used, how)
+
+
+async def answer(ctx: Context) -> AsyncIterator[Step]:
+    """Route by what was learnt, then let somebody answer."""
+    card = routes.read_card(ctx, Card)
+    yield Phase(name="route", title="The router weighs the models")
+    route = without_router(card, "the router failed, so all models are alike to it")
+    if card.used == "embedding":
+        try:
+            route = await ctx.work(by_vectors, ctx, card)
+        except EngineError as error:
+            yield Progress(unit="route", note=error.message, level="warning")
+    else:
+        orders, router = orders_of(ctx.models, ctx.config.orders), trained(ctx, "router")
+        calls = label_calls(router, ctx.question, orders, "route")
+        yield calls
+        logits = logits_of(calls, orders, card.models)
+        if logits is None:
+            note = "The router failed; the fallback answers."
+            yield Progress(unit="route", note=note, level="warning")
+        else:
+            how = f"letters scored in {len(orders)} orders by the trained router"
+            asked = tuple(call.id for call in calls)
+            route = route_of(logits, card, "lora", how, router, asked)
+    async for step in routes.follow(ctx, route):
+        yield step
+
+
+def estimate(config: TrainedRouter, models: int, tokens: int) -> Estimate:
+    """Every model is asked once at most; a LoRA router is asked in every order."""
+    return Estimate(models, config.orders, models * tokens)
+
+
+PROTOCOL = ProtocolSpec(
+    title="Trained router",
+    summary=(
+        "All models answer train questions; from their scores a router learns who is good at what: "
+        "a small classifier over the question's vector, or a LoRA that scores a letter for each "
+        "model. You see its probabilities and how often such a confidence was right; if it is not "
+        "sure enough, the best single model or a majority answers."
+    ),
+    paper=Reference("Ong et al. 2024, RouteLLM", "https://arxiv.org/abs/2406.18665"),
+    answer=answer,
+    estimate=estimate,
+    config=TrainedRouter,
+    views=("routing", "lanes"),
+    min_models=2,
+    needs_artifact=True,
+    fit=fit,
+    profiles={
+        "paper": {
+            "kind": "lora",
+            "judge": "reward",
+            "reward_model": "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2",
+            "epochs": 5,
+            "batch": 32,
+            "learning_rate": 1e-5,
+        }
+    },
+    examples=(
+        "What is 47 + 38?",
+        "Write 1987 in Roman numerals.",
+        "What is the chemical symbol of iron?",
+    ),
+)

@@ -1,0 +1,133 @@
+"""What a pool knows: every model answers every train and dev item once, and the answers are scored.
+
+Routers, rankers and switchers learn from the same table. What was asked is read from a file, so a
+killed fit goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.call import Call, Step
+from protocols.core.errors import ContributorError, EngineError
+from protocols.core.events import Artifact, Progress
+from protocols.core.fit_types import PARTS, FitContext, FitItem
+from protocols.core.models import ModelSpec
+from protocols.lib.prompts import question_messages
+
+WAVE = 64
+"""Answers that are asked for together; a kill loses one wave at most."""
+PICTURES = 8
+"""How often the matrix is shown while it fills."""
+FILE = "answers.jsonl"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts and scores of ``items`` by ``models``; a text without words is empty, its score 0."""
+
+    items: tuple[FitItem, ...]
+    models: tuple[str, ...]
+    texts: tuple[tuple[str, ...], ...]
+    scores: NDArray[np.float64]
+    """[items, models], from 0 to 1."""
+
+    def rows(self, places: Sequence[int]) -> Table:
+        """Some of the items."""
+        return Table(
+            tuple(self.items[at] for at in places),
+            self.models,
+            tuple(self.texts[at] for at in places),
+            self.scores[list(places)],
+        )
+
+
+class Answers:
+    """Asks every model every item of ``parts``, in order, and remembers what was said."""
+
+    def __init__(self, ctx: FitContext, parts: Iterable[str] = PARTS) -> None:
+        self.ctx = ctx
+        self.items = tuple(item for part in parts for item in ctx.items.get(part, ()))  # type: ignore[call-overload]
+        self._file = ctx.state / FILE
+        self._known = _read(self._file)
+
+    async def asked(self) -> AsyncIterator[Step]:
+        """Ask what was not asked before, a wave at a time; :meth:`table` has the answers then.
+
+        Raises :class:`EngineError` for a call that did not get as far as an answer: a broken
+        machine must not look like a bad model.
+        """
+        pairs = [(item, model) for item in self.items for model in self.ctx.models]
+        todo = [(i, m) for i, m in pairs if (m.id, i.id) not in self._known]
+        waves = range(0, len(todo), WAVE)
+        shown = set(np.linspace(0, len(waves) - 1, PICTURES).astype(int)) if todo else set()
+        for number, start in enumerate(waves):
+            wave = todo[start : start + WAVE]
+            calls = [self._call(item, model) for item, model in wave]
+            yield calls
+            self._keep(wave, calls)
+            done = len(pairs) - len(todo) + start + len(wave)
+            note = f"{done} of {len(pairs)} answers"
+            yield Progress(unit="answers", done=done, total=len(pairs), note=note)
+            if number in shown:
+                yield self.artifact()
+
+    def _call(self, item: FitItem, model: ModelSpec) -> Call:
+        greedy = self.ctx.context.draw(temperature=0.0, top_p=1.0)
+        messages, name = question_messages(item.question), f"ask/{model.id}/{item.id}"
+        return Call(name, model.id, messages, role="search", quiet=True, sampling=greedy)
+
+    def _keep(self, wave: Sequence[tuple[FitItem, ModelSpec]], calls: Sequence[Call]) -> None:
+        with self._file.open("a", encoding="utf-8") as file:
+            for (item, model), call in zip(wave, calls, strict=True):
+                answered = call.error is None or call.usage.prompt_tokens
+                if call.error and not (answered and isinstance(call.error, ContributorError)):
+                    raise EngineError(f"The answers cannot be had: {call.error.message}")
+                text = call.text if call.ok else ""
+                score = self.ctx.score(item, text) if text else None
+                self._known[model.id, item.id] = (text, score)
+                row = {"model": model.id, "item": item.id, "text": text, "score": score}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def table(self, part: str | None = None) -> Table:
+        """The answers to all items, or to those of one part."""
+        wanted = self.ctx.items.get(part, ()) if part else self.items  # type: ignore[call-overload]
+        models = tuple(model.id for model in self.ctx.models)
+        found = [[self._known[name, item.id] for name in models] for item in wanted]
+        scores = [[score or 0.0 for _, score in row] for row in found]
+        return Table(
+            tuple(wanted),
+            models,
+            tuple(tuple(text for text, _ in row) for row in found),
+            np.asarray(scores, dtype=np.float64).reshape(len(found), len(models)),
+        )
+
+    def artifact(self) -> Artifact:
+        """The matrix of scores as far as it is filled.
+
+        ``{"models": [id], "items": [{"id", "task"}], "scores": [[score or null]]}``.
+        """
+        names = [model.id for model in self.ctx.models]
+        rows = [
+            [self._known.get((name, item.id), (None, None))[1] for name in names]
+            for item in self.items
+        ]
+        items = [{"id": item.id, "task": item.task} for item in self.items]
+        return Artifact(name="answers", data={"models": names, "items": items, "scores": rows})
+
+
+def _read(file: Path) -> dict[tuple[str, str], tuple[str, float | None]]:
+    """What was kept; a last line that a kill cut off is taken away."""
+    text = file.read_bytes() if file.is_file() else b""
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        file.write_bytes(whole)
+    rows: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+    return {(row["model"], row["item"]): (row["text"], row["score"]) for row in rows}
