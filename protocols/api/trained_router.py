@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from protocols.core.call import Step
@@ -56,7 +55,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     learnt = lesson.lessons
     if ctx.config.kind == "embedding":
         router = await ctx.work(train_embedding, learnt.train, ctx.seed)
-        np.savez(ctx.folder / ARRAYS, **router.arrays())
+        routes.write_arrays(router.arrays(), ctx.folder / ARRAYS)
         tune, held = router.logits(learnt.tune.vectors), router.logits(learnt.held.vectors)
         yield concluded(ctx, learnt, tune, held)
         yield ctx.fitted(*said(ctx, learnt, tune, held))

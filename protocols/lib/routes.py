@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,12 @@ def read_card(ctx: Context, kind: type[C]) -> C:
     if {*card.models, card.best} != {model.id for model in ctx.models}:
         raise EngineError("The router was fitted to other models. Fit it again.")
     return card
+
+
+def write_arrays(arrays: Mapping[str, NDArray[np.floating]], path: Path) -> None:
+    """Keep arrays as an npz file; equal arrays make equal bytes."""
+    named: dict[str, Any] = dict(arrays)
+    np.savez(path, **named)
 
 
 def read_arrays(folder: Path, name: str, wanted: Mapping[str, int]) -> dict[str, Floats]:

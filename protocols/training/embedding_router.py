@@ -120,8 +120,8 @@ def _cross_validated(
         out = np.array([one == fold for one in folds])
         linear = fit_linear(points[~out], part.labels[~out], part.weights[~out], strength)
         logits[out] = linear.logits(points[out])
-    chosen = part.scores[np.arange(len(logits)), logits.argmax(axis=1)]
-    regret = float((part.scores.max(axis=1) - chosen).mean())
+    chosen = part.judged[np.arange(len(logits)), logits.argmax(axis=1)]
+    regret = float((part.judged.max(axis=1) - chosen).mean())
     return regret, cross_entropy(logits, part.labels, part.weights)
 
 

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 DRAWS = 2000
 BINS = (0.0, 0.25, 0.5, 0.7, 0.85, 0.95, 1.0)
 """Edges of the bins in which confidence is compared with how often it was right."""
+IGNORANT = 2
 COLDEST, HOTTEST = 0.05, 20.0
 """Limits of the temperature: on a few questions, the best fit may be infinite."""
 
@@ -50,17 +51,23 @@ def cross_entropy(logits: Floats, labels: Floats, weights: Floats) -> float:
 def temperature(logits: Floats, labels: Floats, weights: Floats) -> float:
     """The number to divide logits by so that they fit the labels best (Guo et al. 2017, "On
     Calibration of Modern Neural Networks", arXiv 1706.04599); 1 where nothing tells models apart.
+
+    The labels are drawn a little towards ignorance, as if :data:`IGNORANT` questions had been seen
+    besides that say nothing: a few questions in a row that went well make nobody certain.
     """
     from scipy.optimize import minimize_scalar
 
-    if not weights.sum():
+    count = int((weights > 0).sum())
+    if not count:
         return 1.0
+    known = count / (count + IGNORANT)
+    drawn = known * labels + (1 - known) / labels.shape[1]
     found = minimize_scalar(
-        lambda log: cross_entropy(logits / math.exp(log), labels, weights),
+        lambda log: cross_entropy(logits / math.exp(log), drawn, weights),
         bounds=(math.log(COLDEST), math.log(HOTTEST)),
         method="bounded",
     )
-    return float(math.exp(found.x))
+    return math.exp(float(found.x))
 
 
 def threshold(shares: Floats, scores: Floats, best: int) -> float:
@@ -94,7 +101,8 @@ def trust(logits: Floats, labels: Floats, scores: Floats, best: int) -> Trust:
 def as_good(shares: Floats, scores: Floats) -> Floats:
     """Whether each choice was as good as the best model, 0 or 1, [items]."""
     chosen = scores[np.arange(len(scores)), shares.argmax(axis=1)]
-    return (chosen >= scores.max(axis=1) - LEAST).astype(np.float64)
+    found: Floats = (chosen >= scores.max(axis=1) - LEAST).astype(np.float64)
+    return found
 
 
 def reliability(shares: Floats, labels: Floats, weights: Floats) -> dict[str, Any]:
@@ -180,7 +188,8 @@ def followed(shares: Floats, scores: Floats, bound: float, best: int) -> Floats:
 def halves(tasks: Sequence[str]) -> tuple[list[int], list[int]]:
     """Places of two halves, each with every second item of every task; the second is not larger."""
     seen: dict[str, int] = {}
-    first, second = [], []
+    first: list[int] = []
+    second: list[int] = []
     for place, task in enumerate(tasks):
         seen[task] = seen.get(task, -1) + 1
         (second if seen[task] % 2 else first).append(place)

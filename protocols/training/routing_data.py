@@ -28,9 +28,12 @@ LEAST_TRAIN, LEAST_DEV = 4, 4
 
 @dataclass(frozen=True)
 class Part:
-    """Some answered questions. ``labels`` are the judge's, ``weights`` how much it told apart."""
+    """Some answered questions. ``judged`` are the judge's scores [items, models], ``labels`` the
+    soft labels made of them, ``weights`` [items] how far they lie apart.
+    """
 
     table: Table
+    judged: Floats
     labels: Floats
     weights: Floats
     vectors: Vectors
@@ -53,7 +56,13 @@ class Part:
     def rows(self, places: Sequence[int]) -> Part:
         """Some of the questions."""
         at = list(places)
-        return Part(self.table.rows(at), self.labels[at], self.weights[at], self.vectors[at])
+        return Part(
+            self.table.rows(at),
+            self.judged[at],
+            self.labels[at],
+            self.weights[at],
+            self.vectors[at],
+        )
 
     def __len__(self) -> int:
         return len(self.table.items)
@@ -134,6 +143,7 @@ def lessons(
     scores = table.scores if judged is None else judged
     whole = Part(
         table,
+        scores,
         soft_labels(scores, ctx.config.softness),
         spread(scores),
         vectors if vectors is not None else np.zeros((len(table.items), 0), dtype=np.float32),
