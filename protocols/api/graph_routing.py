@@ -15,7 +15,7 @@ from pydantic import Field
 
 from protocols.core.call import Step
 from protocols.core.errors import EngineError
-from protocols.core.events import Artifact, Phase, Progress
+from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib import routes
@@ -33,6 +33,7 @@ from protocols.training.graph_router import (
     train_graph,
     verdict,
 )
+from protocols.training.regret import pictures
 from protocols.training.routing_data import Lesson
 
 ARRAYS, QUERIES = "graph.npz", "queries.json"
@@ -84,7 +85,8 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
         tasks=tuple(sorted(set(learnt.train.tasks))),
     )
     routes.write_card(card, ctx.folder)
-    yield Artifact(name="router", data={"kind": used, "models": card.models, **metrics})
+    for figure in pictures(metrics["held_out"], used):
+        yield figure
     yield Progress(unit="route", note=verdict(metrics))
     recipe = {"used": used, "encoder": card.model_dump()["encoder"], "judge": config.judge}
     yield ctx.fitted(metrics, {**recipe, "neighbours": router.near.count})

@@ -7,11 +7,12 @@ measured on others again; when the router is not sure, a fallback answers.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal
 
 from pydantic import Field
 
+from protocols.core.artifacts import Derived
 from protocols.core.call import Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Artifact, Phase, Progress
@@ -21,11 +22,11 @@ from protocols.lib import routes
 from protocols.lib.encoders import encoder
 from protocols.lib.label_routes import label_calls, logits_of, orders_of
 from protocols.lib.roles import trained
-from protocols.lib.routes import Card, Route, RouterConfig, Trust, route_of, without_router
+from protocols.lib.routes import Card, Floats, Route, RouterConfig, route_of, without_router
 from protocols.training.embedding_router import DIMENSIONS, router_from, train_embedding
 from protocols.training.label_router import Reading, keep, train_label_router
-from protocols.training.regret import held_out, trust
-from protocols.training.routing_data import Lesson, Lessons, Part
+from protocols.training.regret import held_out, pictures, trust
+from protocols.training.routing_data import Lesson, Lessons
 
 ARRAYS = "router.npz"
 
@@ -56,9 +57,9 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     if ctx.config.kind == "embedding":
         router = await ctx.work(train_embedding, learnt.train, ctx.seed)
         routes.write_arrays(router.arrays(), ctx.folder / ARRAYS)
-        tune, held = router.logits(learnt.tune.vectors), router.logits(learnt.held.vectors)
-        yield concluded(ctx, learnt, tune, held)
-        yield ctx.fitted(*said(ctx, learnt, tune, held))
+        found = [router.logits(part.vectors) for part in (learnt.tune, learnt.held)]
+        for event in concluded(ctx, learnt, *found):
+            yield event
         return
     adapter = await ctx.work(train_label_router, ctx, learnt.train)
     found = []
@@ -67,47 +68,35 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
         async for step in reading.asked():
             yield step
         found.append(reading.logits)
-    yield concluded(ctx, learnt, *found)
-    metrics, recipe = said(ctx, learnt, *found)
-    yield ctx.fitted(metrics, recipe, [keep(ctx, adapter)])
+    for event in concluded(ctx, learnt, *found, derived=[keep(ctx, adapter)]):
+        yield event
 
 
-def calibrated(learnt: Lessons, tune: Any) -> Trust:
-    """How far the router can be trusted, from the half of dev that is not held out."""
-    part: Part = learnt.tune
-    return trust(tune, part.labels, part.scores, learnt.best)
-
-
-def concluded(ctx: FitContext, learnt: Lessons, tune: Any, held: Any) -> Artifact:
-    """Write the card; returns the report that a page shows (artifact ``router``).
-
-    ``{"kind", "models", "held": see protocols.training.regret.held_out, ...sizes}``.
-    """
+def concluded(
+    ctx: FitContext, learnt: Lessons, tune: Floats, held: Floats, derived: Sequence[Derived] = ()
+) -> list[Artifact]:
+    """Write the card; show what the router is worth, and end the fit."""
+    kind, part = ctx.config.kind, learnt.tune
+    known = trust(tune, part.labels, part.scores, learnt.best)
     card = Card(
         models=learnt.models,
         best=learnt.models[learnt.best],
         encoder=learnt.encoder,
-        trust={ctx.config.kind: calibrated(learnt, tune)},
-        used=ctx.config.kind,
+        trust={kind: known},
+        used=kind,
     )
     routes.write_card(card, ctx.folder)
-    metrics, _ = said(ctx, learnt, tune, held)
-    return Artifact(name="router", data={"kind": card.used, "models": card.models, **metrics})
-
-
-def said(ctx: FitContext, learnt: Lessons, tune: Any, held: Any) -> tuple[Any, Any]:
-    """The artifact's metrics and recipe."""
-    known, part = calibrated(learnt, tune), learnt.held
+    part = learnt.held
     measured = held_out(held, part.labels, part.scores, known, learnt.best, ctx.seed)
-    metrics = {**learnt.about(), "held_out": measured}
     recipe = {
-        "kind": ctx.config.kind,
+        "kind": kind,
         "encoder": learnt.encoder.model_dump() if learnt.encoder else None,
         "judge": ctx.config.judge,
         "temperature": round(known.temperature, 4),
         "threshold": known.threshold,
     }
-    return metrics, recipe
+    done = ctx.fitted({**learnt.about(), "held_out": measured}, recipe, derived)
+    return [*pictures({kind: measured}, kind), done]
 
 
 def by_vectors(ctx: Context, card: Card) -> Route:

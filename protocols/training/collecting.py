@@ -25,7 +25,7 @@ from protocols.lib.prompts import question_messages
 WAVE = 64
 """Answers that are asked for together; a kill loses one wave at most."""
 PICTURES = 8
-"""How often the matrix is shown while it fills."""
+"""How often the scores so far are shown."""
 FILE = "answers.jsonl"
 
 
@@ -110,17 +110,23 @@ class Answers:
         )
 
     def artifact(self) -> Artifact:
-        """The matrix of scores as far as it is filled.
+        """Mean scores by task and model so far: ``{"rows": [{"task", "answered", model id: mean}]}``.
 
-        ``{"models": [id], "items": [{"id", "task"}], "scores": [[score or null]]}``.
+        ``answered`` counts items that every model has answered; only these are in the means.
         """
         names = [model.id for model in self.ctx.models]
-        rows = [
-            [self._known.get((name, item.id), (None, None))[1] for name in names]
-            for item in self.items
-        ]
-        items = [{"id": item.id, "task": item.task} for item in self.items]
-        return Artifact(name="answers", data={"models": names, "items": items, "scores": rows})
+        whole = [i for i in self.items if all((name, i.id) in self._known for name in names)]
+        rows = []
+        for task in dict.fromkeys(item.task for item in self.items):
+            places = [item.id for item in whole if item.task == task]
+            scores = [[self._known[n, at][1] or 0.0 for at in places] for n in names]
+            means = {
+                n: round(sum(row) / len(row), 4)
+                for n, row in zip(names, scores, strict=True)
+                if row
+            }
+            rows.append({"task": task, "answered": len(places), **means})
+        return Artifact(name="answers", data={"rows": rows})
 
 
 def _read(file: Path) -> dict[tuple[str, str], tuple[str, float | None]]:

@@ -7,12 +7,13 @@ is paired by question, and intervals are bootstrapped over questions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.events import Artifact
 from protocols.lib.calibration import calibrated
 from protocols.lib.routes import LEAST, Trust, softmax
 
@@ -78,7 +79,7 @@ def threshold(shares: Floats, scores: Floats, best: int) -> float:
     chosen = shares.argmax(axis=1)
     sure = shares.max(axis=1)
     routed, single = scores[np.arange(len(scores)), chosen], scores[:, best]
-    bounds = [0.0, *sorted({math.ceil(c * 1e4) / 1e4 for c in sure})]
+    bounds = [0.0, *sorted({math.ceil(float(c) * 1e4) / 1e4 for c in sure})]
     values = [float(np.where(sure >= b - LEAST, routed, single).mean()) for b in bounds]
     top = max(values)
     return min(1.0, next(b for b, v in zip(bounds, values, strict=True) if v >= top - 1e-12))
@@ -120,12 +121,12 @@ def reliability(shares: Floats, labels: Floats, weights: Floats) -> dict[str, An
             "from": BINS[at],
             "to": BINS[at + 1],
             "n": int((places == at).sum()),
-            "confidence": round(float(sure[places == at].mean()), 4),
-            "right": round(float(right[places == at].mean()), 4),
+            "predicted": round(float(sure[places == at].mean()), 4),
+            "observed": round(float(right[places == at].mean()), 4),
         }
         for at in sorted(set(places.tolist()))
     ]
-    gaps = [row["n"] * abs(row["confidence"] - row["right"]) for row in rows]
+    gaps = [row["n"] * abs(row["predicted"] - row["observed"]) for row in rows]
     error = round(sum(gaps) / len(sure), 4) if len(sure) else None
     return {"n": len(sure), "error": error, "bins": rows}
 
@@ -175,6 +176,34 @@ def held_out(
         "ece": calibration["error"],
         "ece_raw": reliability(softmax(logits), labels, weights)["error"],
     }
+
+
+def pictures(measured: Mapping[str, Mapping[str, Any]], used: str) -> list[Artifact]:
+    """What :func:`held_out` says of some ways of routing, for a page.
+
+    ``regret``: ``{"rows": [{"name", "score", "low", "high", "n"}], "note"}``, every way beside the
+    best single model, a random one and the oracle. ``calibration``: ``{"bins": [{"predicted",
+    "observed", "n"}]}`` of the way that is ``used``.
+    """
+    one = measured[used]
+    beside = {name: one[name] for name in ("best_single", "random", "oracle")}
+    found = {**{way: each["router"] for way, each in measured.items()}, **beside}
+    rows = [
+        {
+            "name": name.replace("_", " "),
+            "score": row["mean"],
+            "low": row["low"],
+            "high": row["high"],
+            "n": one["n"],
+        }
+        for name, row in found.items()
+    ]
+    note = f"{one['n']} held-out items, seed {one['seed']}; {one['interval']}."
+    bins = one["calibration"]["bins"]
+    return [
+        Artifact(name="regret", data={"rows": rows, "note": note}),
+        Artifact(name="calibration", data={"bins": bins}),
+    ]
 
 
 def followed(shares: Floats, scores: Floats, bound: float, best: int) -> Floats:
