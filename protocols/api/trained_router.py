@@ -57,8 +57,8 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     if ctx.config.kind == "embedding":
         router = await ctx.work(train_embedding, learnt.train, ctx.seed)
         routes.write_arrays(router.arrays(), ctx.folder / ARRAYS)
-        found = [router.logits(part.vectors) for part in (learnt.tune, learnt.held)]
-        for event in concluded(ctx, learnt, *found):
+        tune, held = (router.logits(part.vectors) for part in (learnt.tune, learnt.held))
+        for event in concluded(ctx, learnt, tune, held):
             yield event
         return
     adapter = await ctx.work(train_label_router, ctx, learnt.train)
@@ -68,7 +68,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
         async for step in reading.asked():
             yield step
         found.append(reading.logits)
-    for event in concluded(ctx, learnt, *found, derived=[keep(ctx, adapter)]):
+    for event in concluded(ctx, learnt, found[0], found[1], [keep(ctx, adapter)]):
         yield event
 
 

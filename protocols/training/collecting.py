@@ -110,7 +110,7 @@ class Answers:
         )
 
     def artifact(self) -> Artifact:
-        """Mean scores by task and model so far: ``{"rows": [{"task", "answered", model id: mean}]}``.
+        """Mean scores so far, ``{"rows": [{"task", "answered", model id: mean}]}``.
 
         ``answered`` counts items that every model has answered; only these are in the means.
         """
