@@ -8,6 +8,7 @@ markup.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from protocols.core.view import CallView, View
 from studio.figures import figures
@@ -27,6 +28,8 @@ STATUS = {
     "budget": "Budget spent",
 }
 FIT_STATUS = {"running": "Fitting", "ok": "Fitted"}
+THIN, THICK, FAINT = 1.2, 6.0, 0.25
+"""Width of an edge without weight, what weight adds, and the least opacity."""
 SIGNS = {"waiting": "", "running": "…", "ok": "✓", "failed": "✕", "stopped": "■"}
 
 
@@ -237,7 +240,8 @@ def _votes(view: View) -> Html:
 
 
 def _dag(view: View) -> Html:
-    title = tag("h4", "", text("The swarm"))
+    route = (view.graph or {}).get("layout") == "route"
+    title = tag("h4", "", text("The route" if route else "The swarm"))
     return _join([tag("section", "ps-view ps-card", title, graph_svg(view)), _lanes(view)])
 
 
@@ -248,9 +252,10 @@ def graph_svg(view: View) -> Html:
     nodes, edges = view.graph["nodes"], [(a, b) for a, b in view.graph["edges"]]
     made = layout([node["id"] for node in nodes], edges)
     wide, high = made.size
+    links = view.graph.get("links") or [None] * len(edges)
     lines = [
-        tag("path", "ps-edge", d=path(route), data_state=_edge_state(view, *edge))
-        for edge, route in zip(edges, made.routes, strict=True)
+        tag("path", "ps-edge", d=path(route), data_state=_edge_state(view, *edge), **_link(link))
+        for edge, route, link in zip(edges, made.routes, links, strict=True)
     ]
     boxes = [_node(view, node, made.places[node["id"]]) for node in nodes]
     size = {"viewBox": f"0 0 {wide:g} {high:g}", "width": f"{wide:g}", "height": f"{high:g}"}
@@ -268,17 +273,33 @@ def _edge_state(view: View, source: str, target: str) -> str:
     return "done" if view.node_state(source) == "ok" else "waiting"
 
 
+def _link(link: dict[str, Any] | None) -> dict[str, object]:
+    """How a weighted edge is drawn: the heavier the thicker, the chosen ones in full."""
+    if not link:
+        return {}
+    weight, chosen = float(link["weight"]), bool(link["chosen"])
+    shown = 1.0 if chosen else max(FAINT, weight)
+    style = f"stroke-width: {THIN + THICK * weight:.2f}; opacity: {shown:.2f}"
+    return {"style": style, "data_chosen": str(chosen).lower()}
+
+
 def _node(view: View, node: dict[str, str], place: Point) -> Html:
     left, top = box(place)
     state, model = view.node_state(node["id"]), node["model"]
     call, known = view.calls.get(node["id"]), view.models.get(model)
-    info = f"{call.tokens} tok" if call else "waiting"
+    info = f"{call.tokens} tok" if call else node.get("info", "waiting")
     label = node.get("label") or _name(view, model)
     middle = HEIGHT / 2 + 4
     parts = [
         tag("title", "", text(call.text if call else "")),
         tag("rect", "ps-node-box", width=WIDTH, height=HEIGHT, rx=9),
-        tag("text", "ps-node-mark", text(known.mark if known else "?"), x=26, y=middle),
+        tag(
+            "text",
+            "ps-node-mark",
+            text(known.mark if known else node.get("mark", "?")),
+            x=26,
+            y=middle,
+        ),
         tag("text", "ps-node-name", text(label[:15]), x=48, y=21),
         tag("text", "ps-node-info", text(info), x=48, y=38),
         tag("text", "ps-node-sign", text(SIGNS[state]), x=WIDTH - 16, y=middle),

@@ -151,9 +151,13 @@ class View:
         return self.status not in ("waiting", "running")
 
     def node_state(self, node: str) -> CallState:
-        """The state of a graph node: that of the call with its id."""
+        """The state of a graph node: that of the call with its id; what is no call is there."""
         call = self.calls.get(node)
-        return call.state if call else "waiting"
+        if call:
+            return call.state
+        nodes = (self.graph or {}).get("nodes", ())
+        still = any(n["id"] == node and n.get("kind", "model") != "model" for n in nodes)
+        return "ok" if still else "waiting"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON. Models and calls become lists, because their order matters."""

@@ -6,14 +6,20 @@
 
   const SIGNS = { waiting: '', running: '…', ok: '✓', failed: '✕', stopped: '■' };
   const LABEL_LETTERS = 15;
+  const THIN = 1.2;
+  const THICK = 6;
+  const FAINT = 0.25;
 
-  /** The graph of the run's `graph` artifact. */
+  const TITLES = { swarm: 'The swarm', route: 'The route' };
+
+  /** The graph of the run's `graph` artifact: who works with whom, or a question's route. */
   S.dag = () => {
     const empty = S.el('p', 'ps-empty', 'The graph is not known yet.');
     const place = S.el('div', 'ps-graph');
     const inspector = nodeInspector();
+    const title = S.el('h4', '', 'The swarm');
     const node = S.el('section', 'ps-view ps-card ps-view-dag',
-      S.el('h4', '', 'The swarm'), empty, place, inspector.node);
+      title, empty, place, inspector.node);
     let drawn = null;
     const draw = S.whenChanged((graph) => {
       drawn = graphParts(graph, inspector.pick);
@@ -25,6 +31,7 @@
       update(state) {
         S.show(empty, !state.graph);
         if (!state.graph) return;
+        S.setText(title, TITLES[state.graph.layout] || TITLES.swarm);
         if (!drawn || drawn.graph !== state.graph) draw(JSON.stringify(state.graph), state.graph);
         drawn.update(state, inspector.current(state));
         inspector.update(state);
@@ -62,7 +69,7 @@
       'aria-label': `Graph of ${graph.nodes.length} nodes and ${graph.edges.length} links`,
     });
     svg.style.setProperty('--natural', `${width}px`);
-    const edges = graph.edges.map((edge, i) => drawnEdge(edge, made.routes[i]));
+    const edges = graph.edges.map((edge, i) => drawnEdge(edge, made.routes[i], graph.links?.[i]));
     const nodes = graph.nodes.map((node) => (
       drawnNode(node, made.places.get(node.id), node.id === graph.sink, pick)
     ));
@@ -76,9 +83,14 @@
     };
   }
 
-  function drawnEdge([from, to], route) {
+  function drawnEdge([from, to], route, link) {
     const node = S.svg('path', { class: 'ps-edge', d: S.path(route) });
     node.dataset.edge = `${from} ${to}`;
+    if (link) {
+      node.dataset.chosen = String(link.chosen);
+      node.style.strokeWidth = String(THIN + THICK * link.weight);
+      node.style.opacity = String(link.chosen ? 1 : Math.max(FAINT, link.weight));
+    }
     return {
       node,
       update(state) { S.setData(node, 'state', edgeState(state, from, to)); },
@@ -118,7 +130,7 @@
     });
     const dress = S.whenChanged((state) => {
       group.setAttribute('class', `ps-node ${S.author(state, node.model)}`);
-      mark.textContent = state.models.get(node.model)?.mark || '?';
+      mark.textContent = markOf(state, node);
       name.textContent = S.clip(labelOf(node, state), LABEL_LETTERS);
     });
     return {
@@ -129,16 +141,18 @@
         S.setData(group, 'state', at);
         S.setData(group, 'current', String(current === node.id));
         S.setText(sign, SIGNS[at]);
-        S.setText(info, infoOf(state, node.id));
+        S.setText(info, infoOf(state, node));
         const label = `${labelOf(node, state)}: ${S.stateWord(at)}. Show its text`;
         if (group.getAttribute('aria-label') !== label) group.setAttribute('aria-label', label);
       },
     };
   }
 
-  function infoOf(state, id) {
-    const call = state.calls.get(id);
-    if (!call) return 'waiting';
+  const markOf = (state, node) => state.models.get(node.model)?.mark || node.mark || '?';
+
+  function infoOf(state, node) {
+    const call = state.calls.get(node.id);
+    if (!call) return node.info || 'waiting';
     if (call.state === 'failed') return 'failed';
     const time = call.seconds ? ` · ${S.seconds(call.seconds)}` : '';
     return `${call.tokens} tok${time}`;
@@ -160,13 +174,20 @@
     };
   }
 
+  function badgeOf(state, node) {
+    const badge = S.markOf(state, node.model);
+    badge.textContent = markOf(state, node);
+    badge.title = labelOf(node, state);
+    return badge;
+  }
+
   function listItem(node, pick) {
     const chip = S.stateChip();
     const info = S.el('span', 'ps-cost');
     const item = S.button('', 'ps-list-node', () => pick(node.id));
     item.dataset.node = node.id;
     const dress = S.whenChanged((state) => {
-      item.replaceChildren(S.markOf(state, node.model),
+      item.replaceChildren(badgeOf(state, node),
         S.el('bdi', 'ps-model-name', labelOf(node, state)), info, chip.node);
     });
     return {
@@ -177,7 +198,8 @@
         S.setData(item, 'state', at);
         item.setAttribute('aria-pressed', String(current === node.id));
         chip.set(at);
-        S.setText(info, state.calls.get(node.id)?.tokens ? infoOf(state, node.id) : '');
+        const said = state.calls.get(node.id)?.tokens;
+        S.setText(info, said ? infoOf(state, node) : node.info || '');
       },
     };
   }
@@ -199,7 +221,7 @@
         S.el('tbody', '', ...rows.map((row) => row.row)))),
       update(state) {
         for (const { node, cells } of rows) {
-          S.setText(cells[1], S.nameOf(state, node.model));
+          S.setText(cells[1], labelOf(node, state));
           S.setText(cells[3], S.stateWord(S.nodeState(state, node.id)));
         }
       },
@@ -218,8 +240,9 @@
     const current = (state) => (known.has(picked) ? picked : lastActive(state, known) || '');
     const chip = S.stateChip();
     const dress = S.whenChanged((state, id) => {
-      const { model } = known.get(id);
-      head.replaceChildren(S.markOf(state, model), S.el('bdi', 'ps-lane-name', S.nameOf(state, model)),
+      const one = known.get(id);
+      const { model } = one;
+      head.replaceChildren(badgeOf(state, one), S.el('bdi', 'ps-lane-name', S.nameOf(state, model)),
         S.el('code', 'ps-node-id', id), chip.node);
       head.className = `ps-inspector-head ${S.author(state, model)}`;
       pane.show('', false);
@@ -237,7 +260,8 @@
         const call = state.calls.get(id);
         chip.set(S.nodeState(state, id));
         S.show(pane.node, call?.state !== 'failed');
-        pane.show(call?.text || '', call?.state === 'running');
+        const still = call || known.get(id).model ? '' : known.get(id).label;
+        pane.show(call?.text || still, call?.state === 'running');
         S.setText(error, call?.error || '');
         S.show(error, call?.error);
         prompt.update(call);

@@ -43,8 +43,13 @@ globalThis.Studio = globalThis.Studio || {};
 
   S.ended = (state) => state.status !== 'waiting' && state.status !== 'running';
 
-  /** The state of a graph node: that of the call with its id. */
-  S.nodeState = (state, node) => state.calls.get(node)?.state || 'waiting';
+  /** The state of a graph node: that of the call with its id; what is no call is there. */
+  S.nodeState = (state, node) => {
+    const call = state.calls.get(node);
+    if (call) return call.state;
+    const still = state.graph?.nodes.some((n) => n.id === node && (n.kind || 'model') !== 'model');
+    return still ? 'ok' : 'waiting';
+  };
 
   const STEPS = {
     run_started(state, e) {
