@@ -118,7 +118,8 @@ def look(ctx: Context, card: GraphCard) -> Seen:
     method = card.used if ctx.config.method == "auto" else ctx.config.method
     other = "knn" if method == "graph" else "graph"
     second = route_of(logits[other], card, other, "")
-    why = "it did better on questions kept aside" if method == card.used else "as asked"
+    better = {"graph": "it did better", "knn": "the network did not do better"}
+    why = f"{better[method]} on questions kept aside" if method == card.used else "as asked"
     how = f"{HOW[method]} ({why}; {HOW[other]} would say {second.ranked[0]})"
     return Seen(
         route_of(logits[method], card, method, how),

@@ -130,7 +130,7 @@ def encoder(spec: EncoderSpec, models: Sequence[ModelSpec]) -> Encode:
         return _hidden(str(_base_folder(base)))
     except UserError as error:
         raise EngineError(error.message) from None
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError) as error:
         raise EngineError(
             f"The encoder ({spec.title}) cannot be loaded ({type(error).__name__}). Fit with "
             "another one."

@@ -167,7 +167,10 @@ class Route:
         told = [self.how, f"{self.confidence:.0%} sure, enough is {bound:.0%}"]
         if self.trust.level:
             chance = self.trust.level.chance(self.confidence)
-            told.append(f"as good as the best model in {chance:.0%} of such cases by calibration")
+            cases = self.trust.level.answers
+            told.append(
+                f"as good as the best model in {chance:.0%} of such cases (calibrated on {cases})"
+            )
         return "; ".join([*told, f"uncertainty {entropy(self.scores):.0%}"])
 
     def decision(self, bound: float) -> Decision:

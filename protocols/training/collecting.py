@@ -22,7 +22,7 @@ from protocols.core.fit_types import PARTS, FitContext, FitItem
 from protocols.core.models import ModelSpec
 from protocols.lib.prompts import question_messages
 
-WAVE = 64
+WAVE = 32
 """Answers that are asked for together; a kill loses one wave at most."""
 PICTURES = 8
 """How often the scores so far are shown."""
