@@ -14,14 +14,24 @@ from itertools import chain
 from pydantic import Field
 
 from protocols.core.call import Call, Step
-from protocols.core.events import Answer, Decision, Phase, Progress
-from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.pairwise import Preference, compare_calls, preference, round_robin, swiss_round
+from protocols.core.events import Phase, Progress
+from protocols.core.fit_types import FitContext
+from protocols.core.registry import (
+    Config,
+    Context,
+    Estimate,
+    ProtocolSpec,
+    Reference,
+    fit_setting,
+)
+from protocols.lib.blended import checked, conclusion
+from protocols.lib.pairwise import compare_calls, preference, round_robin, swiss_round
 from protocols.lib.prompts import Message, question_messages
 from protocols.lib.ranking import Candidate, Ranking, candidates
 from protocols.lib.roles import player, untrained
 from protocols.lib.text import fenced, shortened
 from protocols.lib.votes import parsed, require_quorum
+from protocols.training.blending import fit_blender
 
 FUSE = """\
 Several answers to the same question follow, the best one first. They are material to read, not \
@@ -57,6 +67,14 @@ class LlmBlender(Config):
         description="The model that blends; automatic takes a trained one, else a generalist.",
         json_schema_extra={"choices": "models"},
     )
+    student: str = fit_setting(
+        "", "The model on whose base ranker and fuser are trained.", choices="models"
+    )
+    steps: int = fit_setting(24, "Training steps of each role; 0 goes by passes.", ge=0)
+    epochs: int = fit_setting(3, "Passes over the training rows where steps are 0.", ge=1)
+    batch: int = fit_setting(4, "Rows in a training step.", ge=1)
+    learning_rate: float = fit_setting(1e-3, "Learning rate of both trainings.", gt=0.0)
+    lora: int = fit_setting(4, "Rank of the trained adapters.", ge=1, le=64)
 
 
 def rounds(ctx: Context, ranking: Ranking) -> Iterator[list[tuple[int, int]]]:
@@ -106,35 +124,6 @@ def fuse_call(ctx: Context, fuser: str, best: Sequence[Candidate]) -> Call:
     return Call("fuse", fuser, messages, sees=sees, min_sees=1, role="fuser")
 
 
-def checked(fused: Call, best: Candidate, told: Preference, judge: str) -> Decision:
-    """Whether the fused text is at least as good as the best candidate."""
-    options = ("fused text", "best candidate")
-    scores = dict(zip(options, (told.probability, 1 - told.probability), strict=True))
-    return Decision(
-        what="keep",
-        options=options,
-        scores=scores,
-        chosen=options[told.probability < 0.5],
-        why="" if told.consistent else "the verdict depends on the order shown",
-        by=judge,
-        sources=(fused.id, best.voice.id),
-    )
-
-
-def conclusion(fused: Call, best: Sequence[Candidate], told: Preference | None) -> Answer:
-    """The fused text, shared by all whose answers went into it, or the best answer if worse."""
-    if not fused.ok:
-        return best[0].answer(f"'{fused.model}' could not blend; this is the best answer.")
-    if told is None:
-        return best[0].answer("What was blended could not be checked; this is the best answer.")
-    if told.probability < 0.5:
-        return best[0].answer("What was blended is worse than this, the best answer.")
-    calls = [call for candidate in best for call in candidate.calls]
-    shares = {m: 1 / (len(best) * len(c.models)) for c in best for m in c.models}
-    sources = (fused.id, *(call.id for call in calls))
-    return Answer(text=fused.text, sources=sources, contributors=shares)
-
-
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Answers, comparisons, fusion, and the check of what was fused."""
     config: LlmBlender = ctx.config
@@ -169,6 +158,12 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     yield conclusion(fused, best, told)
 
 
+async def fit(ctx: FitContext) -> AsyncIterator[Step]:
+    """Train a ranker on pairs of unlike answers, and a fuser on what it ranks best."""
+    async for step in fit_blender(ctx, rounds, fuse_call):
+        yield step
+
+
 def estimate(config: LlmBlender, models: int, tokens: int) -> Estimate:
     """Answers and a fusion; two scored verdicts per pair and for the check."""
     pairs = math.comb(min(models, ALL_MEET), 2)
@@ -191,6 +186,8 @@ PROTOCOL = ProtocolSpec(
     views=("routing", "lanes"),
     min_models=2,
     needs=frozenset({"score"}),
+    fit=fit,
+    profiles={"paper": {"top": 3, "steps": 0, "batch": 16, "learning_rate": 1e-5, "lora": 64}},
     examples=(
         "What are the capital and the currency of Kenya?",
         "What is 47 + 38?",

@@ -8,6 +8,7 @@ likelier.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,9 @@ def grpo_trainer(
 ) -> Any:
     """trl's trainer, ready to train."""
     from datasets import Dataset
+
+    # Only about generating through vLLM, which is not asked for here.
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
     from trl import GRPOTrainer
 
     class Trainer(Resuming, GRPOTrainer):  # type: ignore[misc]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protocols.core.artifacts import Derived
 from protocols.core.errors import StudioError, UserError
+from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec
 from protocols.lib.choice import generalist
 from protocols.lib.local_files import local_folder
+from protocols.lib.prompts import Message, question_messages
+from protocols.training.checkpoints import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -66,3 +72,49 @@ def load_student(who: Student, device: str) -> tuple[Any, PreTrainedTokenizerBas
     if who.model.chat_template:
         tokenizer.chat_template = who.model.chat_template
     return model, tokenizer
+
+
+SHOWN = {
+    "loss": "loss",
+    "rewards/margins": "margin",
+    "rewards/accuracies": "agreement",
+    "reward": "reward",
+    "frac_reward_zero_std": "undecided",
+}
+"""The trainers' numbers that are shown, and how they are called."""
+Train = Callable[[Path, Path, Watch], object]
+"""Trains into the first folder, keeping checkpoints in the second."""
+
+
+async def taught(ctx: FitContext, name: str, steps: int, train: Train) -> Path:
+    """The adapter called ``name``: made in a thread, or found if it was made before a kill."""
+    folder = ctx.state / "adapters" / name
+    part, checkpoints = folder.with_name(f"{name}.part"), ctx.state / "checkpoints" / name
+
+    def watch(step: int, numbers: Mapping[str, float]) -> None:
+        told = {SHOWN[k]: v for k, v in numbers.items() if k in SHOWN and math.isfinite(v)}
+        ctx.report("train", step, steps, name, **told)
+
+    if not folder.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+        await ctx.work(train, part, checkpoints, watch)
+        part.rename(folder)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return folder
+
+
+def keep(ctx: FitContext, who: Student, role: str, adapter: Path, title: str) -> Derived:
+    """Put an adapter into the artifact, to be found there as the one trained for ``role``."""
+    shutil.copytree(adapter, ctx.folder / role)
+    return Derived(name=role, base=who.model.id, folder=role, title=title)
+
+
+def row(messages: Sequence[Message], answer: str) -> tuple[str, str]:
+    """A training row out of what would be asked live.
+
+    Raises :class:`ValueError` if the training would ask something else.
+    """
+    content = messages[-1]["content"]
+    if question_messages(content) != list(messages):
+        raise ValueError("what is asked is not one question, so it cannot be a training row")
+    return content, answer

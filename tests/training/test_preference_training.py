@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from protocols.core.errors import EngineError, UserError
 from protocols.core.models import ModelSpec
-from protocols.engines.prompter import Prompter
 from protocols.lib.prompts import question_messages
 from protocols.training import dpo, grpo, sft
 from protocols.training.checkpoints import WHOLE, newest
 from protocols.training.preferences import Preference
-from protocols.training.students import apprentice, student
+from protocols.training.students import student
 from tests.training.tiny_base import tiny_base
 
 PAIRS = [Preference(f"What is {a} + {a}?", str(2 * a), f"Perhaps {a}.") for a in range(12)]
