@@ -7,7 +7,7 @@ when it judges others, so that winners of duels are believed more.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protocols.core.call import Call, ScoreCall
@@ -48,15 +48,26 @@ class Duel:
 
 @dataclass
 class Arena:
-    """Contestants by place, their duels, and how their reputations moved."""
+    """Contestants by place, their duels, and how their reputations moved.
+
+    ``before`` are the reputations that contestants come with, by place; ``owners`` names the
+    contributed model behind one that was made from it.
+    """
 
     ctx: Context
     contestants: list[Call]
+    owners: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[int, Strength] = field(default_factory=dict)
     duels: list[Duel] = field(default_factory=list)
     history: list[list[Strength]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.history.append(estimate_strengths(len(self.contestants), ()))
+        self.history.append(estimate_strengths(len(self.contestants), (), self.before))
+
+    def name(self, place: int) -> str:
+        """Whose contestant it is."""
+        model = self.contestants[place].model
+        return self.owners.get(model, model)
 
     @property
     def reputations(self) -> list[Strength]:
@@ -88,14 +99,14 @@ class Arena:
         self.duels.extend(duels)
         found = [(duel, duel.probability) for duel in self.duels]
         outcomes = [Outcome(duel.one, duel.other, p) for duel, p in found if p is not None]
-        self.history.append(estimate_strengths(len(self.contestants), outcomes))
+        self.history.append(estimate_strengths(len(self.contestants), outcomes, self.before))
 
     def decision(self, duel: Duel) -> Decision | None:
         """A duel's verdict as an event; none if all judges abstained."""
         probability = duel.probability
         if probability is None:
             return None
-        names = self.contestants[duel.one].model, self.contestants[duel.other].model
+        names = self.name(duel.one), self.name(duel.other)
         torn = sum(not said.consistent for said in duel.verdicts.values())
         return Decision(
             what="duel",
@@ -108,7 +119,7 @@ class Arena:
 
     def artifact(self) -> Artifact:
         """Every duel with its judges, and the curve of each reputation, for viewers."""
-        names = [call.model for call in self.contestants]
+        names = [self.name(place) for place in range(len(self.contestants))]
         duels = [
             {
                 "one": names[duel.one],
@@ -128,15 +139,12 @@ class Arena:
 
     def answer(self, note: str, partial: bool = False) -> Answer:
         """The text of the contestant of best repute."""
-        ranked = sorted(
-            zip(self.contestants, self.reputations, strict=True),
-            key=lambda pair: (-round(pair[1].mean, 9), pair[0].model),
-        )
-        best = ranked[0][0]
+        places = range(len(self.contestants))
+        best = min(places, key=lambda i: (-round(self.reputations[i].mean, 9), self.name(i)))
         return Answer(
-            text=best.text,
-            sources=(best.id,),
-            contributors={best.model: 1.0},
+            text=self.contestants[best].text,
+            sources=(self.contestants[best].id,),
+            contributors={self.name(best): 1.0},
             note=note,
             partial=partial,
         )

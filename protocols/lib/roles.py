@@ -28,3 +28,8 @@ def untrained(ctx: Context, named: Mapping[str, str]) -> str:
     if not missing:
         return ""
     return f"Nobody was trained as {' or '.join(missing)}; a model of the pool does it as it is."
+
+
+def versions(ctx: Context, role: str) -> dict[str, str]:
+    """By contributed model, who plays ``role`` for it: its trained version, else the model."""
+    return {model.id: trained(ctx, f"{role}.{model.id}") or model.id for model in ctx.models}

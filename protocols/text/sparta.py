@@ -1,8 +1,9 @@
 """Sparta: answers meet in duels, the other models judge them, and who wins is believed more.
 
 A live round needs no training: every model answers once, neighbours in reputation are paired, and
-the judges' scored verdicts count by their own reputation. The answer of best repute wins. Training
-on the winners and losers of many such rounds is what the method's alignment adds to it.
+the judges' scored verdicts count by their own reputation. The answer of best repute wins. A fit
+adds the method's alignment: training on the winners and losers of many duels. Each model is then
+played by its best version, with the reputation it has won.
 """
 
 from __future__ import annotations
@@ -15,12 +16,22 @@ from pydantic import Field
 from protocols.core.call import Call, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Phase, Progress
-from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.debate import best_so_far
+from protocols.core.fit_types import FitContext
+from protocols.core.registry import (
+    Config,
+    Context,
+    Estimate,
+    ProtocolSpec,
+    Reference,
+    fit_setting,
+)
+from protocols.lib.champions import read_champions
 from protocols.lib.duels import Arena
 from protocols.lib.prompts import question_messages
+from protocols.lib.roles import versions
 from protocols.lib.verdicts import verdict
 from protocols.lib.votes import count, parsed
+from protocols.training.sparring import fit_sparta
 
 
 class Sparta(Config):
@@ -41,30 +52,71 @@ class Sparta(Config):
         json_schema_extra={"effort": [2, 3, 5]},
     )
 
+    alone: bool = Field(
+        False,
+        description="After a fit, only the model that did best on dev items answers, as published.",
+    )
+    iterations: int = fit_setting(2, "Times everybody duels and then learns from it.", ge=1, le=20)
+    instructions: int = fit_setting(12, "Train items of an iteration, a duel each.", ge=1)
+    opponents: int = fit_setting(3, "Opponents come from so many nearest in reputation.", ge=1)
+    luck: float = fit_setting(0.2, "How often an opponent is anybody.", ge=0.0, le=1.0)
+    panel: int = fit_setting(3, "Judges of a training duel at most.", ge=1)
+    margin: float = fit_setting(
+        0.02, "Verdicts nearer to even than this teach nothing.", ge=0.0, le=0.5
+    )
+    steps: int = fit_setting(6, "Training steps of a model and iteration; 0 = every pair once.")
+    batch: int = fit_setting(4, "Pairs in a training step.", ge=1)
+    learning_rate: float = fit_setting(1e-4, "Learning rate.", gt=0.0)
+    beta: float = fit_setting(0.1, "How firmly training holds on to the model before.", gt=0.0)
+    lora: int = fit_setting(4, "Rank of adapters of models that have none.", ge=1, le=64)
+
 
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Answers, rounds of duels, and the answer of best repute."""
     config: Sparta = ctx.config
-    calls = [Call(f"answer.{m.id}", m.id, question_messages(ctx.question)) for m in ctx.models]
+    known, playing = read_champions(ctx.artifact), versions(ctx, "contestant")
+    owners = {player: model for model, player in playing.items()}
+    if config.alone and known:
+        playing = {known.best: playing[known.best]}
+    question = question_messages(ctx.question)
+    calls = [Call(f"answer.{model}", player, question) for model, player in playing.items()]
     yield Phase(name="answer", title="Every contestant answers", total=config.rounds + 1)
     yield calls
     alive = [call for call in calls if call.ok]
     if not alive:
         raise EngineError("None of the contestants answered. Pick other models and run again.")
     yield parsed(alive)
-    tally = count(alive)
+    made = verdict(count(alive), alive, owners)
+    if config.alone and known:
+        note = f"Best on dev items, {known.scores[known.best]:.0%}; it answers alone."
+        yield made.model_copy(update={"note": note})
+        return
     if len(alive) < 3:
         note = f"{len(alive)} contestants answered, which leaves nobody to judge: a vote decides."
         yield Progress(unit="duels", note=note, level="warning")
-        yield verdict(tally, alive).model_copy(update={"note": note})
+        yield made.model_copy(update={"note": note})
         return
-    yield best_so_far(tally, {call.model: call for call in alive}, "No duel was fought yet.")
+    yield made.model_copy(update={"note": "No duel was fought yet.", "partial": True})
     # In the order of ids, so that the lots do not depend on how the pool was picked.
-    arena = Arena(ctx, sorted(alive, key=lambda call: call.model))
+    ordered = sorted(alive, key=lambda call: owners[call.model])
+    repute = {i: known.strength(owners[c.model]) for i, c in enumerate(ordered)} if known else {}
+    arena = Arena(ctx, ordered, owners, repute)
+    async for step in duelled(arena, config):
+        yield step
+    if all(duel.probability is None for duel in arena.duels):
+        note = "No judge could give a verdict: a vote decides."
+        yield Progress(unit="duels", note=note, level="warning")
+        yield made.model_copy(update={"note": note})
+        return
+    yield arena.answer(f"Of best repute after {len(arena.duels)} duels.")
+
+
+async def duelled(arena: Arena, config: Sparta) -> AsyncIterator[Step]:
+    """Rounds of duels; the answer so far is the one of best repute."""
     for number in range(config.rounds):
         duels = arena.draw(number, config.judges)
         if not duels:
-            break
+            return
         title = f"Duels, round {number + 1}"
         yield Phase(name="duels", title=title, index=number + 1, total=config.rounds + 1)
         yield list(chain(*(calls for duel in duels for calls in duel.asked.values())))
@@ -73,12 +125,12 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
             yield decision
         yield arena.artifact()
         yield arena.answer("Of best repute so far; the duels had not ended.", partial=True)
-    if all(duel.probability is None for duel in arena.duels):
-        note = "No judge could give a verdict: a vote decides."
-        yield Progress(unit="duels", note=note, level="warning")
-        yield verdict(tally, alive).model_copy(update={"note": note})
-        return
-    yield arena.answer(f"Of best repute after {len(arena.duels)} duels.")
+
+
+async def fit(ctx: FitContext) -> AsyncIterator[Step]:
+    """Duels on train items, and training on who won them."""
+    async for step in fit_sparta(ctx):
+        yield step
 
 
 def estimate(config: Sparta, models: int, tokens: int) -> Estimate:
@@ -103,6 +155,20 @@ PROTOCOL = ProtocolSpec(
     why_many="two contestants leave nobody to judge them",
     needs=frozenset({"score"}),
     symmetric=True,
+    fit=fit,
+    profiles={
+        "paper": {
+            "alone": True,
+            "iterations": 3,
+            "instructions": 500,
+            "opponents": 3,
+            "panel": 30,
+            "steps": 0,
+            "batch": 16,
+            "learning_rate": 1e-6,
+            "lora": 64,
+        }
+    },
     examples=(
         "What is 47 + 38?",
         "What are the capital and the currency of Kenya?",

@@ -202,8 +202,7 @@ class Blender:
                     yield 0.5 if right == 0.5 else float(right > 0.5)
 
     async def fuser(self) -> AsyncIterator[Step]:
-        """Train it on what the ranker likes best, and keep it unless the untrained one is better."""
-        top = self.ctx.config.top
+        """Train it on what the ranker likes best; the untrained one stays if it does better."""
         async for step in self.ranked(self.playing, self.tables["fuser"]):
             yield step
         self.rows["fuser"] = [self._lesson(t) for t in self.tables["fuser"] if t.candidates]
