@@ -18,17 +18,26 @@ from pydantic import JsonValue
 from protocols.core.artifacts import Derived
 from protocols.core.call import Call, ScoreCall, Step
 from protocols.core.errors import UserError
-from protocols.core.events import Decision, Phase, Progress
+from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
+from protocols.core.models import ModelSpec
 from protocols.core.registry import Context
 from protocols.lib.blended import conclusion
 from protocols.lib.coefficients import interval
 from protocols.lib.pairwise import LABELS, compare_calls, preference
 from protocols.lib.ranking import Candidate, Ranking, candidates
 from protocols.training.checkpoints import Watch
-from protocols.training.memory import Memory, asked, rating
+from protocols.training.memory import PASSING, Memory, asked, rating
 from protocols.training.sft import SftConfig, train_sft
-from protocols.training.students import Student, apprentice, keep, row, taught
+from protocols.training.students import (
+    Student,
+    apprentice,
+    chosen,
+    keep,
+    row,
+    show_rows,
+    taught,
+)
 
 Row = tuple[str, str]
 Rounds = Callable[[Context, Ranking], Iterator[list[tuple[int, int]]]]
@@ -36,8 +45,6 @@ Rounds = Callable[[Context, Ranking], Iterator[list[tuple[int, int]]]]
 Fuse = Callable[[Context, str, Sequence[Candidate]], Call]
 """How the live protocol asks the fuser."""
 MAX_LENGTH = 4096
-PASSING = 0.5
-"""From this score on an answer is one to learn from."""
 
 
 @dataclass
@@ -74,6 +81,8 @@ async def fit_blender(ctx: FitContext, rounds: Rounds, fuse: Fuse) -> AsyncItera
     yield Phase(name="fuser", title="A fuser is trained", index=2, total=3)
     async for step in blender.fuser():
         yield step
+    for model in blender.served:
+        await ctx.release(model)
     sizes = {name: len(rows) for name, rows in blender.rows.items()}
     recipe: JsonValue = {"student": who.model.id, "rows": dict(sizes), "seed": ctx.seed}
     yield ctx.fitted(blender.metrics, recipe, blender.derived)
@@ -91,6 +100,7 @@ class Blender:
     derived: list[Derived] = field(default_factory=list)
     metrics: dict[str, float | int] = field(default_factory=dict)
     rows: dict[str, list[Row]] = field(default_factory=dict)
+    served: list[ModelSpec] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         train = self.ctx.items["train"]
@@ -132,7 +142,7 @@ class Blender:
             yield Progress(unit="train", note=note, level="warning")
         else:
             adapter = await self.train("ranker", rows)
-            self.ctx.serve(self.who.trained("fit.ranker", adapter))
+            self.serve("ranker", adapter)
             async for step in self.ranked("fit.ranker", self.tables["dev"]):
                 yield step
             after = self.pair_accuracy("fit.ranker")
@@ -215,7 +225,7 @@ class Blender:
             yield Progress(unit="train", note=note, level="warning")
         else:
             adapter = await self.train("fuser", self.rows["fuser"])
-            self.ctx.serve(self.who.trained("fit.fuser", adapter))
+            self.serve("fuser", adapter)
             async for step in self.blends("fit.fuser", found):
                 yield step
             after, before = found["fit.fuser"]["final"], found[base]["final"]
@@ -270,6 +280,11 @@ class Blender:
         call.id = f"fuse/{self.playing}/{fuser}/{table.item.id}"
         return best, call
 
+    def serve(self, role: str, adapter: Path) -> None:
+        """Make a trained role callable for as long as the fit lasts."""
+        self.served.append(self.who.trained(f"fit.{role}", adapter))
+        self.ctx.serve(self.served[-1])
+
     async def train(self, role: str, rows: Sequence[Row]) -> Path:
         """The adapter for a role."""
         config, who = self.ctx.config, self.who
@@ -297,11 +312,5 @@ class Blender:
                 template=who.model.chat_template or "",
             )
 
+        show_rows(self.ctx, role, [{"prompt": asks, "answer": told} for asks, told in rows])
         return await taught(self.ctx, role, steps, train)
-
-
-def chosen(role: str, after: float, before: float) -> Decision:
-    """Whether a trained role is kept."""
-    options = ("trained", "untrained")
-    why = f"{after:.1%} on dev items after training, {before:.1%} before"
-    return Decision(what=role, options=options, chosen=options[after < before], why=why)

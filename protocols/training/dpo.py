@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from protocols.core.errors import EngineError
-from protocols.training.checkpoints import Resuming, Watch, lasting, newest, watched
+from protocols.training.checkpoints import (
+    Resuming,
+    Watch,
+    lasting,
+    newest,
+    quiet,
+    quiet_dataset,
+    watched,
+)
 from protocols.training.preferences import Preference
 from protocols.training.sft import ATTENTION_AND_MLP, Trained, conversation, save_adapter
 from protocols.training.students import Student, load_student
@@ -90,20 +98,20 @@ def dpo_trainer(
     device: str,
 ) -> Any:
     """trl's trainer, ready to train."""
-    from datasets import Dataset
     from trl import DPOTrainer
 
     class Trainer(Resuming, DPOTrainer):  # type: ignore[misc]
         """Goes on from its own checkpoints."""
 
     model, tokenizer = load_student(who, device)
-    return Trainer(
+    trainer = Trainer(
         model=with_adapter(model, who, settings),
         args=_arguments(settings, state),
-        train_dataset=Dataset.from_list([dpo_row(pair) for pair in pairs]),
+        train_dataset=quiet_dataset([dpo_row(pair) for pair in pairs]),
         processing_class=tokenizer,
         callbacks=[watched(watch)],
     )
+    return quiet(trainer)
 
 
 def with_adapter(model: Any, who: Student, settings: Any) -> Any:

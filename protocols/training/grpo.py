@@ -16,7 +16,15 @@ from typing import Any
 
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import Message
-from protocols.training.checkpoints import Resuming, Watch, lasting, newest, watched
+from protocols.training.checkpoints import (
+    Resuming,
+    Watch,
+    lasting,
+    newest,
+    quiet,
+    quiet_dataset,
+    watched,
+)
 from protocols.training.dpo import with_adapter
 from protocols.training.sft import ATTENTION_AND_MLP, Trained, save_adapter
 from protocols.training.students import Student, load_student
@@ -101,7 +109,6 @@ def grpo_trainer(
     device: str,
 ) -> Any:
     """trl's trainer, ready to train."""
-    from datasets import Dataset
 
     # Only about generating through vLLM, which is not asked for here.
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
@@ -121,11 +128,11 @@ def grpo_trainer(
         model=with_adapter(model, who, settings),
         reward_funcs=rewards,
         args=_arguments(settings, state),
-        train_dataset=Dataset.from_list([grpo_row(exercise) for exercise in exercises]),
+        train_dataset=quiet_dataset([grpo_row(exercise) for exercise in exercises]),
         processing_class=tokenizer,
         callbacks=[watched(watch)],
     )
-    return trainer
+    return quiet(trainer)
 
 
 def _arguments(settings: GrpoSettings, state: Path) -> Any:

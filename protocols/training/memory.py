@@ -21,6 +21,11 @@ from protocols.lib.prompts import question_messages
 WAVE = 64
 """Calls that are played together; a kill loses one wave at most."""
 
+HEAT = {"temperature": 0.7, "top_p": 0.9}
+"""How answers to learn from are drawn where several of a model are wanted."""
+PASSING = 0.5
+"""From this score on an answer counts as right."""
+
 
 class Memory:
     """Plays quiet calls and remembers them in ``ctx.state``. Ids must say what is asked."""

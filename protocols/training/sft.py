@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import question_messages
-from protocols.training.checkpoints import Resuming, Watch, lasting, newest, watched
+from protocols.training.checkpoints import (
+    Resuming,
+    Watch,
+    lasting,
+    newest,
+    quiet,
+    quiet_dataset,
+    watched,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -156,18 +164,18 @@ def _trainer(
     state: Path | None = None,
     watch: Watch | None = None,
 ) -> Any:
-    from datasets import Dataset
 
     mixed = list(rows)
     random.Random(config.seed).shuffle(mixed)
     saving = lasting(state, SAVE_EVERY) if state else {"output_dir": str(out)}
-    return _answer_trainer()(
+    trainer = _answer_trainer()(
         model=model,
         args=_arguments(config, saving),
-        train_dataset=Dataset.from_list([conversation(*row) for row in mixed]),
+        train_dataset=quiet_dataset([conversation(*row) for row in mixed]),
         processing_class=tokenizer,
         callbacks=[watched(watch), *([report_to(on_step)] if on_step else [])],
     )
+    return quiet(trainer)
 
 
 def _answer_trainer() -> Any:

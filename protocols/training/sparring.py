@@ -34,14 +34,12 @@ from protocols.lib.pairwise import (
 from protocols.lib.text import repeats
 from protocols.training.checkpoints import Watch
 from protocols.training.dpo import DpoSettings, train_dpo
-from protocols.training.memory import Memory, asked, rating
+from protocols.training.memory import HEAT, Memory, asked, rating
 from protocols.training.preferences import Preference
-from protocols.training.students import Student, keep, student, taught
+from protocols.training.students import Student, keep, show_rows, student, taught
 
 DRIFT = 0.5
 """How much a training may have changed a model: deviation added to its log-strength."""
-HEAT = {"temperature": 0.7, "top_p": 0.9}
-"""Contestants answer with some chance, so that the same two do not always say the same."""
 
 
 @dataclass
@@ -214,6 +212,8 @@ async def aligned(camp: Camp, number: int, pairs: list[Preference]) -> AsyncIter
         note = "No duel was clear enough to learn from; everybody stays as they are."
         yield Progress(unit="train", note=note, level="warning")
         return
+    rows = [{"question": p.question, "chosen": p.chosen, "rejected": p.rejected} for p in pairs]
+    show_rows(camp.ctx, f"contestants.{number}", rows)
     before, made = camp.versions, []
     for at, who in enumerate(camp.students):
         name = f"{number}.{who.model.id}"
@@ -268,6 +268,9 @@ async def scored(camp: Camp) -> AsyncIterator[Step]:
 
 async def concluded(camp: Camp) -> AsyncIterator[Step]:
     """Keep each model's best version; among equals the earlier one."""
+    for model in camp.versions:
+        if model.id.startswith("fit."):
+            await camp.ctx.release(model)
     ctx, names = camp.ctx, [model.id for model in camp.ctx.models]
     columns = zip(names, zip(*camp.scores, strict=True), strict=True)
     best = {name: column.index(max(column)) for name, column in columns}

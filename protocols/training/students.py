@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import JsonValue
+
 from protocols.core.artifacts import Derived
 from protocols.core.errors import StudioError, UserError
+from protocols.core.events import Decision
 from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec
 from protocols.lib.choice import generalist
@@ -107,6 +111,23 @@ def keep(ctx: FitContext, who: Student, role: str, adapter: Path, title: str) ->
     """Put an adapter into the artifact, to be found there as the one trained for ``role``."""
     shutil.copytree(adapter, ctx.folder / role)
     return Derived(name=role, base=who.model.id, folder=role, title=title)
+
+
+EXAMPLES = 50
+"""Training rows that an artifact shows."""
+
+
+def show_rows(ctx: FitContext, role: str, rows: Sequence[Mapping[str, JsonValue]]) -> None:
+    """Put the first rows that a role was trained on into the artifact, for people to look at."""
+    text = json.dumps(list(rows[:EXAMPLES]), indent=1, ensure_ascii=False)
+    (ctx.folder / f"{role}.rows.json").write_text(text + "\n", encoding="utf-8")
+
+
+def chosen(role: str, after: float, before: float) -> Decision:
+    """Whether a trained role is kept."""
+    options = ("trained", "untrained")
+    why = f"{after:.1%} on dev items after training, {before:.1%} before"
+    return Decision(what=role, options=options, chosen=options[after < before], why=why)
 
 
 def row(messages: Sequence[Message], answer: str) -> tuple[str, str]:
