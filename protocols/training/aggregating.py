@@ -102,8 +102,8 @@ async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator
         scores[name] = told["final"]
         metrics |= {f"{key}.{name}": value for key, value in told.items()}
     await ctx.release(who.trained("fit.aggregator", adapter))
-    yield chosen("aggregator", scores["trained"], scores["untrained"])
     better = scores["trained"] >= scores["untrained"]
+    yield chosen("aggregator", better, scores["trained"], scores["untrained"])
     title = "Trained aggregator"
     derived: list[Derived] = [keep(ctx, who, "aggregator", adapter, title)] if better else []
     kinds: JsonValue = {"hard": len(hard), "easy": len(easy)}

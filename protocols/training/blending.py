@@ -149,7 +149,7 @@ class Blender:
             if after >= before:
                 self.playing = "fit.ranker"
                 self.derived.append(keep(self.ctx, self.who, "ranker", adapter, "Trained ranker"))
-            yield chosen("ranker", after, before)
+            yield chosen("ranker", after >= before, after, before)
             self.metrics["pairs.trained"] = after
         self.metrics |= {"pairs": self._unlike(base), "pairs.untrained": before}
 
@@ -228,10 +228,11 @@ class Blender:
             self.serve("fuser", adapter)
             async for step in self.blends("fit.fuser", found):
                 yield step
-            after, before = found["fit.fuser"]["final"], found[base]["final"]
-            yield chosen("fuser", after, before)
-            self.metrics |= {"final.trained": after, "final.untrained": before}
-            if after >= before:
+            after, before = found["fit.fuser"], found[base]
+            better = worth(after) >= worth(before)
+            yield chosen("fuser", better, after["final"], before["final"])
+            self.metrics |= {"final.trained": after["final"], "final.untrained": before["final"]}
+            if better:
                 base = "fit.fuser"
                 self.derived.append(keep(self.ctx, self.who, "fuser", adapter, "Trained fuser"))
         self.metrics |= found[base]
@@ -314,3 +315,8 @@ class Blender:
 
         show_rows(self.ctx, role, [{"prompt": asks, "answer": told} for asks, told in rows])
         return await taught(self.ctx, role, steps, train)
+
+
+def worth(found: dict[str, float]) -> tuple[float, float]:
+    """What a fuser is judged by: answers in the end, then its own texts."""
+    return found["final"], found["fused"]

@@ -46,6 +46,7 @@ def lasting(folder: Path, every: int) -> dict[str, Any]:
         "save_strategy": "steps",
         "save_steps": every,
         "save_total_limit": 2,
+        "logging_steps": 1,
     }
 
 

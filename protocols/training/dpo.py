@@ -124,7 +124,10 @@ def with_adapter(model: Any, who: Student, settings: Any) -> Any:
     from peft import LoraConfig, PeftModel, get_peft_model
 
     if who.adapter:
-        return PeftModel.from_pretrained(model, who.adapter, is_trainable=True)
+        adapted = PeftModel.from_pretrained(model, who.adapter, is_trainable=True)
+        # By the name in its file, peft would look the base up on the hub whenever it saves.
+        adapted.peft_config["default"].base_model_name_or_path = str(who.base)
+        return adapted
     torch.manual_seed(settings.seed)
     lora = LoraConfig(
         r=settings.rank,
@@ -157,6 +160,5 @@ def _arguments(settings: DpoSettings, state: Path) -> Any:
         gradient_checkpointing=False,
         dataloader_pin_memory=False,
         report_to="none",
-        logging_steps=1,
         disable_tqdm=True,
     )

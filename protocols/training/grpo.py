@@ -159,6 +159,5 @@ def _arguments(settings: GrpoSettings, state: Path) -> Any:
         gradient_checkpointing=False,
         dataloader_pin_memory=False,
         report_to="none",
-        logging_steps=1,
         disable_tqdm=True,
     )

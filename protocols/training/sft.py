@@ -216,7 +216,7 @@ def _arguments(config: SftConfig, saving: dict[str, Any]) -> Any:
     from trl import SFTConfig
 
     return SFTConfig(
-        **{"save_strategy": "no", **saving},
+        **{"save_strategy": "no", "logging_steps": 5, **saving},
         max_steps=config.steps,
         per_device_train_batch_size=config.batch,
         learning_rate=config.learning_rate,
@@ -230,7 +230,6 @@ def _arguments(config: SftConfig, saving: dict[str, Any]) -> Any:
         gradient_checkpointing=False,
         dataloader_pin_memory=False,
         report_to="none",
-        logging_steps=5,
         disable_tqdm=True,
     )
 

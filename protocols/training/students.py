@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import shutil
@@ -104,6 +105,7 @@ async def taught(ctx: FitContext, name: str, steps: int, train: Train) -> Path:
         await ctx.work(train, part, checkpoints, watch)
         part.rename(folder)
         shutil.rmtree(checkpoints, ignore_errors=True)
+        gc.collect()  # trainers hold their models in circles
     return folder
 
 
@@ -123,11 +125,11 @@ def show_rows(ctx: FitContext, role: str, rows: Sequence[Mapping[str, JsonValue]
     (ctx.folder / f"{role}.rows.json").write_text(text + "\n", encoding="utf-8")
 
 
-def chosen(role: str, after: float, before: float) -> Decision:
-    """Whether a trained role is kept."""
+def chosen(role: str, trained: bool, after: float, before: float) -> Decision:
+    """Which one plays a role from now on: who was trained for it, or the model as it was."""
     options = ("trained", "untrained")
     why = f"{after:.1%} on dev items after training, {before:.1%} before"
-    return Decision(what=role, options=options, chosen=options[after < before], why=why)
+    return Decision(what=role, options=options, chosen=options[not trained], why=why)
 
 
 def row(messages: Sequence[Message], answer: str) -> tuple[str, str]:

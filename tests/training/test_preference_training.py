@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from protocols.core.errors import EngineError, UserError
 from protocols.core.models import ModelSpec
 from protocols.lib.prompts import question_messages
 from protocols.training import dpo, grpo, sft
 from protocols.training.checkpoints import WHOLE, newest
 from protocols.training.preferences import Preference
-from protocols.training.students import student
+from protocols.training.students import Student, apprentice, row, student
 from tests.training.tiny_base import tiny_base
 
 PAIRS = [Preference(f"What is {a} + {a}?", str(2 * a), f"Perhaps {a}.") for a in range(12)]
@@ -54,7 +55,7 @@ def train(kind: str, tiny: Path, root: Path, watch: Any = None, adapter: Path | 
     return (out / sft.WEIGHTS).read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["dpo", "grpo", "sft"])
+@pytest.mark.parametrize("kind", ["dpo", "sft", pytest.param("grpo", marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_to_the_same_weights(
     kind: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +75,34 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     resumed = train(kind, tiny, tmp_path / "b", lambda step, _: seen.append(step))
     assert min(seen) == 2, "it began again"
     assert resumed == whole
+
+
+@pytest.mark.parametrize("kind", ["dpo", "grpo"])
+def test_nothing_to_train_on_is_said_at_once(kind: str, tmp_path: Path) -> None:
+    who = Student(spec(tmp_path), tmp_path)
+    with pytest.raises(EngineError, match="nothing to train on"):
+        if kind == "dpo":
+            dpo.train_dpo(who, [], tmp_path, state=tmp_path)
+        else:
+            grpo.train_grpo(who, [], reward, tmp_path, state=tmp_path)
+
+
+def test_who_is_trained(tmp_path: Path) -> None:
+    adapted = ModelSpec(id="adapted", source=str(tmp_path), adapter="a")
+    plain = ModelSpec(id="plain", source=str(tmp_path))
+    absent = ModelSpec(id="absent", source=str(tmp_path / "nowhere"))
+    assert apprentice([adapted, plain]).model.id == "plain"
+    # A role is learnt on the base, a contestant goes on from its own adapter.
+    assert apprentice([adapted, plain], "adapted").adapter is None
+    assert student(adapted).adapter == Path("a")
+    with pytest.raises(UserError, match="'absent' cannot be trained"):
+        student(absent)
+
+
+def test_a_row_is_what_is_asked() -> None:
+    assert row(question_messages("Why?"), "Because.") == ("Why?", "Because.")
+    with pytest.raises(ValueError, match="not one question"):
+        row(question_messages("Why?", "Another system prompt."), "Because.")
 
 
 def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
