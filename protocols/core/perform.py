@@ -200,7 +200,7 @@ class Performer:
         messages = call.render()
         call.state = "running"
         self.calls += 1
-        opened = self._open[call] = Opened(call, time.monotonic())
+        opened = self._open[call] = Opened(call, time.monotonic(), max_tokens)
         self._tell(
             call,
             CallStarted(
@@ -229,8 +229,11 @@ class Performer:
                 aclosing(self._stream(call, request_id, sampling)) as stream,
             ):
                 async for chunk in stream:
-                    patience.reschedule(loop.time() + self.stall_s)
-                    self._hear(opened, chunk)
+                    if chunk.text or chunk.tokens:
+                        patience.reschedule(loop.time() + self.stall_s)
+                    self._hear(opened, opened.within(chunk))
+                    if opened.full:
+                        break
         except TimeoutError:
             raise EngineError(
                 f"{self._named(call)} was silent for {self.stall_s:g} seconds; its call was given "

@@ -5,22 +5,18 @@ Only headers and configuration are read here; no weight is loaded and nothing is
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
-from typing import Any
 
 from protocols.core.errors import ContributorError
 from protocols.core.models import ModelSpec
+from protocols.engines.adapter_checks import check_adapter
+from protocols.engines.model_files import check_regular, check_safetensors, read_json
 
-MAX_HEADER = 16 * 2**20
-"""Bytes of a safetensors header; real ones have a few hundred kilobytes."""
-MAX_CONFIG = 2**20
-MAX_ADAPTER = 2 * 2**30
-MAX_RANK = 256
-UNSUPPORTED = ("use_dora", "bias", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias")
-"""Settings of PEFT that change what the weights mean; a plain adapter leaves them empty."""
-UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+__all__ = ["check_adapter", "check_folder", "check_model", "check_safetensors", "read_json"]
+MAX_TEMPLATE = 64 * 2**10
+"""Characters of a chat template; the longest of well-known models have about 20,000."""
+MAX_TOKENIZER = 64 * 2**20
+MAX_LAYERS, MAX_WIDTH, MAX_VOCABULARY = 1024, 2**20, 2**22
 
 
 def check_model(model: ModelSpec) -> None:
@@ -29,6 +25,7 @@ def check_model(model: ModelSpec) -> None:
     A hub id or an endpoint has no local files and passes.
     """
     folder = Path(model.source)
+    check_template(model, model.chat_template)
     if not model.is_endpoint and (folder.is_absolute() or model.source.startswith(".")):
         check_folder(model, folder)
     if model.adapter:
@@ -36,18 +33,15 @@ def check_model(model: ModelSpec) -> None:
 
 
 def check_folder(model: ModelSpec, folder: Path) -> None:
-    """A full model: a configuration without code and weights as safetensors."""
+    """A full model: a configuration without code, a tokenizer, and weights as safetensors."""
     if not (folder / "config.json").is_file():
         raise ContributorError(
             f"'{model.id}': there is no model in the folder '{folder.name}'. If it is the embedded "
             "base, fetch it with: make setup."
         )
-    config = read_json(model, folder / "config.json")
-    if config.get("auto_map"):
-        raise ContributorError(
-            f"'{model.id}' wants to run its own code (auto_map in config.json). Only architectures "
-            "known to the engines are loaded."
-        )
+    check_regular(model, folder)
+    _check_config(model, folder / "config.json")
+    _check_tokenizer(model, folder)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise ContributorError(f"'{model.id}' has no safetensors weights. Convert them first.")
@@ -55,87 +49,51 @@ def check_folder(model: ModelSpec, folder: Path) -> None:
         check_safetensors(model, path)
 
 
-def check_adapter(model: ModelSpec, folder: Path) -> None:
-    """A LoRA adapter: its configuration, its base and its weights."""
-    config = read_json(model, folder / "adapter_config.json")
-    if config.get("peft_type") != "LORA":
-        raise ContributorError(f"'{model.id}': the adapter is no LoRA ({config.get('peft_type')}).")
-    rank = config.get("r")
-    if not isinstance(rank, int) or not 1 <= rank <= MAX_RANK:
-        raise ContributorError(f"'{model.id}': the adapter's rank {rank!r} is not 1 to 256.")
-    if not isinstance(config.get("lora_alpha"), int | float):
-        raise ContributorError(f"'{model.id}': the adapter's lora_alpha is not a number.")
-    odd = [name for name in UNSUPPORTED if config.get(name) not in (None, False, "none", {}, [])]
-    if odd:
-        raise ContributorError(
-            f"'{model.id}': the adapter uses {', '.join(odd)}, which the engines do not serve. "
-            "Train a plain LoRA adapter."
-        )
-    wanted = str(config.get("base_model_name_or_path", "")).rstrip("/").rpartition("/")[2]
-    given = model.source.rstrip("/").rpartition("/")[2]
-    if wanted and wanted.casefold() != given.casefold():
-        raise ContributorError(
-            f"'{model.id}': the adapter was made for '{wanted}', but its pool entry names "
-            f"'{given}' as the base."
-        )
-    path = folder / "adapter_model.safetensors"
-    if not path.is_file():
-        found = [p.name for p in folder.glob("*") if p.suffix in UNSAFE]
-        told = f" (only {found[0]}, which may hold code)" if found else ""
-        raise ContributorError(f"'{model.id}': the adapter has no safetensors weights{told}.")
-    if path.stat().st_size > MAX_ADAPTER:
-        raise ContributorError(f"'{model.id}': the adapter is larger than 2 GiB.")
-    check_rank(model, check_safetensors(model, path), rank)
-
-
-def check_rank(model: ModelSpec, header: dict[str, Any], rank: int) -> None:
-    """Every A matrix [rank, in] and B matrix [out, rank] has the rank that was stated."""
-    for name, tensor in header.items():
-        side = 0 if ".lora_A." in name else 1 if ".lora_B." in name else None
-        shape = tensor.get("shape")
-        if side is not None and not (isinstance(shape, list) and shape[side : side + 1] == [rank]):
+def _check_config(model: ModelSpec, path: Path) -> None:
+    config = read_json(model, path)
+    _refuse_code(model, config, path.name)
+    limits = {
+        "num_hidden_layers": MAX_LAYERS,
+        "hidden_size": MAX_WIDTH,
+        "intermediate_size": MAX_WIDTH,
+        "vocab_size": MAX_VOCABULARY,
+    }
+    for name, most in limits.items():
+        value = config.get(name, 1)
+        if type(value) is not int or not 1 <= value <= most:
             raise ContributorError(
-                f"'{model.id}': the adapter states rank {rank}, but '{name}' has shape {shape}."
+                f"'{model.id}': {name} in config.json is {str(value)[:40]}; it must be a number "
+                f"from 1 to {most:,}."
             )
 
 
-def read_json(model: ModelSpec, path: Path) -> dict[str, Any]:
-    """A configuration file. Raises :class:`ContributorError` if it is missing or malformed."""
-    try:
-        if path.stat().st_size > MAX_CONFIG:
-            raise ContributorError(f"'{model.id}': {path.name} is larger than 1 MiB.")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
+def _refuse_code(model: ModelSpec, config: dict[str, object], name: str) -> None:
+    if config.get("auto_map"):
         raise ContributorError(
-            f"'{model.id}': {path.parent.name}/{path.name} is missing. Restore the files or take "
-            "the model out of the pool."
-        ) from None
-    except (ValueError, RecursionError):
-        raise ContributorError(f"'{model.id}': {path.name} is not valid JSON.") from None
-    if not isinstance(content, dict):
-        raise ContributorError(f"'{model.id}': {path.name} is not a JSON object.")
-    return content
+            f"'{model.id}' wants to run its own code (auto_map in {name}). Only architectures "
+            "known to the engines are loaded."
+        )
 
 
-def check_safetensors(model: ModelSpec, path: Path) -> dict[str, Any]:
-    """The header of a weight file: its length, its JSON, and that it describes the whole file.
+def _check_tokenizer(model: ModelSpec, folder: Path) -> None:
+    """Sizes of what belongs to the tokenizer, and that it names no code of its own."""
+    if (folder / "tokenizer_config.json").exists():
+        config = read_json(model, folder / "tokenizer_config.json", 4 * 2**20)
+        _refuse_code(model, config, "tokenizer_config.json")
+        given = config.get("chat_template") or ""
+        check_template(model, given if isinstance(given, str) else str(given))
+    for name, most in (("tokenizer.json", MAX_TOKENIZER), ("chat_template.jinja", MAX_TEMPLATE)):
+        path = folder / name
+        if path.is_file() and path.stat().st_size > most:
+            raise ContributorError(
+                f"'{model.id}': {name} is larger than {most >> 10:,} KiB. Contribute a smaller one."
+            )
 
-    Returns what it says about each tensor.
 
-    Format: 8 bytes little-endian header length, JSON header, tensor bytes (safetensors).
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise ContributorError(f"'{model.id}': {path.name} is damaged (header: {length}).")
-        try:
-            header: dict[str, Any] = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            ends = [tensor["data_offsets"][1] for tensor in header.values()]
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError):
-            raise ContributorError(f"'{model.id}': {path.name} has a damaged header.") from None
-    if max(ends, default=0) != size - 8 - length:
-        raise ContributorError(f"'{model.id}': {path.name} is incomplete or has extra bytes.")
-    return header
+def check_template(model: ModelSpec, template: str) -> None:
+    """Refuse a chat template that is too long to be one."""
+    if len(template) > MAX_TEMPLATE:
+        raise ContributorError(
+            f"'{model.id}': its chat template has {len(template):,} characters; at most "
+            f"{MAX_TEMPLATE:,} are read."
+        )

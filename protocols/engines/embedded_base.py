@@ -160,8 +160,10 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    tokenizer = AutoTokenizer.from_pretrained(**source)
-    loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16)
+    tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.bfloat16, trust_remote_code=False
+    )
     model = _plain_copy(loaded)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.eos_token_id

@@ -43,12 +43,13 @@ def load_weights(model: ModelSpec) -> Loaded:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     revision: dict[str, Any] = {"revision": model.revision} if model.revision else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model.source, **revision)
+        tokenizer = AutoTokenizer.from_pretrained(model.source, trust_remote_code=False, **revision)
         network = AutoModelForCausalLM.from_pretrained(
             model.source,
             dtype=torch.bfloat16,
             attn_implementation=ATTENTION,
             use_safetensors=True,
+            trust_remote_code=False,
             **revision,
         )
     except Exception as error:

@@ -23,6 +23,7 @@ from protocols.core.errors import CapabilityError, EngineError, UserError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.lib.prompts import Message
+from protocols.lib.text import without_control
 
 KEY_VARIABLE = "STUDIO_ENDPOINT_KEY"
 TIMEOUT_S = 120.0
@@ -161,8 +162,13 @@ def _served_name(model: ModelSpec) -> str:
 
 
 def _common(model: ModelSpec, messages: Sequence[Message], prefix: str) -> dict[str, Any]:
-    """What every request carries; a prefill continues the last, assistant turn (vLLM's way)."""
-    turns: list[dict[str, str]] = [dict(m) for m in messages]  # type: ignore[arg-type]
+    """What every request carries; a prefill continues the last, assistant turn (vLLM's way).
+
+    The server's tokenizer is not known here, so everything that any well-known one takes for a
+    control token is removed from what is sent.
+    """
+    turns = [{"role": m["role"], "content": without_control(m["content"])} for m in messages]
+    prefix = without_control(prefix)
     if not prefix:
         return {"model": _served_name(model), "messages": turns}
     turns.append({"role": "assistant", "content": prefix})
@@ -176,20 +182,21 @@ async def _chunks(answer: Any) -> AsyncGenerator[Chunk, None]:
     counted, prompt, total = 0, 0, None
     async for piece in answer:
         if piece.usage:
-            prompt, total = piece.usage.prompt_tokens, piece.usage.completion_tokens
+            prompt, total = piece.usage.prompt_tokens or 0, piece.usage.completion_tokens
         if not piece.choices:
             continue
         choice = piece.choices[0]
         finish = FINISH.get(choice.finish_reason or "", finish)
-        if choice.delta.content:
+        said = choice.delta.content
+        if isinstance(said, str) and said:  # the client does not check what servers send
             counted += 1
-            yield Chunk(choice.delta.content, 1)
+            yield Chunk(said, 1)
     yield Chunk("", max(0, (total or counted) - counted), finish, prompt)
 
 
 def _labels(request: ScoreRequest, answer: Any) -> dict[str, float]:
     content = answer.choices[0].logprobs.content if answer.choices[0].logprobs else None
-    if not content:
+    if not content or not content[0].top_logprobs:
         raise CapabilityError(
             f"The server of '{request.model.title}' reports no log-probabilities, so the model "
             "cannot decide among options. Let another model decide."

@@ -1,7 +1,8 @@
 """From chat messages to token ids, the same way in every engine that tokenises here.
 
-It knows a tokenizer and a context length. Control tokens written out in a text are removed before
-rendering: a question or a model's answer can never open a turn of its own.
+It knows a tokenizer and a context length. Control tokens and a template's own markers written out
+in a text are removed before rendering: a question or a model's answer can never open a turn of its
+own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from typing import Any
 
 from protocols.core.errors import ContributorError, UserError
 from protocols.core.models import ModelSpec
+from protocols.engines.checks import check_template
+from protocols.engines.templates import BadTemplateError, render, renderer
 from protocols.lib.prompts import Message
+
+FILLER = "zqx{}xqz"
+MARKUP = re.compile(r"<<?/?[^<>\s]{1,40}>>?|\[/?[A-Z_ ]{2,30}\]|^#{1,4} ?\w[\w ]{0,30}:?", re.M)
+"""How templates mark turns without control tokens: <|user|>, <<SYS>>, [INST], ### Response:"""
+SPEAKER = re.compile(r"\b\w{3,24}:\s*\Z")
+"""A speaker's name right before a text, as in "USER: " """
 
 
 class Prompter:
@@ -21,14 +30,19 @@ class Prompter:
 
     def __init__(self, tokenizer: Any, window: int) -> None:
         self.tokenizer, self.window = tokenizer, window
+        self._markers: dict[str, re.Pattern[str]] = {}
+        renderer().start()
 
     @cached_property
     def _control(self) -> re.Pattern[str]:
         """Matches the tokenizer's control tokens as text; matches nothing if it has none."""
-        tokens = set(self.tokenizer.all_special_tokens) | {
+        return _any_of(self._control_tokens)
+
+    @cached_property
+    def _control_tokens(self) -> set[str]:
+        return set(self.tokenizer.all_special_tokens) | {
             token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special
         }
-        return re.compile("|".join(map(re.escape, sorted(tokens))) or r"(?!)")
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:
@@ -37,29 +51,71 @@ class Prompter:
 
     def clean(self, text: str) -> str:
         """The text without written-out control tokens, also ones that removal would uncover."""
-        while (cleaned := self._control.sub("", text)) != text:
-            text = cleaned
-        return text
+        return _without(self._control, text)
+
+    def template(self, model: ModelSpec) -> str:
+        """The chat template a model is asked in. Raises :class:`ContributorError` for a huge one.
+
+        Raises ``ValueError`` if there is none.
+        """
+        found = str(self.tokenizer.get_chat_template(model.chat_template or None))
+        check_template(model, found)
+        return found
+
+    def data(self, template: str, text: str) -> str:
+        """A message's text without anything that this template or tokenizer reads as structure."""
+        if template not in self._markers:
+            self._markers[template] = _any_of(self._control_tokens | self._written(template))
+        return _without(self._markers[template], text)
+
+    def _written(self, template: str) -> set[str]:
+        """What the template itself writes around texts and a reader would take for a turn."""
+        fillers = [FILLER.format(place) for place in range(3)]
+        turns: list[Message] = [
+            {"role": role, "content": text}
+            for role, text in zip(("user", "assistant", "user"), fillers, strict=True)
+        ]
+        try:
+            shown = self._render(template, turns)
+        except BadTemplateError:
+            # Some templates take a single question only.
+            shown = self._render(template, turns[:1])
+        around = re.split("|".join(fillers), shown)
+        plain = [self._control.sub("\n", piece) for piece in around]
+        added = {token.content for token in self.tokenizer.added_tokens_decoder.values()}
+        found = {m.group() for piece in plain for m in MARKUP.finditer(piece)}
+        found |= {m.group().strip() for piece in plain for m in SPEAKER.finditer(piece)}
+        return found | {token for token in added if MARKUP.fullmatch(token)}
+
+    def _render(self, template: str, turns: Sequence[Message], opened: bool = True) -> str:
+        variables = {k: str(v) for k, v in self.tokenizer.special_tokens_map.items()}
+        return render(template, turns, variables, opened=opened)
+
+    def text(self, model: ModelSpec, messages: Sequence[Message], opened: bool = True) -> str:
+        """The rendered turns, and the beginning of an answer if ``opened``.
+
+        Raises :class:`ContributorError` if the model has no usable chat template.
+        """
+        try:
+            template = self.template(model)
+            turns: list[Message] = [
+                {"role": m["role"], "content": self.data(template, m["content"])} for m in messages
+            ]
+            return self._render(template, turns, opened)
+        except (BadTemplateError, ValueError) as error:
+            reason = str(error) if isinstance(error, BadTemplateError) else type(error).__name__
+            raise ContributorError(
+                f"'{model.title}' has no usable chat template ({reason}). Set chat_template in its "
+                "pool entry."
+            ) from error
 
     def ids(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> list[int]:
         """Token ids of the prompt: the rendered turns, an opened answer, and the prefix.
 
         Raises :class:`ContributorError` if the model has no usable chat template.
         """
-        turns = [{"role": m["role"], "content": self.clean(m["content"])} for m in messages]
-        try:
-            text = self.tokenizer.apply_chat_template(
-                turns,
-                chat_template=model.chat_template or None,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-        except Exception as error:
-            raise ContributorError(
-                f"'{model.title}' has no usable chat template ({type(error).__name__}). Set "
-                "chat_template in its pool entry."
-            ) from error
-        encoded = self.tokenizer(text + self.clean(prefix), add_special_tokens=False)
+        text = self.text(model, messages) + self.clean(prefix)
+        encoded = self.tokenizer(text, add_special_tokens=False)
         return list(encoded["input_ids"])
 
     def fitting(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> list[int]:
@@ -85,3 +141,16 @@ class Prompter:
                 )
             found.append(ids[0])
         return found
+
+
+def _any_of(texts: set[str]) -> re.Pattern[str]:
+    """Matches each of the texts, longer ones first; matches nothing if there are none."""
+    longest_first = sorted(filter(None, texts), key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
+def _without(pattern: re.Pattern[str], text: str) -> str:
+    """The text without what matches, also what removal would uncover."""
+    while (cleaned := pattern.sub("", text)) != text:
+        text = cleaned
+    return text

@@ -28,7 +28,8 @@ from protocols.core.engine import (
 from protocols.core.errors import EngineError, StudioError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
-from protocols.engines.checks import check_model, read_json
+from protocols.engines.checks import check_model
+from protocols.engines.model_files import read_json
 from protocols.engines.prompter import Prompter
 from protocols.lib.prompts import Message
 
@@ -148,12 +149,14 @@ class VllmEngine(WithoutLogits):
         from vllm.v1.engine.async_llm import AsyncLLM
 
         try:
-            config = AutoConfig.from_pretrained(model.source, revision=model.revision or None)
+            config = AutoConfig.from_pretrained(
+                model.source, revision=model.revision or None, trust_remote_code=False
+            )
             window = min(WINDOW, getattr(config, "max_position_embeddings", WINDOW))
             rank = next(r for r in RANKS if r >= rank)
             arguments = self._arguments(model, window, slots, rank)
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-            tokenizer = AutoTokenizer.from_pretrained(model.source)
+            tokenizer = AutoTokenizer.from_pretrained(model.source, trust_remote_code=False)
         except Exception as error:
             log.exception("vLLM could not start for %s", model.id)
             raise EngineError(
@@ -167,6 +170,9 @@ class VllmEngine(WithoutLogits):
             "model": model.source,
             "revision": model.revision or None,
             "dtype": "bfloat16",
+            # Never a pickle, also where a hub repository has nothing else.
+            "load_format": "safetensors",
+            "trust_remote_code": False,
             "max_model_len": window,
             "max_num_seqs": 32,
             "enable_prefix_caching": True,

@@ -6,11 +6,17 @@ instruction of ours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from protocols.lib.prompts import Message
 
 FENCE = '"""'
+CONTROL = re.compile(
+    r"<[|\uff5c][^<>|\uff5c\n]{1,40}[|\uff5c]>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
+    r"|\[/?INST\]|<</?SYS>>"
+)
+"""Control tokens and turn markers of the model families that are met most."""
 GAP = " [...] "
 LEAST = 40
 """Characters of a text that are always kept."""
@@ -21,9 +27,22 @@ SHORTEST_LOOP = 12
 LONGEST_PIECE = 240
 
 
+def without_control(text: str) -> str:
+    """The text without what well-known tokenizers and templates take for a turn's beginning or end.
+
+    Engines that know their tokenizer remove exactly its control tokens as well.
+    """
+    while (cleaned := CONTROL.sub("", text)) != text:
+        text = cleaned
+    return text
+
+
 def fence(text: str) -> str:
-    """Set a text apart as data; a fence inside it is taken out."""
-    return f"{FENCE}\n{text.replace(FENCE, '').strip()}\n{FENCE}"
+    """Set a text apart as data; a fence or a control token inside it is taken out."""
+    bare = text
+    while (cleaned := without_control(bare).replace(FENCE, "")) != bare:
+        bare = cleaned
+    return f"{FENCE}\n{bare.strip()}\n{FENCE}"
 
 
 def fenced(texts: Sequence[str], label: str) -> str:

@@ -95,11 +95,15 @@ def load_scorer(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from trl.trainer.reward_trainer import suppress_seqcls_warning
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     # A base has no such head and its own is not needed: neither is news.
     with suppress_seqcls_warning():
         model = AutoModelForSequenceClassification.from_pretrained(
-            base, num_labels=1, dtype=getattr(torch, dtype)
+            base,
+            num_labels=1,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
         )
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.to(device), tokenizer

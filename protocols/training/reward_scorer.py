@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from protocols.core.errors import ContributorError, EngineError, StudioError, UserError
 from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec, content_hash
-from protocols.engines.checks import check_model, check_safetensors, read_json
+from protocols.engines.checks import check_model
+from protocols.engines.model_files import check_safetensors, read_json
 from protocols.engines.prompter import Prompter
 from protocols.lib.choice import generalist
 from protocols.lib.local_files import local_folder
@@ -91,12 +92,15 @@ def _load(model: ModelSpec, device: str) -> tuple[Any, Any]:
         base, tokenizer = load_headed(Path(model.source), device, dtype="float32")
         return PeftModel.from_pretrained(base, model.adapter).eval(), tokenizer
     revision = model.revision or None
-    tokenizer = AutoTokenizer.from_pretrained(model.source, revision=revision)
+    tokenizer = AutoTokenizer.from_pretrained(
+        model.source, revision=revision, trust_remote_code=False
+    )
     network = AutoModelForSequenceClassification.from_pretrained(
         model.source,
         revision=revision,
         dtype=torch.bfloat16 if device == "cuda" else torch.float32,
         use_safetensors=True,
+        trust_remote_code=False,
     )
     if network.config.num_labels != 1:
         raise ContributorError(
@@ -126,15 +130,7 @@ class TextScorer:
 
     def _ids(self, question: str, answer: str) -> list[int]:
         """Token ids of the conversation as trained on; control tokens in texts are taken out."""
-        turns = answered(self._prompter.clean(question), self._prompter.clean(answer))
-        try:
-            text = self._prompter.tokenizer.apply_chat_template(
-                [dict(turn) for turn in turns], tokenize=False
-            )
-        except ValueError as error:
-            raise ContributorError(
-                f"The reward model '{self._model.title}' has no chat template."
-            ) from error
+        text = self._prompter.text(self._model, answered(question, answer), opened=False)
         ids: list[int] = self._prompter.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids[:WINDOW]
 

@@ -131,8 +131,10 @@ def load_base(base: Path, device: str) -> tuple[PreTrainedModel, PreTrainedToken
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left", trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False
+    ).to(device)
     return model, tokenizer
 
 
