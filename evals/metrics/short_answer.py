@@ -76,7 +76,8 @@ NOT_CODES = frozenset(
         "Am",
     ]
 )
-LIST_MARK = re.compile(r"^\s*\d{1,2}[.)]\s+", re.MULTILINE)
+# Bounded, and never over a line: a flood of line breaks would take minutes.
+LIST_MARK = re.compile(r"^[^\S\n]{0,40}\d{1,2}[.)]\s+", re.MULTILINE)
 WORD = re.compile(r"[^\W_]+")
 
 

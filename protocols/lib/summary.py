@@ -11,7 +11,7 @@ from protocols.lib.choice import generalist
 from protocols.lib.debate import best_so_far
 from protocols.lib.parsing import read_answer
 from protocols.lib.prompts import Message, question_messages
-from protocols.lib.text import fenced, shortened
+from protocols.lib.text import fence, fenced, shortened
 from protocols.lib.votes import Tally
 
 SUMMARY = """\
@@ -33,8 +33,9 @@ def summary_call(ctx: Context, said: Mapping[str, Call], tally: Tally, summarise
     ``said`` are the last answers by model id.
     """
     model = summariser or generalist(ctx.models)
-    votes = ", ".join(f"'{a}': {n:g}" for a, n in tally.counts.items())
-    told = f"Votes: {votes}." if votes else "No votes could be counted."
+    # An answer that was read out of a text is still that model's words.
+    votes = "\n".join(f"{n:g} for {a}" for a, n in tally.counts.items())
+    told = f"Votes:\n{fence(votes)}" if votes else "No votes could be counted."
 
     def messages(alive: Sequence[Call]) -> list[Message]:
         def build(texts: Sequence[str]) -> list[Message]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -188,3 +189,12 @@ def test_wilson_holds_the_share(correct: int, wrong: int) -> None:
     low, high = wilson(correct, n)
     assert 0.0 <= low <= high <= 1.0
     assert n == 0 or low <= correct / n <= high
+
+
+@pytest.mark.parametrize("piece", ["\n", " ", "1,", "**", "\\boxed{", "a\n", "1. ", "("])
+def test_a_flood_is_read_in_bounded_time(piece: str) -> None:
+    """Processor time, not a clock: one pattern once took more than a minute for line breaks."""
+    asked = item("number", "What is 2 + 2?", "4")
+    began = time.process_time()
+    score(asked, piece * (60_000 // len(piece)))
+    assert time.process_time() - began < 10.0
