@@ -22,6 +22,7 @@ from protocols.core.registry import get_protocol, protocols
 from studio.headless import line, parse_settings
 from studio.output import say
 from studio.pool import load_pool
+from studio.quarantine import Quarantine
 from studio.settings import Settings
 from studio.workspace import Workspace
 
@@ -89,7 +90,8 @@ async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -
     from protocols.engines.hosting import HostedEngine
 
     pool = load_pool(given["pool"] or settings.pool, settings).specs
-    spec = make_bench_spec(given, tuple(model.id for model in pool))
+    free = Quarantine(settings.workspace).chosen(pool, given["models"])
+    spec = make_bench_spec(given, tuple(dict.fromkeys(free)))
     tasks = open_tasks(given["task"], given["data"])
     store = Workspace(settings.workspace, settings.assets).artifacts
     engine = HostedEngine(prefer=given["engine"])

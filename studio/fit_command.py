@@ -18,6 +18,7 @@ from protocols.core.registry import get_protocol
 from protocols.core.trace import TraceHeader, TraceWriter
 from studio.headless import first_problem, line, parse_settings
 from studio.pool import load_pool
+from studio.quarantine import Quarantine
 from studio.settings import Settings
 from studio.workspace import Workspace
 
@@ -75,7 +76,7 @@ async def fit_live(settings: Settings, given: dict[str, Any], as_json: bool) -> 
     from protocols.engines.hosting import HostedEngine
 
     pool = load_pool(given["pool"] or settings.pool, settings).specs
-    ids = [m for m in given["models"].split(",") if m] or [m.id for m in pool]
+    ids = Quarantine(settings.workspace).chosen(pool, given["models"])
     spec = make_fit_spec(given, ids)
     data = await asyncio.to_thread(fit_data, spec.task, spec.limit, spec.seed)
     store = Workspace(settings.workspace, settings.assets).artifacts

@@ -30,6 +30,7 @@ from protocols.core.registry import get_protocol
 from protocols.core.run import run
 from protocols.core.trace import Trace, TraceHeader, TraceWriter, read_trace
 from studio.pool import load_pool
+from studio.quarantine import Quarantine
 from studio.settings import Settings
 from studio.workspace import Workspace
 
@@ -84,7 +85,7 @@ async def play(settings: Settings, given: dict[str, Any], as_json: bool) -> str:
 
     chosen = load_pool(given["pool"] or settings.pool, settings)
     pool = chosen.specs
-    ids = [m for m in given["models"].split(",") if m] or [m.id for m in pool]
+    ids = Quarantine(settings.workspace).chosen(pool, given["models"])
     config = parse_settings(given["settings_"])
     spec = make_spec(
         given["protocol"], ids, given["question"], given["seed"], given["max_tokens"], config

@@ -20,6 +20,7 @@ from protocols.core.errors import UserError
 from protocols.core.models import ModelSpec, pick
 from protocols.core.registry import get_protocol
 from studio.pool import load_pool
+from studio.quarantine import Quarantine
 from studio.reports import Reports
 from studio.settings import Settings
 
@@ -123,9 +124,16 @@ class Lab:
         """Raise :class:`UserError` for a plan that cannot be carried out here."""
         models = self.models(spec)
         pick(models, [arm.model for arm in spec.contributors])
+        self.refuse_held(spec)
         protocol = get_protocol(spec.system.protocol)
         protocol.configure(dict(spec.system.config))
         protocol.check_pool(len(self.system_models(spec)))
+
+    def refuse_held(self, spec: StudySpec) -> None:
+        """Raise :class:`UserError` if a model that answers in a study is in quarantine."""
+        ids = [arm.model for arm in spec.contributors]
+        ids += [model.id for model in self.system_models(spec)]
+        Quarantine(self.settings.workspace).refuse(ids)
 
     def models(self, spec: StudySpec) -> tuple[ModelSpec, ...]:
         """The pool of a study."""

@@ -113,6 +113,7 @@ class RunManager:
 
         Raises :class:`UserError` if the spec cannot be carried out or too many runs wait.
         """
+        self.workspace.quarantine.refuse(spec.pool)
         prepare(spec, pool, self.engine, self.workspace.artifacts)
         return self._enqueue(spec, pool)
 
@@ -121,6 +122,7 @@ class RunManager:
 
         Raises :class:`UserError` if the spec cannot be carried out or too many runs wait.
         """
+        self.workspace.quarantine.refuse(spec.pool)
         plan(spec, pool, data, self.engine)
         return self._enqueue(spec.as_run(), pool, (spec, data))
 
@@ -153,6 +155,7 @@ class RunManager:
         try:
             placed = await self._place(live.control)
             self._leave_queue(live)
+            self.workspace.quarantine.refuse(live.spec.pool)
             await self._record(live, pool, live.control)
         except StudioError as error:
             # Found out after the wait: somebody else fits the same by now, a model has gone.

@@ -25,6 +25,7 @@ async def make_answers(lab: Lab, slug: str, engine: Engine) -> AsyncGenerator[Pr
     row = await asyncio.to_thread(studies.load_study, lab.store, slug)
     if row.state != "draft":
         raise UserError(f"'{slug}' is {row.state}; its answers can no longer change.")
+    await asyncio.to_thread(lab.refuse_held, row.spec)
     spec, models, folder = row.spec, lab.models(row.spec), lab.folder(slug)
     artifacts = ArtifactStore(lab.settings.workspace / "artifacts")
     questions = await asyncio.to_thread(questions_for, spec, lab.questions)

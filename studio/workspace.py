@@ -11,6 +11,7 @@ from protocols.core.artifacts import ArtifactStore
 from protocols.core.errors import StudioError, UserError
 from protocols.core.events import Answer, Ended, RunStarted
 from protocols.core.trace import Trace, TraceHeader, read_header, read_trace
+from studio.quarantine import Quarantine
 
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{5,79}$")
 
@@ -51,6 +52,11 @@ class Workspace:
     def artifacts(self) -> ArtifactStore:
         """What fitting left here, and what ships with the repository."""
         return ArtifactStore(self.root / "artifacts", self.assets / "artifacts")
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Which models may not be used."""
+        return Quarantine(self.root)
 
     def trace_path(self, run: str) -> Path:
         """The file of a stored run or recording.

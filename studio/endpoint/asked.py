@@ -6,7 +6,7 @@ refused with a sentence rather than ignored, because ignoring them would change 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -125,8 +125,12 @@ def system_name(protocol: str, pool: str) -> str:
     return f"{protocol}{SEPARATOR}{pool}"
 
 
-def members(name: str, pools: Mapping[str, Pool], opening: str) -> tuple[ModelSpec, ...]:
+def members(
+    name: str, pools: Mapping[str, Pool], opening: str, held: Collection[str] = ()
+) -> tuple[ModelSpec, ...]:
     """The models that the part after ``@`` names: a pool, ``pool:id,id``, or ``id,id``.
+
+    A whole pool is without the models that are ``held`` in quarantine.
 
     Raises :class:`UserError` for a pool that is not served.
     """
@@ -138,7 +142,7 @@ def members(name: str, pools: Mapping[str, Pool], opening: str) -> tuple[ModelSp
         raise UserError(f"There is no pool '{pool[:80]}'. Known: {known}.")
     specs = {spec.id: spec for spec in pools[pool].specs}
     if not ids:
-        return tuple(specs.values())
+        return tuple(spec for spec in specs.values() if spec.id not in held)
     if unknown := [one for one in ids.split(",") if one not in specs]:
         raise UserError(
             f"Pool '{pool}' has no model '{unknown[0][:80]}'. Known: {', '.join(specs)}."
@@ -147,7 +151,11 @@ def members(name: str, pools: Mapping[str, Pool], opening: str) -> tuple[ModelSp
 
 
 def spec_of(
-    asked: ChatRequest, pools: Mapping[str, Pool], opening: str, at_most: int
+    asked: ChatRequest,
+    pools: Mapping[str, Pool],
+    opening: str,
+    at_most: int,
+    held: Collection[str] = (),
 ) -> tuple[RunSpec, tuple[ModelSpec, ...]]:
     """The run that answers a request, and its models in order.
 
@@ -160,7 +168,7 @@ def spec_of(
             f"for example {system_name('majority_vote', opening)}; /v1/models lists them."
         )
     get_protocol(protocol)
-    models = members(pool or opening, pools, opening)
+    models = members(pool or opening, pools, opening, held)
     question = question_of(asked.messages)
     try:
         spec = RunSpec(

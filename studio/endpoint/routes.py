@@ -99,7 +99,8 @@ def _systems(ctx: StudioContext) -> dict[str, Any]:
 
 
 def _can_answer(ctx: StudioContext, protocol: str, pool: str) -> bool:
-    specs = ctx.pools[pool].specs
+    held = ctx.workspace.quarantine.held()
+    specs = [spec for spec in ctx.pools[pool].specs if spec.id not in held]
     try:
         spec = RunSpec(protocol=protocol, pool=tuple(s.id for s in specs), question="?")
         prepare(spec, specs, ctx.manager.engine, ctx.workspace.artifacts)
@@ -112,7 +113,8 @@ async def complete(ctx: StudioContext, request: Request) -> Response:
     """Answer a chat request by a run; the run is stored like every other."""
     asked = read_request(await _body(request))
     at_most = ctx.settings.api_max_tokens
-    spec, models = spec_of(asked, ctx.pools, ctx.settings.pool, at_most)
+    held = ctx.workspace.quarantine.held()
+    spec, models = spec_of(asked, ctx.pools, ctx.settings.pool, at_most, held)
     if ctx.manager.full:
         raise Denied(429, "Too many runs are waiting. Try again in a minute.", 60)
     live = await run_in_threadpool(ctx.manager.start, spec, models)

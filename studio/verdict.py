@@ -1,0 +1,184 @@
+"""What a check of a contributed model found, point by point, in words for its contributor.
+
+Files, format, base, size, licence, card, duplicates and weights are looked at without running
+anything; the smoke test makes a few tokens in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from protocols.core.errors import ContributorError
+from protocols.core.models import ModelSpec
+from protocols.engines.checks import check_model
+from protocols.engines.model_files import check_finite, unsafe_beside
+
+log = logging.getLogger(__name__)
+State = Literal["ok", "note", "fail"]
+SMOKE_SECONDS = 300.0
+MAX_CARD = 2**17
+ADAPTER = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One point of a check. ``fail`` keeps the model out, ``note`` does not."""
+
+    point: str
+    state: State
+    text: str
+
+    def line(self) -> str:
+        """The point for a terminal."""
+        return f"{self.state:<6}{self.point:<14}{self.text}"
+
+
+def examine(model: ModelSpec, others: Sequence[ModelSpec]) -> Iterator[Finding]:
+    """Check a model's files; ``others`` are the models that are there already.
+
+    Nothing is loaded as code. Weights are read once. Endpoints and hub ids have no files here.
+    """
+    try:
+        check_model(model)
+        if model.adapter:
+            check_finite(model, Path(model.adapter) / ADAPTER)
+    except ContributorError as error:
+        yield Finding("files", "fail", error.message)
+        return
+    yield Finding("files", "ok", "safetensors and configuration only, consistent with each other")
+    yield from _base(model)
+    folder = own_folder(model)
+    if folder:
+        yield _size(folder)
+        yield from _beside(folder)
+        yield _duplicate(model, folder, others)
+    yield _licence(model)
+    yield _card(model)
+
+
+def own_folder(model: ModelSpec) -> Path | None:
+    """The folder of what was contributed: the adapter, or the whole model; None elsewhere."""
+    folder = Path(model.adapter or model.source)
+    return folder if folder.is_dir() else None
+
+
+def _base(model: ModelSpec) -> Iterator[Finding]:
+    base = Path(model.source)
+    if not base.is_dir():
+        where = "an endpoint" if model.is_endpoint else "a hub id; it is compared when it is loaded"
+        yield Finding("base", "note", f"{model.source.rpartition('/')[2]} ({where})")
+        return
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    kind = f"{config.get('model_type', 'unknown kind')}"
+    shapes = "every adapted layer fits its base" if model.adapter else "a whole model"
+    yield Finding("architecture", "ok", f"{kind}, {base.name}: {shapes}")
+
+
+def _size(folder: Path) -> Finding:
+    total = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    return Finding("size", "ok", f"{total / 2**20:,.1f} MiB")
+
+
+def _beside(folder: Path) -> Iterator[Finding]:
+    if beside := list(unsafe_beside(folder)):
+        told = ", ".join(beside[:3])
+        yield Finding("beside", "note", f"{told}: may hold code and is never opened")
+
+
+def _duplicate(model: ModelSpec, folder: Path, others: Sequence[ModelSpec]) -> Finding:
+    """Whether somebody contributed the same bytes before."""
+    mine = weights_digest(folder)
+    for other in others:
+        there = own_folder(other)
+        if other.id != model.id and there and there != folder and weights_digest(there) == mine:
+            return Finding("duplicate", "fail", f"the same weights as '{other.id}'")
+    return Finding("duplicate", "ok", "no other model of the pool has these weights")
+
+
+def weights_digest(folder: Path) -> str:
+    """The SHA-256 of all weights of a folder, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _licence(model: ModelSpec) -> Finding:
+    stated = model.contributor.licence
+    if not stated:
+        return Finding("licence", "fail", "none is stated: --licence, or 'license:' in README.md")
+    return Finding("licence", "ok", stated)
+
+
+def _card(model: ModelSpec) -> Finding:
+    who = model.contributor
+    missing = [n for n in ("name", "domain", "description") if not getattr(who, n)]
+    if missing:
+        told = f"no {', '.join(missing)}; python -m studio pool card prints a template"
+        return Finding("card", "note", told)
+    return Finding("card", "ok", f"{who.name}: {who.domain}")
+
+
+def card_facts(folder: Path) -> dict[str, str]:
+    """What the head of a model's README.md says, as single texts; {} without a readable one."""
+    path = folder / "README.md"
+    if not path.is_file() or path.stat().st_size > MAX_CARD:
+        return {}
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not text.startswith("---"):
+        return {}
+    try:
+        raw: Any = yaml.safe_load(text.split("---", 2)[1])
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return {}
+    if not isinstance(raw, dict):
+        return {}
+    return {str(k): v.strip()[:1000] for k, v in raw.items() if isinstance(v, str)}
+
+
+def smoke(model: ModelSpec, seconds: float = SMOKE_SECONDS) -> Finding:
+    """Load the model and make a few tokens, in a process of its own with limits."""
+    command = [sys.executable, "-m", "studio.smoke"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            input=model.model_dump_json(),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            env=environment,
+            check=False,
+        )
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return Finding("smoke test", "fail", f"no answer within {seconds:g} seconds")
+    except (IndexError, ValueError):
+        log.warning("smoke test of %s: %s", model.id, done.stderr[-2000:])
+        return Finding("smoke test", "fail", "loading it ended the process (memory or time limit)")
+    if told.get("problem"):
+        return Finding("smoke test", "fail", str(told["problem"])[:300])
+    said = " ".join(str(told["text"]).split())[:80]
+    return Finding(
+        "smoke test", "ok", f"{told['tokens']} tokens in {told['seconds']:.0f} s: {said}"
+    )
+
+
+def raise_for(model: str, findings: Sequence[Finding]) -> None:
+    """Raise :class:`ContributorError` with the first point that failed."""
+    for finding in findings:
+        if finding.state == "fail":
+            told = finding.text if finding.point == "files" else f"{finding.point}: {finding.text}"
+            raise ContributorError(told if f"'{model}'" in told else f"'{model}': {told}")
