@@ -16,6 +16,7 @@ import click
 from protocols.core.errors import StudioError, UserError
 from studio.judge_cli import judges
 from studio.output import JSON, printable, say
+from studio.pool_cli import pool
 from studio.settings import Settings, no_telemetry
 from studio.study_cli import study
 
@@ -223,37 +224,6 @@ def replay(run_or_file: str, speed: float, as_json: bool) -> None:
     asyncio.run(show_stored(Settings(), run_or_file, speed, as_json))
 
 
-@main.group()
-def pool() -> None:
-    """Contribute a model; check it; train the embedded specialists."""
-
-
-@pool.command("train")
-@click.option("--only", default="", help="Specialist ids, separated by commas (default: all).")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for adapters and cards.")
-@JSON
-def pool_train(only: str, out: Path | None, as_json: bool) -> None:
-    """Train the embedded specialists from scratch (resumes where it was interrupted)."""
-    from studio.pool_train import train_command
-
-    train_command(Settings(), only, out, lambda row, text: say(row, as_json, text))
-
-
-@pool.command("check")
-@click.argument("pool_or_file", default="")
-@JSON
-def pool_check(pool_or_file: str, as_json: bool) -> None:
-    """Check every model of a pool without loading it: files, formats, sizes, base and licence."""
-    from studio.pool import check_pool
-
-    settings = Settings()
-    bad = 0
-    for model, problem in check_pool(pool_or_file or settings.pool, settings):
-        bad += bool(problem)
-        text = f"{'FAIL' if problem else 'ok':<6}{model}  {problem}".rstrip()
-        say({"model": model, "ok": not problem, "problem": problem}, as_json, text)
-    sys.exit(1 if bad else 0)
-
-
+main.add_command(pool)
 main.add_command(study)
 main.add_command(judges)

@@ -146,8 +146,7 @@ def _taken(folder: Path, taken: Sequence[str], seen: Sequence[str]) -> Taken:
 
 
 def keep(folder: Path, target: Path) -> None:
-    """Move a folder that was checked to its place. Raises :class:`UserError` if that is taken."""
-    if target.exists():
-        raise UserError(f"There is a contributed model '{target.name}' already. Choose another id.")
+    """Move a folder that was checked to its place; what a killed process left there goes."""
+    shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(folder, target)

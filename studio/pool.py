@@ -3,7 +3,8 @@
 A pool file has a ``title``, a ``description`` and ``models``. Each model has the fields of
 :class:`~protocols.core.models.ModelSpec` and may have a ``card``: what was measured about it.
 ``source: embedded:<name>`` is the base model that set-up fetches into the workspace; an adapter
-path is relative to the assets folder.
+path is relative to the assets folder. What was contributed here is listed in the workspace, in a
+file of the same name, and its files lie there (``workspace:<path>``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from protocols.core.models import ModelSpec
 from studio.settings import Settings
 
 EMBEDDED = "embedded:"
+KEPT = "workspace:"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,24 @@ def load_pool(name_or_file: str, settings: Settings) -> Pool:
         raise UserError(f"The pool file '{path.name}' cannot be read: {error.strerror}.") from None
     except yaml.YAMLError as error:
         raise ContributorError(f"The pool file '{path.name}' is not valid YAML: {error}.") from None
-    return _pool(path, raw, settings)
+    return _pool(path, _grown(path, raw, settings), settings)
+
+
+def contributed_file(pool: str, settings: Settings) -> Path:
+    """Where the models are listed that were contributed to a pool here."""
+    return settings.workspace / "pool" / f"{pool}.yaml"
+
+
+def _grown(path: Path, raw: Any, settings: Settings) -> Any:
+    """A preset with the models that were contributed to it; other files are what they are."""
+    more = contributed_file(path.stem, settings)
+    if path.parent != settings.assets / "pool" or not more.is_file() or not isinstance(raw, dict):
+        return raw
+    try:
+        added = yaml.safe_load(more.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ContributorError(f"The workspace's list '{more.name}' is damaged: {error}.") from None
+    return {**raw, "models": [*(raw.get("models") or []), *(added or [])]}
 
 
 def _pool(path: Path, raw: Any, settings: Settings) -> Pool:
@@ -102,16 +121,20 @@ def _entry(path: Path, raw: Any, settings: Settings) -> Entry:
         raise ContributorError(
             f"In pool '{path.stem}', '{named}': field '{where}': {first['msg']}."
         ) from None
-    return Entry(_resolved(spec, settings), card)
+    return Entry(resolved(spec, settings), card)
 
 
-def _resolved(spec: ModelSpec, settings: Settings) -> ModelSpec:
+def resolved(spec: ModelSpec, settings: Settings) -> ModelSpec:
     """The same model with its local paths made whole."""
     changes: dict[str, str] = {}
+    for name in ("source", "adapter"):
+        if getattr(spec, name).startswith(KEPT):
+            path = settings.workspace / getattr(spec, name).removeprefix(KEPT)
+            changes[name] = str(path.absolute())
     if spec.source.startswith(EMBEDDED):
         name = spec.source.removeprefix(EMBEDDED)
-        changes["source"] = str(settings.workspace / "models" / name)
-    if spec.adapter and not Path(spec.adapter).is_absolute():
+        changes["source"] = str((settings.workspace / "models" / name).absolute())
+    if spec.adapter and "adapter" not in changes and not Path(spec.adapter).is_absolute():
         changes["adapter"] = str(settings.assets / spec.adapter)
     return spec.model_copy(update=changes)
 

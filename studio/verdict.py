@@ -162,9 +162,10 @@ def smoke(model: ModelSpec, seconds: float = SMOKE_SECONDS) -> Finding:
             env=environment,
             check=False,
         )
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return Finding("smoke test", "fail", f"no answer within {seconds:g} seconds")
+    try:
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         log.warning("smoke test of %s: %s", model.id, done.stderr[-2000:])
         return Finding("smoke test", "fail", "loading it ended the process (memory or time limit)")

@@ -1,0 +1,237 @@
+"""The models that were contributed to a pool here: add, look at, withdraw.
+
+A pool's own file is never touched. Contributions lie in the workspace, one folder each, with one
+list per pool; what the web hands in waits in quarantine until the lab has looked at it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from protocols.core.errors import ContributorError, UserError
+from protocols.core.models import Contributor, ModelSpec
+from protocols.engines.model_files import read_json
+from studio.contribution import MAX_BYTES, keep, staged, take
+from studio.pool import EMBEDDED, KEPT, Pool, contributed_file, load_pool, resolved
+from studio.quarantine import Quarantine
+from studio.settings import Settings
+from studio.verdict import Finding, card_facts, examine, raise_for, smoke
+
+FOLDER = "contributed"
+WAITING = "waits for the lab's approval"
+MAX_WAITING = 20
+"""Contributions that may wait at a time; more are refused until the lab has looked."""
+TEMPLATE = """\
+---
+license:            # for example apache-2.0; required
+name:               # the model's name to show
+contributor:        # a person, group or project
+domain:             # what it is meant to be good at, in a few words
+description:        # one or two sentences for people who pick models
+paper:              # a link, if there is one
+base_model:         # the base that an adapter was trained on
+---
+
+# What it was trained on
+
+# How it was tested, with numbers and sample sizes
+
+# What it should not be used for
+"""
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a contributor says about a model; what is empty is read from its README.md."""
+
+    id: str
+    pool: str
+    name: str = ""
+    contributor: str = ""
+    domain: str = ""
+    description: str = ""
+    licence: str = ""
+    paper: str = ""
+    base: str = ""
+
+
+@dataclass(frozen=True)
+class Added:
+    """A contribution that was taken: its points, and what was left behind of its files."""
+
+    model: str
+    findings: tuple[Finding, ...]
+    left: tuple[str, ...]
+
+
+def add(
+    offer: Offer,
+    sources: Sequence[Path],
+    settings: Settings,
+    *,
+    who: str,
+    wait: bool = False,
+    try_out: bool = True,
+    most: int = MAX_BYTES,
+    tell: Callable[[Finding], None] = lambda finding: None,
+) -> Added:
+    """Check what was handed over and list it in a pool; ``wait`` leaves it in quarantine.
+
+    Raises :class:`UserError` for files that cannot be taken or an id that is used, and
+    :class:`ContributorError` with the first point that failed. Then nothing stays on disk.
+    """
+    pool = load_pool(offer.pool, settings)
+    _check_id(offer, pool, settings, wait)
+    with staged(settings.workspace) as folder:
+        taken = take(sources, folder, most)
+        spec = _spec(offer, folder, pool)
+        findings = list(_findings(resolved(spec, settings), pool, try_out, tell))
+        raise_for(spec.id, findings)
+        if wait:
+            Quarantine(settings.workspace).hold(spec.id, WAITING, who)
+        final = settings.workspace / FOLDER / spec.id
+        with _lock:
+            keep(folder, final)
+            _list(offer.pool, [*_listed(offer.pool, settings), _row(spec, settings)], settings)
+        folder.mkdir(exist_ok=True)  # its own removal is the context's
+    return Added(spec.id, tuple(findings), taken.left)
+
+
+def look(sources: Sequence[Path], offer: Offer, settings: Settings, try_out: bool) -> list[Finding]:
+    """The points of a check without taking anything over. Raises like :func:`add`."""
+    pool = load_pool(offer.pool, settings)
+    with staged(settings.workspace) as folder:
+        take(sources, folder)
+        spec = resolved(_spec(offer, folder, pool), settings)
+        return list(_findings(spec, pool, try_out, lambda finding: None))
+
+
+def _findings(
+    spec: ModelSpec, pool: Pool, try_out: bool, tell: Callable[[Finding], None]
+) -> list[Finding]:
+    found = []
+    for finding in examine(spec, pool.specs):
+        tell(finding)
+        found.append(finding)
+    if try_out and all(f.state != "fail" for f in found) and Path(spec.source).is_dir():
+        found.append(smoke(spec))
+        tell(found[-1])
+    return found
+
+
+def _check_id(offer: Offer, pool: Pool, settings: Settings, wait: bool) -> None:
+    lists = (settings.workspace / "pool").glob("*.yaml")
+    rows = [row for path in lists for row in _listed(path.stem, settings)]
+    if offer.id in {spec.id for spec in pool.specs} | {row.get("id") for row in rows}:
+        raise UserError(f"There is a model '{offer.id}' already. Choose another id.")
+    held = Quarantine(settings.workspace).held().values()
+    if wait and sum(word.reason == WAITING for word in held) >= MAX_WAITING:
+        raise UserError("Too many contributions wait for approval. Try again in a few days.")
+
+
+def _spec(offer: Offer, folder: Path, pool: Pool) -> ModelSpec:
+    """The pool entry of the files in ``folder``; its paths are those of where it lies now."""
+    facts = card_facts(folder)
+    said = Contributor(
+        name=offer.contributor or facts.get("contributor", ""),
+        domain=offer.domain or facts.get("domain", ""),
+        description=offer.description or facts.get("description", ""),
+        paper=offer.paper or facts.get("paper", ""),
+        licence=offer.licence or facts.get("license", "") or facts.get("licence", ""),
+    )
+    fields: dict[str, Any] = {
+        "id": offer.id,
+        "name": (offer.name or facts.get("name", ""))[:80],
+        "contributor": said,
+        "source": str(folder),
+        "tags": ("contributed",),
+    }
+    if (folder / "adapter_config.json").is_file():
+        known = ModelSpec(id="adapter", source="unknown")
+        config = read_json(known, folder / "adapter_config.json")
+        base = offer.base or str(config.get("base_model_name_or_path") or "")
+        fields |= {"source": base_source(base, pool), "adapter": str(folder)}
+    try:
+        return ModelSpec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"'{first['loc'][0]}' of the model: {first['msg']}.") from None
+
+
+def base_source(base: str, pool: Pool) -> str:
+    """Where the base of an adapter is: with a model of the pool that has it, or on the hub.
+
+    Raises :class:`ContributorError` for a base that neither has.
+    """
+    name = base.rstrip("/").rpartition("/")[2]
+    for spec in pool.specs:
+        if name and name.casefold() == spec.source.rstrip("/").rpartition("/")[2].casefold():
+            return spec.source
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", base) and ".." not in base:
+        return base
+    known = sorted({spec.source.rpartition("/")[2] for spec in pool.specs})
+    raise ContributorError(
+        f"The adapter's base '{base[:80]}' is not in the pool ({', '.join(known)}) and is no hub "
+        "id. Name it with --base."
+    )
+
+
+def _row(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
+    """The list entry: what was staged lies in the workspace from now on."""
+    row = spec.model_dump(mode="json", exclude_defaults=True)
+    kept = f"{KEPT}{FOLDER}/{spec.id}"
+    row["adapter" if spec.adapter else "source"] = kept
+    if spec.adapter:
+        row["source"] = _portable(Path(spec.source), settings) or spec.source
+    return row
+
+
+def _portable(source: Path, settings: Settings) -> str:
+    """A path of the workspace as pool files write it, so that the workspace can move."""
+    workspace = settings.workspace.absolute()
+    if source.parent == workspace / "models":
+        return f"{EMBEDDED}{source.name}"
+    return f"{KEPT}{source.relative_to(workspace)}" if workspace in source.parents else ""
+
+
+def _listed(pool: str, settings: Settings) -> list[dict[str, Any]]:
+    path = contributed_file(pool, settings)
+    if not path.is_file():
+        return []
+    return list(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
+
+
+def _list(pool: str, rows: Sequence[dict[str, Any]], settings: Settings) -> None:
+    """Replace a pool's list in one step."""
+    path = contributed_file(pool, settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    text = yaml.safe_dump(list(rows), sort_keys=False, allow_unicode=True)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def withdraw(model: str, settings: Settings) -> str:
+    """Remove a contributed model and its files; returns the pool it was in.
+
+    Raises :class:`UserError` for a model that was not contributed here.
+    """
+    with _lock:
+        for path in sorted((settings.workspace / "pool").glob("*.yaml")):
+            rows = _listed(path.stem, settings)
+            left = [row for row in rows if row.get("id") != model]
+            if len(left) < len(rows):
+                _list(path.stem, left, settings)
+                shutil.rmtree(settings.workspace / FOLDER / model, ignore_errors=True)
+                return path.stem
+    raise UserError(f"No model '{model}' was contributed here. See: python -m studio models")

@@ -1,0 +1,163 @@
+"""``studio pool``: contribute a model, check it, hold it back, train the embedded specialists."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from studio.output import JSON, say
+from studio.settings import Settings
+
+WHO = click.option("--by", default=getpass.getuser, help="Who decides; kept with the decision.")
+
+
+@click.group()
+def pool() -> None:
+    """Contribute a model; check it; hold one back; train the embedded specialists."""
+
+
+@pool.command("train")
+@click.option("--only", default="", help="Specialist ids, separated by commas (default: all).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for adapters and cards.")
+@JSON
+def pool_train(only: str, out: Path | None, as_json: bool) -> None:
+    """Train the embedded specialists from scratch (resumes where it was interrupted)."""
+    from studio.pool_train import train_command
+
+    train_command(Settings(), only, out, lambda row, text: say(row, as_json, text))
+
+
+@pool.command("check")
+@click.argument("pool_or_files", default="")
+@click.option("--pool", "into", default="", help="Pool that files would join (default: opening).")
+@click.option("--smoke/--no-smoke", default=True, help="Also make a few tokens with files.")
+@JSON
+def pool_check(pool_or_files: str, into: str, smoke: bool, as_json: bool) -> None:
+    """Check a pool's models, or a folder or zip archive that might join one, as data."""
+    path, settings = Path(pool_or_files), Settings()
+    if pool_or_files and (path.is_dir() or path.suffix.casefold() == ".zip"):
+        bad = _check_files(path, into or settings.pool, smoke, as_json)
+    else:
+        bad = _check_listed(pool_or_files or settings.pool, as_json)
+    sys.exit(1 if bad else 0)
+
+
+def _check_listed(name: str, as_json: bool) -> int:
+    from studio.pool import check_pool
+
+    bad = 0
+    for model, problem in check_pool(name, Settings()):
+        bad += bool(problem)
+        text = f"{'FAIL' if problem else 'ok':<6}{model}  {problem}".rstrip()
+        say({"model": model, "ok": not problem, "problem": problem}, as_json, text)
+    return bad
+
+
+def _check_files(path: Path, into: str, smoke: bool, as_json: bool) -> int:
+    from studio.contributed import Offer, look
+
+    bad = 0
+    for finding in look([path], Offer(id="candidate", pool=into), Settings(), smoke):
+        bad += finding.state == "fail"
+        row = {"point": finding.point, "state": finding.state, "text": finding.text}
+        say(row, as_json, finding.line())
+    return bad
+
+
+@pool.command("add")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--id", "id", required=True, help="Its id in the pool: letters, digits, dots, dashes."
+)
+@click.option("--pool", "into", default="", help="Pool that it joins (default: the opening pool).")
+@click.option("--name", default="", help="Name to show.")
+@click.option("--contributor", default="", help="A person, group or project.")
+@click.option("--domain", default="", help="What it is meant to be good at, in a few words.")
+@click.option("--description", default="", help="One or two sentences.")
+@click.option(
+    "--licence", default="", help="Licence of the weights; required here or in README.md."
+)
+@click.option("--paper", default="", help="Link to a paper or report.")
+@click.option("--base", default="", help="Base of an adapter, if its own configuration lacks it.")
+@click.option("--wait", is_flag=True, help="Leave it in quarantine until the lab releases it.")
+@click.option("--smoke/--no-smoke", default=True, help="Make a few tokens before it is taken.")
+@WHO
+@JSON
+def pool_add(files: tuple[Path, ...], as_json: bool, **given: Any) -> None:
+    """Contribute a folder, a zip archive or the files of a model or LoRA adapter."""
+    from studio.contributed import Offer, add
+
+    settings = Settings()
+    words = ("id", "name", "contributor", "domain", "description", "licence", "paper", "base")
+    offer = Offer(pool=given["into"] or settings.pool, **{word: given[word] for word in words})
+    done = add(
+        offer,
+        files,
+        settings,
+        who=given["by"],
+        wait=given["wait"],
+        try_out=given["smoke"],
+        tell=lambda f: say({"point": f.point, "state": f.state, "text": f.text}, as_json, f.line()),
+    )
+    left = f" Left behind: {', '.join(done.left[:6])}." if done.left else ""
+    row = {"added": done.model, "pool": offer.pool, "left_behind": list(done.left)}
+    say(row, as_json, f"'{done.model}' is in the pool '{offer.pool}'.{left}")
+
+
+@pool.command("remove")
+@click.argument("model")
+@JSON
+def pool_remove(model: str, as_json: bool) -> None:
+    """Withdraw a contributed model: its files and its entry are deleted."""
+    from studio.contributed import withdraw
+
+    name = withdraw(model, Settings())
+    say({"removed": model, "pool": name}, as_json, f"'{model}' was withdrawn from '{name}'.")
+
+
+@pool.command("card")
+def pool_card() -> None:
+    """Print a template of the README.md that goes with a contributed model."""
+    from studio.contributed import TEMPLATE
+
+    click.echo(TEMPLATE, nl=False)
+
+
+@pool.command("quarantine")
+@click.argument("model", default="")
+@click.option("--reason", default="", help="Why; shown to everybody who wants to use the model.")
+@WHO
+@JSON
+def pool_quarantine(model: str, reason: str, by: str, as_json: bool) -> None:
+    """Hold a model back: no run may use it. Without a model: list those held, and every word."""
+    from studio.pool import load_pool, preset_names
+    from studio.quarantine import Quarantine, known_model
+
+    settings = Settings()
+    held = Quarantine(settings.workspace)
+    if not model:
+        for word in held.history():
+            text = f"{word.when}  {word.action:<11}{word.model}  {word.reason} ({word.who})"
+            say(vars(word), as_json, text)
+        return
+    names = dict.fromkeys([*preset_names(settings), settings.pool])
+    known_model(model, [load_pool(name, settings).specs for name in names])
+    word = held.hold(model, reason, by)
+    say(vars(word), as_json, f"'{model}' is held back. {word.sentence()}")
+
+
+@pool.command("release")
+@click.argument("model")
+@click.option("--reason", default="released", help="What was found.")
+@WHO
+@JSON
+def pool_release(model: str, reason: str, by: str, as_json: bool) -> None:
+    """Let a held model be used again."""
+    from studio.quarantine import Quarantine
+
+    word = Quarantine(Settings().workspace).release(model, by, reason)
+    say(vars(word), as_json, f"'{model}' can be used again.")
