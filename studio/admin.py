@@ -80,6 +80,10 @@ class Admin:
             return bool(self._users) and _account(request) in self._users
         return True
 
+    def who(self, request: Any) -> str:
+        """Who is asking, for a record: the hosted account, or the lab as a whole."""
+        return _account(request) or "the lab"
+
     def routes(self) -> list[BaseRoute]:
         """Logging in and out."""
         return [

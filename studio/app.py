@@ -14,6 +14,7 @@ from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
 from studio.admin import Admin
 from studio.context import StudioContext
+from studio.contribution import MAX_UPLOAD
 from studio.endpoint.routes import api_routes
 from studio.files import asset
 from studio.jobs import Jobs
@@ -137,6 +138,7 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         pwa=False,
         share=False,
         show_error=False,
+        max_file_size=MAX_UPLOAD,
         enable_monitoring=False,
         quiet=True,
         prevent_thread_lock=not block,

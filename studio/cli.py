@@ -17,6 +17,7 @@ from protocols.core.errors import StudioError, UserError
 from studio.judge_cli import judges
 from studio.output import JSON, printable, say
 from studio.pool_cli import pool
+from studio.safety_cli import safety
 from studio.settings import Settings, no_telemetry
 from studio.study_cli import study
 
@@ -225,5 +226,6 @@ def replay(run_or_file: str, speed: float, as_json: bool) -> None:
 
 
 main.add_command(pool)
+main.add_command(safety)
 main.add_command(study)
 main.add_command(judges)

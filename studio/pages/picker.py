@@ -5,6 +5,7 @@ Cards hold what contributors wrote, so they travel as data and reach the page as
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,7 @@ import gradio as gr
 from protocols.core.models import ModelSpec
 from studio.files import asset
 from studio.pool import Entry, Pool
+from studio.quarantine import Word
 
 OPENING_MODELS = 4
 
@@ -27,18 +29,24 @@ def build(pool: Pool, picked: list[str]) -> gr.HTML:
     )
 
 
-def update(pool: Pool) -> gr.HTML:
-    """The same picker showing another pool."""
-    return gr.HTML(value=opening(pool), cards=[card(entry) for entry in pool.entries])
+def update(pool: Pool, held: Mapping[str, Word]) -> gr.HTML:
+    """The same picker showing another pool; what is ``held`` cannot be picked."""
+    return gr.HTML(value=opening(pool, held), cards=cards(pool, held))
 
 
-def opening(pool: Pool) -> list[str]:
+def cards(pool: Pool, held: Mapping[str, Word]) -> list[dict[str, Any]]:
+    """Every card of a pool, with the reason on those that are in quarantine."""
+    return [card(entry, held.get(entry.spec.id)) for entry in pool.entries]
+
+
+def opening(pool: Pool, held: Collection[str] = ()) -> list[str]:
     """The models picked when a pool is opened: its first specialists."""
-    specialists = [m.id for m in pool.specs if m.adapter] or [m.id for m in pool.specs]
+    free = [m for m in pool.specs if m.id not in held]
+    specialists = [m.id for m in free if m.adapter] or [m.id for m in free]
     return specialists[:OPENING_MODELS]
 
 
-def card(entry: Entry) -> dict[str, Any]:
+def card(entry: Entry, held: Word | None = None) -> dict[str, Any]:
     """What a card shows."""
     spec = entry.spec
     return {
@@ -50,6 +58,7 @@ def card(entry: Entry) -> dict[str, Any]:
         "licence": spec.contributor.licence,
         "size": size(spec),
         "strength": entry.strength_sentence(),
+        "held": held.sentence() if held else "",
     }
 
 

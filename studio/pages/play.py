@@ -232,7 +232,11 @@ def _connect_form(ctx: StudioContext, controls: Controls) -> None:
     )
     controls.examples.click(lambda row: row[0], controls.examples, controls.question, **PRIVATE)
     controls.pool.change(
-        lambda name: picker.update(ctx.pools[name]), controls.pool, controls.models, **PRIVATE
+        lambda name: shown_pool(ctx, name), controls.pool, controls.models, **PRIVATE
+    )
+    built = [spec.id for spec in ctx.opening_pool.specs]
+    gr.context.Context.root_block.load(
+        lambda: changed_pool(ctx, built), None, controls.models, queue=False, **PRIVATE
     )
     everything = controls.everything()
     for change in (chosen, dialled):
@@ -245,6 +249,23 @@ def _connect_form(ctx: StudioContext, controls: Controls) -> None:
         trigger_mode="always_last",
         **PRIVATE,
     )
+
+
+def shown_pool(ctx: StudioContext, name: str) -> gr.HTML:
+    """The picker for a pool as it is now: contributions come, and models go into quarantine."""
+    pool = ctx.pools.get(str(name)) or ctx.opening_pool
+    return picker.update(pool, ctx.workspace.quarantine.held())
+
+
+def changed_pool(ctx: StudioContext, built: list[str]) -> Any:
+    """The opening pool's picker, if it is no longer as it was ``built``.
+
+    Otherwise nothing: an update would undo what a quick visitor has picked already.
+    """
+    ids = [spec.id for spec in ctx.opening_pool.specs]
+    if ids == built and not ctx.workspace.quarantine.held().keys() & set(ids):
+        return gr.skip()
+    return shown_pool(ctx, ctx.opening_pool.id)
 
 
 def _connect_run(

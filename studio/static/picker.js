@@ -17,7 +17,7 @@ function picked() {
 
 function choose(ids) {
   // Keep the order of the cards, whatever the order of the clicks.
-  props.value = props.cards.map((c) => c.id).filter((id) => ids.includes(id));
+  props.value = props.cards.filter((c) => !c.held && ids.includes(c.id)).map((c) => c.id);
   trigger('change');
   count();
   for (const box of root.querySelectorAll('input[type=checkbox]')) {
@@ -41,12 +41,14 @@ function cardNode(card) {
   box.type = 'checkbox';
   box.value = card.id;
   box.checked = picked().includes(card.id);
+  box.disabled = Boolean(card.held);
   box.addEventListener('change', () => toggle(card.id, box.checked));
   const text = el('span', 'studio-card-text');
   const head = el('span', 'studio-card-head');
   head.append(el('strong', '', card.name), el('span', 'studio-card-size', card.size));
   text.append(head, el('span', 'studio-card-domain', card.description || card.domain));
   if (card.strength) text.append(el('span', 'studio-card-strength', card.strength));
+  if (card.held) text.append(el('span', 'studio-card-held', card.held));
   label.append(box, text);
   return label;
 }

@@ -1,4 +1,4 @@
-// The cards of a pool with their facts. Contributors' words are set as text. Scope: element, props.
+// The cards of a pool with their facts. Contributors' words are set as text. Scope: element, props, watch.
 'use strict';
 const root = element.querySelector('.studio-pool') || element;
 
@@ -21,10 +21,16 @@ function cardNode(card) {
   const head = el('h3', 'studio-card-head');
   head.append(el('span', '', card.name), el('span', 'studio-card-size', card.size));
   node.append(head, el('p', 'studio-card-domain', card.description || card.domain));
+  if (card.held) node.append(el('p', 'studio-card-held', card.held));
   node.append(factList(card.facts), el('code', 'studio-card-id', card.id));
   return node;
 }
 
-const grid = el('div', 'studio-pool-grid');
-grid.append(...props.cards.map(cardNode));
-root.replaceChildren(el('h1', '', props.title), el('p', '', props.about), grid);
+function draw() {
+  const grid = el('div', 'studio-pool-grid');
+  grid.append(...props.cards.map(cardNode));
+  root.replaceChildren(el('h1', '', props.title), el('p', '', props.about), grid);
+}
+
+draw();
+watch(['cards'], draw);
