@@ -19,8 +19,8 @@ from studio.context import StudioContext
 from studio.contributed import Offer, add, withdraw
 from studio.contribution import MAX_UPLOAD
 from studio.files import asset
+from studio.pages.common import PRIVATE, notice
 from studio.pages.picker import cards
-from studio.pages.play import PRIVATE, notice
 from studio.pool import Entry, Pool, load_pool
 from studio.quarantine import Word
 from studio.verdict import Finding

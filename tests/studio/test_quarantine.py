@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
+from studio.api.asked import members
 
 from evals.human.study import StudySpec
 from protocols.core.errors import UserError
 from protocols.core.events import Ended
 from protocols.core.models import RunSpec
 from protocols.engines.scripted import ScriptedEngine
-from studio.api.asked import members
 from studio.app import compose
 from studio.context import StudioContext
 from studio.lab import example_plan
