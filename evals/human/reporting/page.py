@@ -86,11 +86,17 @@ def page(report: Report, forest: tuple[Any, ...]) -> str:
         r=report,
         forest=forest,
         shares=shares(report),
+        people=people(report),
         path=path(report.evidence),
         contents=[one for one in CONTENTS if one[0] != "evidence" or report.evidence],
         grave=[flag for flag in report.conclusions.flags if flag.level == "bad"],
         milder=[flag for flag in report.conclusions.flags if flag.level != "bad"],
     )
+
+
+def people(report: Report) -> str:
+    """Return what the raters are called beside the judges: scripts are no people."""
+    return "People (simulated)" if report.record.simulated else "People"
 
 
 def shares(report: Report) -> list[tuple[str, list[Line]]]:
@@ -107,7 +113,10 @@ def shares(report: Report) -> list[tuple[str, list[Line]]]:
     if len(lines) == 2:
         lines.pop()
     return [
-        (label, [("People", human, 0, False), *((j.name, c, u, j.circular) for j, c, u in made)])
+        (
+            label,
+            [(people(report), human, 0, False), *((j.name, c, u, j.circular) for j, c, u in made)],
+        )
         for label, human, made in lines
     ]
 

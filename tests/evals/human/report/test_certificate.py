@@ -97,8 +97,8 @@ def test_a_long_title_is_cut_to_the_picture(letter: str) -> None:
          "chain_head": ""}
     )  # fmt: skip
     text = next(ET.fromstring(certificate_svg(own)).iter("{http://www.w3.org/2000/svg}text")).text
-    assert text is not None and text.endswith("…")
-    assert len(text) == (56 if letter == "x" else 28)
+    assert text is not None and text.endswith("…\u2069")
+    assert len(text) == (58 if letter == "x" else 30)
 
 
 def test_a_script_is_called_one() -> None:

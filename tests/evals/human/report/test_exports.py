@@ -22,6 +22,7 @@ from evals.human.exports import (
     vote_rows,
 )
 from evals.human.records import StudyData
+from evals.human.render import render_html
 from evals.human.report import build_report, report_json
 from evals.human.statistics.bradley_terry import strengths, two_arms
 from evals.human.statistics.values import Tally
@@ -292,3 +293,5 @@ def test_the_recorded_examples_are_simulated_public_and_reportable() -> None:
         assert data.simulated and to_json(data) == path.read_text(encoding="utf-8")
         report = build_report(data)
         assert "simulated" in codes(report) and report.result.counts.n == report.flow.main > 0
+        assert len(report.judges.judges) == 2 and any(j.kind == "gold" for j in data.judgements)
+        assert "People (simulated)" in render_html(report)
