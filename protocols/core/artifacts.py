@@ -167,6 +167,11 @@ class ArtifactStore:
         """What an interrupted fit goes on from."""
         return self.root / protocol / f".{key}.state"
 
+    @property
+    def shared(self) -> Path:
+        """What fits of all protocols share, such as trained students; named by content."""
+        return self.root / ".shared"
+
     def seal(self, manifest: Manifest, made: Mapping[str, JsonValue]) -> Stored:
         """Give the partial folder its manifest and its name; its resume state goes.
 

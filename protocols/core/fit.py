@@ -238,6 +238,7 @@ class FitSession(Session):
             score=data.score,
             folder=self.folder,
             state=self.state,
+            shared=self.store.shared,
             serve=lambda model: performer.by_id.update({model.id: model}),
             release=release,
             load=lambda models: engine.load(models, note),

@@ -72,9 +72,10 @@ class FitContext:
     """What a protocol may use while it is fitted. It cannot reach an engine or a test item.
 
     ``folder`` becomes the artifact; ``state`` is what a killed fit finds again (write it so that
-    half-written files are told apart). ``serve`` makes a model callable by its id in this fit,
-    ``release`` frees it, ``load`` makes models ready together. ``context`` is what ``answer`` would
-    get, without a question.
+    half-written files are told apart); ``shared`` is what fits of every protocol find again, so
+    what lies there is named by its content and appears whole or not at all. ``serve`` makes a model
+    callable by its id in this fit, ``release`` frees it, ``load`` makes models ready together.
+    ``context`` is what ``answer`` would get, without a question.
     """
 
     task: str
@@ -82,6 +83,7 @@ class FitContext:
     score: Score
     folder: Path
     state: Path
+    shared: Path
     serve: Callable[[ModelSpec], None]
     release: Callable[[ModelSpec], Awaitable[None]]
     load: Callable[[Sequence[ModelSpec]], Awaitable[None]]

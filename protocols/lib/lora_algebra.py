@@ -68,11 +68,14 @@ def read_lora(folder: Path) -> Lora:
 def combine(loras: Sequence[Lora], coefficients: Sequence[float]) -> Lora:
     """The adapter whose change is the sum of c_j times the members' changes, exactly (in fp32).
 
-    Members with coefficient 0 take no rank. With none left, it has rank 1 and changes nothing.
+    Members with coefficient 0 take no rank, and members that share their A (students of one start)
+    take it once. With none left, it has rank 1 and changes nothing.
     """
     import torch
 
     used = [(one, c) for one, c in zip(loras, coefficients, strict=True) if c]
+    if len(used) > 1 and share_inputs([one for one, _ in used]):
+        return _summed(used)
     layers = list(dict.fromkeys(name for one in loras for name in one.factors))
     factors: Factors = {}
     for layer in layers:
@@ -82,6 +85,31 @@ def combine(loras: Sequence[Lora], coefficients: Sequence[float]) -> Lora:
     kinds = {one.kind for one, _ in used}
     kind = kinds.pop() if len(kinds) == 1 else "float32"
     return Lora(sum(one.rank for one, _ in used) or 1, factors, kind)
+
+
+def share_inputs(loras: Sequence[Lora]) -> bool:
+    """Whether all of them read their layers' inputs by the very same A."""
+    import torch
+
+    first = loras[0].factors
+    return bool(first) and all(
+        one.factors.keys() == first.keys()
+        and all(torch.equal(a, first[layer][0]) for layer, (a, _) in one.factors.items())
+        for one in loras[1:]
+    )
+
+
+def _summed(used: Sequence[tuple[Lora, float]]) -> Lora:
+    """The weighted sum of adapters with one A: (sum of c_j B_j) A, of no higher rank."""
+    import torch
+
+    first = used[0][0]
+    factors = {
+        layer: (a, torch.stack([c * one.factors[layer][1] for one, c in used]).sum(0))
+        for layer, (a, _) in first.factors.items()
+    }
+    kinds = {one.kind for one, _ in used}
+    return Lora(first.rank, factors, first.kind if len(kinds) == 1 else "float32")
 
 
 def _part(

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-
-from pydantic import JsonValue
+from collections.abc import AsyncIterator, Sequence
 
 from protocols.core.artifacts import MANIFEST, Derived
 from protocols.core.call import Call, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Artifact, Progress
 from protocols.core.fit_types import FitContext
-from protocols.core.models import ModelSpec
 from protocols.core.registry import Context, Estimate
 from protocols.lib.coefficients import Recipe, cosines
 from protocols.lib.members import Members, Row
+from protocols.lib.model_cards import CARD, Metrics, model_card
 from protocols.lib.prompts import question_messages
-
-CARD = "README.md"
-Metrics = Mapping[str, JsonValue]
 
 
 async def conclude(
@@ -35,41 +29,21 @@ async def conclude(
 
 
 async def seal(
-    ctx: FitContext, recipe: Recipe, metrics: Metrics, derived: Derived
+    ctx: FitContext,
+    recipe: Recipe,
+    metrics: Metrics,
+    derived: Derived,
+    more: Sequence[Derived] = (),
 ) -> AsyncIterator[Step]:
-    """Give what was written into ``ctx.folder`` its card, show the recipe, and end the fit."""
+    """Give what was written into ``ctx.folder`` its card, show the recipe, and end the fit.
+
+    ``more`` are further models in the folder, which have cards of their own.
+    """
     card = model_card(ctx.models, recipe, metrics, ctx.task)
     (ctx.folder / derived.folder / CARD).write_text(card, encoding="utf-8")
     about = recipe.model_dump(mode="json")
     yield Artifact(name="recipe", data=about | {"shares": recipe.shares})
-    yield ctx.fitted(metrics, about, [derived])
-
-
-def model_card(models: tuple[ModelSpec, ...], recipe: Recipe, metrics: Metrics, task: str) -> str:
-    """The card of a merged model: every contributor with its weight, and what was measured."""
-    by_id = {model.id: model for model in models}
-    rows = [
-        f"| {by_id[name].title} | {name} | {weight:.6g} | {by_id[name].contributor.name} "
-        f"| {by_id[name].contributor.licence or 'not stated'} |"
-        for name, weight in zip(recipe.members, recipe.weights, strict=True)
-        if weight
-    ]
-    numbers = [f"- {name}: {value}" for name, value in metrics.items()]
-    base = Path(models[0].source).name
-    return "\n".join(
-        [
-            *("---", f"base_model: {base}", "tags: [merge]", "---", ""),
-            f"# {recipe.method} of {len(rows)} contributed models",
-            "",
-            f"Made on the task {task} with seed {recipe.seed}. Members and weights:",
-            "",
-            *("| name | id | weight | contributor | licence |", "|---|---|---|---|---|", *rows, ""),
-            "Measured on dev items, which the choice was made on:",
-            "",
-            *numbers,
-            "",
-        ]
-    )
+    yield ctx.fitted(metrics, about, [derived, *more])
 
 
 def geometry(members: Members) -> Artifact:

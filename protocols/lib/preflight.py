@@ -18,6 +18,7 @@ from protocols.core.events import Artifact
 from protocols.core.models import ModelSpec
 from protocols.lib.local_files import local_folder
 from protocols.lib.members import MAX_RANK, FullMembers, members_of
+from protocols.lib.teachers import student_base, teachers
 
 State = Literal["ok", "warning", "refused"]
 ARCHITECTURE = (
@@ -44,6 +45,10 @@ class Verdict:
     disk: int = 0
     memory: int = 0
     answers: int = 0
+    work: str = "merged"
+    """What would be done with the models."""
+    advice: str = ""
+    """What to do if they are refused."""
 
     @property
     def state(self) -> State:
@@ -58,8 +63,8 @@ class Verdict:
         size = f"{self.disk / 2**20:,.0f} MiB of disk and {self.memory / 2**20:,.0f} MiB of memory"
         work = f"{self.answers:,} short answers, {size} at most"
         if self.state == "refused":
-            return " ".join(bad)
-        return " ".join([*bad, f"These models can be merged: {work}."])
+            return " ".join([*bad, self.advice]).strip()
+        return " ".join([*bad, f"These models can be {self.work}: {work}."])
 
     def artifact(self) -> Artifact:
         """For the page."""
@@ -87,7 +92,7 @@ def preflight(
     """
     findings = [*_files(models)]
     if any(one.state == "refused" for one in findings):
-        return Verdict(tuple(findings))
+        return Verdict(tuple(findings), advice=_advice(models, findings))
     if any(model.adapter for model in models):
         findings += _adapters(models)
     elif adapters_only:
@@ -95,12 +100,89 @@ def preflight(
     else:
         findings += _full_models(models)
     if any(one.state == "refused" for one in findings):
-        return Verdict(tuple(findings))
+        return Verdict(tuple(findings), advice=_advice(models, findings))
     size = (FullMembers(models) if whole else members_of(models)).bytes_each()
     free = shutil.disk_usage(folder).free
     if 2 * size > free:
         findings.append(_refused("disk", f"Only {free / 2**20:,.0f} MiB of disk are free."))
     return Verdict(tuple(findings), disk=2 * size, memory=3 * size, answers=answers)
+
+
+UNLIKE = {"base", "kind", "architecture", "vocabulary", "tokenizer"}
+"""Reasons against merging that distillation takes away."""
+
+
+def _advice(models: Sequence[ModelSpec], findings: Sequence[Finding]) -> str:
+    """How models that are unlike can be merged all the same, if one of them can be trained."""
+    reasons = {one.about for one in findings if one.state == "refused"}
+    away = {m.id for m in models if m.is_endpoint}
+    if not (reasons <= UNLIKE or (away and reasons <= UNLIKE | {"files"})):
+        return ""
+    try:
+        base = student_base(models)
+    except UserError:
+        return ""
+    count = len(teachers(models, base, everyone=False))
+    return (
+        f"With the setting distil = true, {count} of them are first distilled into students of "
+        f"{base.title}'s base, which can be merged."
+    )
+
+
+BYTES_TRAINED = 3
+"""Times the size of its base that training a student takes at most: weights, states, activity."""
+
+
+def distillable(
+    models: Sequence[ModelSpec],
+    taught: Sequence[ModelSpec],
+    base: ModelSpec,
+    folder: Path,
+    *,
+    answers: int,
+    rank: int,
+    steps: int,
+) -> Verdict:
+    """Look at everything that distilling ``taught`` into students of ``base`` depends on.
+
+    Teachers only have to answer: they may be of any architecture, or be served elsewhere.
+    """
+    findings = _files([base])
+    if findings[0].state == "refused":
+        return Verdict(tuple(findings), work="distilled")
+    kept = [model.title for model in models if model not in taught]
+    told = f"{len(taught)} of {len(models)} models are taught to the base of {base.title}"
+    told += f" in {steps} training steps" + (
+        f"; kept as they are: {', '.join(kept)}." if kept else "."
+    )
+    findings = [Finding("student", "ok", told), *_templates(base)]
+    away = [model.title for model in taught if model.is_endpoint]
+    if away:
+        told = f"Served elsewhere, and asked there: {', '.join(away)}."
+        findings.append(Finding("teachers", "warning", told))
+    size = FullMembers([base]).bytes_each()
+    disk = len(taught) * adapter_bytes(base, rank)
+    free = shutil.disk_usage(folder).free
+    if 2 * disk > free:
+        findings.append(_refused("disk", f"Only {free / 2**20:,.0f} MiB of disk are free."))
+    memory = BYTES_TRAINED * size
+    return Verdict(tuple(findings), 2 * disk, memory, answers, work="distilled")
+
+
+def _templates(base: ModelSpec) -> list[Finding]:
+    """A student is asked and trained with its own chat template; without one it cannot be."""
+    if _template(base):
+        return [Finding("template", "ok", f"Trained and asked with the template of {base.title}.")]
+    return [_refused("template", f"{base.title} has no chat template to be trained with.")]
+
+
+def adapter_bytes(base: ModelSpec, rank: int) -> int:
+    """The size of an adapter of all linear layers of a base, in 16 bits."""
+    config = _config(base)
+    hidden, inner = int(config["hidden_size"]), int(config.get("intermediate_size", 0))
+    # Seven matrices a layer: four between hidden sizes at most, three between hidden and inner.
+    sides = 4 * 2 * hidden + 3 * (hidden + inner)
+    return 2 * rank * sides * int(config["num_hidden_layers"])
 
 
 def _refused(about: str, told: str) -> Finding:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from protocols.core.models import content_hash
 from protocols.core.registry import Context
 from protocols.lib.choice import generalist
+
+LONGEST = 64 - len("derived.")
+"""Characters that are left of a model's id for a role and its player."""
+
+
+def role_of(role: str, model: str) -> str:
+    """What a contributed model's trained version for ``role`` is called: the same everywhere."""
+    name = f"{role}.{model}"
+    return name if len(name) <= LONGEST else f"{role}.{content_hash(model)}"
 
 
 def trained(ctx: Context, role: str) -> str:

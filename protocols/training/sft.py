@@ -95,6 +95,8 @@ def train_sft(
     on_step: OnStep | None = None,
     state: Path | None = None,
     watch: Watch | None = None,
+    start: Path | None = None,
+    frozen: str = "",
     template: str = "",
 ) -> Trained:
     """Train an adapter for the model in ``base`` on (question, answer) rows; save it in ``out``.
@@ -103,6 +105,8 @@ def train_sft(
     ``base_id`` is written into the adapter instead of a path, so that it means the same anywhere.
     With ``state``, checkpoints are kept there and a killed training goes on from the last one;
     ``watch`` is told of every step. ``template`` is the chat template where it is not the base's.
+    ``start`` is an adapter to go on from, with its own rank, instead of a fresh one. Adapter
+    weights whose names contain ``frozen`` stay as they began.
 
     Raises:
         EngineError: there are no rows.
@@ -117,11 +121,14 @@ def train_sft(
     model, tokenizer = load_base(base, device)
     if template:
         tokenizer.chat_template = template
-    lora = attach_lora(model, settings)
+    lora = resume_lora(model, start) if start else attach_lora(model, settings)
+    if frozen:
+        for name, weight in lora.named_parameters():
+            weight.requires_grad_(weight.requires_grad and frozen not in name)
     trainer = _trainer(lora, tokenizer, rows, settings, out, on_step, state, watch)
-    start = time.perf_counter()
+    began = time.perf_counter()
     result = trainer.train(resume_from_checkpoint=newest(state) if state else None)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - began
     save_adapter(lora, out, base_id)
     return Trained(out, seconds, device, float(result.training_loss))
 
@@ -154,6 +161,15 @@ def attach_lora(model: PreTrainedModel, config: SftConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, lora, autocast_adapter_dtype=False)
+
+
+def resume_lora(model: PreTrainedModel, adapter: Path) -> Any:
+    """Return ``model`` with a saved LoRA whose weights can be trained further."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(
+        model, adapter, is_trainable=True, autocast_adapter_dtype=False
+    )
 
 
 def _trainer(

@@ -20,7 +20,7 @@ from protocols.core.call import Step
 from protocols.core.events import Artifact, Phase
 from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec, content_hash
-from protocols.core.registry import Config, Context, ProtocolSpec, Reference, fit_setting
+from protocols.core.registry import ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench, Candidate
 from protocols.lib.coefficients import Recipe, units
 from protocols.lib.members import members_of
@@ -29,12 +29,13 @@ from protocols.lib.particle_swarm import Rows, SwarmSettings, generator, start
 from protocols.lib.preflight import preflight
 from protocols.lib.tie_members import OnLayer, TieMembers, tie_members
 from protocols.lib.ties import Rescale, Thin, TiesSettings
+from protocols.training.unifying import Unified, unified
 
 PARTICLES = 4
 Weights = tuple[float, ...]
 
 
-class DareTies(Config):
+class DareTies(Unified):
     """Settings of DARE-TIES."""
 
     density: float = fit_setting(0.5, "Part of each model's change that is kept.", gt=0.0, le=1.0)
@@ -173,11 +174,6 @@ def shown(ctx: FitContext, note: str) -> OnLayer:
     return on_layer
 
 
-def answer(ctx: Context) -> AsyncIterator[Step]:
-    """The merged model answers."""
-    return speak(ctx)
-
-
 PROTOCOL = ProtocolSpec(
     title="DARE-TIES",
     summary=(
@@ -186,12 +182,12 @@ PROTOCOL = ProtocolSpec(
         "You see where they disagree, layer by layer, and how alike they are."
     ),
     paper=Reference("Yu et al. 2024, DARE", "https://arxiv.org/abs/2311.03099"),
-    answer=answer,
+    answer=speak,
     estimate=estimate,
     config=DareTies,
     min_models=2,
     examples=("What is the capital of Kenya?", "How many seconds are 21 minutes?"),
-    fit=fit,
+    fit=unified(fit),
     fit_answers=lambda c, n, dev: (n + max(1, PARTICLES * c.search)) * dev,
     needs_artifact=True,
 )

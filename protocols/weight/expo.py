@@ -14,18 +14,19 @@ from protocols.core.call import Step
 from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Decision, Phase
 from protocols.core.fit_types import FitContext
-from protocols.core.registry import Config, Context, ProtocolSpec, Reference, fit_setting
+from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench
 from protocols.lib.coefficients import Recipe, norm, uniform, units
 from protocols.lib.members import Members, members_of
 from protocols.lib.merged import conclude, estimate, geometry, speak
 from protocols.lib.preflight import preflight
+from protocols.training.unifying import Unified, unified
 
 LEAST, MOST = -1.0, 2.0
 Point = tuple[float, tuple[float, ...]]
 
 
-class Expo(Config):
+class Expo(Unified):
     """Settings of ExPO."""
 
     alphas: str = fit_setting(
@@ -145,7 +146,7 @@ PROTOCOL = ProtocolSpec(
         "Write 251 as a Roman numeral.",
         "How many seconds are 21 minutes?",
     ),
-    fit=fit,
+    fit=unified(fit),
     fit_answers=lambda config, n, dev: (n + len(read_alphas(config.alphas))) * dev,
     needs_artifact=True,
 )

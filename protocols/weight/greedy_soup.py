@@ -13,15 +13,16 @@ from typing import Any
 from protocols.core.call import Step
 from protocols.core.events import Artifact, Decision, Phase
 from protocols.core.fit_types import FitContext
-from protocols.core.registry import Config, Context, ProtocolSpec, Reference, fit_setting
+from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench, Result, flips
 from protocols.lib.coefficients import Recipe, sign_test, uniform, units
 from protocols.lib.members import members_of
 from protocols.lib.merged import conclude, estimate, geometry, speak
 from protocols.lib.preflight import preflight
+from protocols.training.unifying import Unified, unified
 
 
-class GreedySoup(Config):
+class GreedySoup(Unified):
     """Settings of greedy soup."""
 
     max_p: float = fit_setting(
@@ -126,7 +127,7 @@ PROTOCOL = ProtocolSpec(
         "Write 67 as a Roman numeral.",
         "How many seconds are 21 minutes?",
     ),
-    fit=fit,
+    fit=unified(fit),
     fit_answers=lambda config, models, dev: (2 * models - 1) * dev,
     needs_artifact=True,
 )

@@ -16,13 +16,14 @@ import numpy as np
 from protocols.core.call import Step
 from protocols.core.events import Artifact, Phase
 from protocols.core.fit_types import FitContext
-from protocols.core.registry import Config, Context, ProtocolSpec, Reference, fit_setting
+from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench
 from protocols.lib.coefficients import Plane, Recipe, Rows, units
 from protocols.lib.members import Members, members_of
 from protocols.lib.merged import conclude, estimate, geometry, speak
 from protocols.lib.particle_swarm import generator
 from protocols.lib.preflight import preflight
+from protocols.training.unifying import Unified, unified
 
 BOX = 1.5
 FASTER = 1.5
@@ -30,7 +31,7 @@ SLOWER = FASTER**-0.25
 """After a success steps grow, after a failure they shrink: steady when one in five succeeds."""
 
 
-class Lorahub(Config):
+class Lorahub(Unified):
     """Settings of LoraHub."""
 
     shots: int = fit_setting(16, "Questions that the search looks at; the paper has 5.", ge=1)
@@ -184,7 +185,7 @@ PROTOCOL = ProtocolSpec(
         "Write 251 as a Roman numeral.",
         "How many seconds are 21 minutes?",
     ),
-    fit=fit,
+    fit=unified(fit),
     fit_answers=lambda c, n, dev: c.budget * min(c.shots, dev) + (n + 1) * dev,
     needs_artifact=True,
     profiles={"paper": {"shots": 5, "budget": 40, "offspring": 1}},

@@ -15,18 +15,19 @@ import numpy as np
 from protocols.core.call import Step
 from protocols.core.events import Artifact, Decision, Phase
 from protocols.core.fit_types import FitContext, FitItem
-from protocols.core.registry import Config, Context, ProtocolSpec, Reference, fit_setting
+from protocols.core.registry import ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench
 from protocols.lib.coefficients import Plane, Recipe, Rows, named, uniform, units
 from protocols.lib.members import members_of
 from protocols.lib.merged import conclude, estimate, geometry, speak
 from protocols.lib.particle_swarm import Swarm, SwarmSettings, mixtures, start
 from protocols.lib.preflight import preflight
+from protocols.training.unifying import Unified, unified
 
 FINALISTS = 3
 
 
-class ModelSwarms(Config):
+class ModelSwarms(Unified):
     """Settings of model swarms. The pulls matter by their ratio only."""
 
     iterations: int = fit_setting(3, "Scorings of the whole swarm; the paper has 10.", ge=1, le=200)
@@ -172,11 +173,6 @@ def drawn(search: Search) -> dict[str, Any]:
     return kept | {"shown": round(search.plane.shown, 4), "iterations": list(search.history)}
 
 
-def answer(ctx: Context) -> AsyncIterator[Step]:
-    """The best model found answers."""
-    return speak(ctx)
-
-
 PROTOCOL = ProtocolSpec(
     title="Model swarms",
     summary=(
@@ -185,12 +181,12 @@ PROTOCOL = ProtocolSpec(
         "move, how the score grows, and who the winner is made of."
     ),
     paper=Reference("Feng et al. 2024, Model Swarms", "https://arxiv.org/abs/2410.11163"),
-    answer=answer,
+    answer=speak,
     estimate=estimate,
     config=ModelSwarms,
     min_models=2,
     examples=("What is 47 + 38?", "Write 67 as a Roman numeral.", "How many hours are 3 days?"),
-    fit=fit,
+    fit=unified(fit),
     fit_answers=lambda c, n, dev: c.iterations * max(c.particles, n) * dev,
     needs_artifact=True,
     profiles={"paper": {"iterations": 10}},

@@ -82,7 +82,8 @@ def asked(protocol: str, pool: list[ModelSpec], **changes: Any) -> RunSpec:
 
 
 def test_all_weight_protocols_are_here() -> None:
-    assert [p.id for p in protocols().values() if p.level == "weight"] == WEIGHT
+    merging = sorted([*WEIGHT, "distillation"])
+    assert [p.id for p in protocols().values() if p.level == "weight"] == merging
 
 
 # What every one of them promises
@@ -158,7 +159,9 @@ def test_the_card_names_every_part(protocol: str, tmp_path: Path) -> None:
     card = (found.folder / "merged" / "README.md").read_text(encoding="utf-8")
     recipe: Any = found.manifest.recipe
     for name, weight in zip(recipe["members"], recipe["weights"], strict=True):
-        assert (f"| {name} | {weight:.6g} | Tester of {name} | CC0-1.0 |" in card) == bool(weight)
+        share = abs(weight) / sum(map(abs, recipe["weights"]))
+        row = f"| {name} | {weight:.6g} | {share:.2%} | Tester of {name} | CC0-1.0 |"
+        assert row in card
     assert str(tmp_path) not in card + json.dumps(recipe)
     assert not any(str(tmp_path).encode() in data for data in content(store).values())
 

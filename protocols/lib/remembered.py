@@ -1,0 +1,114 @@
+"""Greedy answers to items, asked once and remembered by content for every later fit.
+
+A model is named by its weights, so what is remembered stays true when pools, protocols or names
+change, and a killed fit asks only what it had not heard yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocols.core.artifacts import fingerprint
+from protocols.core.call import Call, Step
+from protocols.core.errors import ContributorError, EngineError
+from protocols.core.fit_types import FitContext, FitItem
+from protocols.core.models import ModelSpec, content_hash
+from protocols.lib.prompts import question_messages
+
+WAVE = 64
+"""Answers that are asked for together; a kill loses one wave at most."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A model's answer to an item: no text if it failed, ``whole`` if it came to an end."""
+
+    text: str
+    whole: bool = True
+
+
+class Answers:
+    """What models said to items, greedily, in at most the fit's number of tokens."""
+
+    def __init__(self, ctx: FitContext) -> None:
+        self.ctx = ctx
+        self._known: dict[str, dict[str, Said]] = {}
+
+    def _file(self, model: ModelSpec) -> Path:
+        """Whoever is served elsewhere may be another one tomorrow: kept for this fit only."""
+        made = fingerprint(model).model_dump(mode="json", exclude={"id"})
+        name = content_hash(
+            made, model.chat_template, model.served_name, self.ctx.sampling.max_tokens
+        )
+        root = self.ctx.state if model.is_endpoint else self.ctx.shared
+        return root / "answers" / f"{name}.jsonl"
+
+    def _of(self, model: ModelSpec) -> dict[str, Said]:
+        if model.id not in self._known:
+            self._known[model.id] = _read(self._file(model))
+        return self._known[model.id]
+
+    def of(self, model: ModelSpec, items: Sequence[FitItem]) -> list[Said]:
+        """The answers to items that were asked, in order."""
+        known = self._of(model)
+        return [known[_key(item)] for item in items]
+
+    def missing(self, model: ModelSpec, items: Sequence[FitItem]) -> list[FitItem]:
+        """The items that the model was not asked yet."""
+        known = self._of(model)
+        return list({_key(item): item for item in items if _key(item) not in known}.values())
+
+    async def ask(self, model: ModelSpec, items: Sequence[FitItem]) -> AsyncIterator[Step]:
+        """Ask what was not asked yet. Raises :class:`EngineError` if the machine failed."""
+        left = self.missing(model, items)
+        for start in range(0, len(left), WAVE):
+            wave = left[start : start + WAVE]
+            calls = [self._call(model, item) for item in wave]
+            yield calls
+            self._keep(model, wave, calls)
+
+    def _call(self, model: ModelSpec, item: FitItem) -> Call:
+        greedy = self.ctx.context.draw(temperature=0.0, top_p=1.0)
+        messages = question_messages(item.question)
+        name = f"{model.id}/{item.id}"
+        return Call(name, model.id, messages, role="search", quiet=True, sampling=greedy)
+
+    def _keep(self, model: ModelSpec, wave: Sequence[FitItem], calls: Sequence[Call]) -> None:
+        file = self._file(model)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as sink:
+            for item, call in zip(wave, calls, strict=True):
+                require_heard(call)
+                text = call.text if call.ok else ""
+                said = Said(text, whole=call.ok and call.finish != "length")
+                self._of(model)[_key(item)] = said
+                line = {"item": _key(item), "text": said.text, "whole": said.whole}
+                sink.write(json.dumps(line) + "\n")
+
+
+def require_heard(call: Call) -> None:
+    """Raise :class:`EngineError` for a call that did not get as far as an answer.
+
+    A broken machine must not look like a bad model; an answer without words is the model's own.
+    """
+    if call.error and not (isinstance(call.error, ContributorError) and call.usage.prompt_tokens):
+        raise EngineError(f"The fit cannot go on: {call.error.message}")
+
+
+def _key(item: FitItem) -> str:
+    return content_hash(item.question)
+
+
+def _read(file: Path) -> dict[str, Said]:
+    """What was kept; lines that a kill or a full disk cut off count as not asked."""
+    known: dict[str, Said] = {}
+    for line in file.read_bytes().splitlines() if file.is_file() else ():
+        try:
+            row = json.loads(line)
+            known[row["item"]] = Said(row["text"], row["whole"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return known
