@@ -99,3 +99,26 @@ def student_card(
         "",
     ]
     (folder / CARD).write_text("\n".join(lines), encoding="utf-8")
+
+
+def agent_card(
+    folder: Path, model: ModelSpec, role: str, rows: Sequence[Mapping[str, Any]], task: str
+) -> None:
+    """Write the card of a trained generator or critic into its folder."""
+    named = Path(model.source).name if Path(model.source).is_absolute() else model.source
+    learned = [
+        f"- iteration {row['iteration']}: {row['rows']} of its own answers, loss {row['loss']}"
+        for row in rows
+    ]
+    lines = [
+        *header(named, ["multiagent-finetuning", role]),
+        f"# {cell(model.title)} as {role}",
+        "",
+        f"Trained in debates on the task {task}, on its own answers:",
+        "",
+        *learned,
+        "",
+        *table([contributor_row(model, 1.0, 1.0)]),
+        "",
+    ]
+    (folder / CARD).write_text("\n".join(lines), encoding="utf-8")

@@ -6,7 +6,6 @@ change, and a killed fit asks only what it had not heard yet.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from protocols.core.call import Call, Step
 from protocols.core.errors import ContributorError, EngineError
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec, content_hash
+from protocols.lib.jsonlines import append_rows, read_rows
 from protocols.lib.prompts import question_messages
 
 WAVE = 64
@@ -48,7 +48,9 @@ class Answers:
 
     def _of(self, model: ModelSpec) -> dict[str, Said]:
         if model.id not in self._known:
-            self._known[model.id] = _read(self._file(model))
+            rows = read_rows(self._file(model))
+            known = {row["item"]: Said(row["text"], row["whole"]) for row in rows}
+            self._known[model.id] = known
         return self._known[model.id]
 
     def of(self, model: ModelSpec, items: Sequence[FitItem]) -> list[Said]:
@@ -77,16 +79,13 @@ class Answers:
         return Call(name, model.id, messages, role="search", quiet=True, sampling=greedy)
 
     def _keep(self, model: ModelSpec, wave: Sequence[FitItem], calls: Sequence[Call]) -> None:
-        file = self._file(model)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", encoding="utf-8") as sink:
-            for item, call in zip(wave, calls, strict=True):
-                require_heard(call)
-                text = call.text if call.ok else ""
-                said = Said(text, whole=call.ok and call.finish != "length")
-                self._of(model)[_key(item)] = said
-                line = {"item": _key(item), "text": said.text, "whole": said.whole}
-                sink.write(json.dumps(line) + "\n")
+        rows = []
+        for item, call in zip(wave, calls, strict=True):
+            require_heard(call)
+            said = Said(call.text if call.ok else "", whole=call.ok and call.finish != "length")
+            self._of(model)[_key(item)] = said
+            rows.append({"item": _key(item), "text": said.text, "whole": said.whole})
+        append_rows(self._file(model), rows)
 
 
 def require_heard(call: Call) -> None:
@@ -100,15 +99,3 @@ def require_heard(call: Call) -> None:
 
 def _key(item: FitItem) -> str:
     return content_hash(item.question)
-
-
-def _read(file: Path) -> dict[str, Said]:
-    """What was kept; lines that a kill or a full disk cut off count as not asked."""
-    known: dict[str, Said] = {}
-    for line in file.read_bytes().splitlines() if file.is_file() else ():
-        try:
-            row = json.loads(line)
-            known[row["item"]] = Said(row["text"], row["whole"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    return known

@@ -273,7 +273,8 @@ def save_adapter(model: Any, folder: Path, base_id: str) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    state = get_peft_model_state_dict(model)
+    # No embeddings are trained; left to itself, peft asks the hub about the base's vocabulary.
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
     tensors = {
         name: one.detach().cpu().to(torch.bfloat16).contiguous() for name, one in state.items()
     }

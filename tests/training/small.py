@@ -1,4 +1,4 @@
-"""A model that can really be trained in seconds, with a tokenizer and a chat template of its own."""
+"""A model that can really be trained in a second, with its own tokenizer and chat template."""
 
 from __future__ import annotations
 
