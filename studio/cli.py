@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from protocols.core.errors import StudioError, UserError
+from studio.artifact_cli import artifact
 from studio.judge_cli import judges
 from studio.output import JSON, printable, say
 from studio.pool_cli import pool
@@ -149,6 +150,11 @@ def run_command(as_json: bool, **given: Any) -> None:
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=48, show_default=True)
 @click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    help="Save the model that was made into this new folder; more ways: studio artifact save.",
+)
 @JSON
 def fit_command(as_json: bool, **given: Any) -> None:
     """Train or search for a protocol; goes on where it was interrupted."""
@@ -228,4 +234,5 @@ def replay(run_or_file: str, speed: float, as_json: bool) -> None:
 main.add_command(pool)
 main.add_command(safety)
 main.add_command(study)
+main.add_command(artifact)
 main.add_command(judges)

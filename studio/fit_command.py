@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
 from evals.tasks.fitting import fit_data
+from protocols.core.artifacts import ArtifactStore
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Artifact, Ended, Event, dump
 from protocols.core.fit import FITTED, FitSpec, fit
-from protocols.core.models import Sampling
+from protocols.core.models import ModelSpec, Sampling, pick
 from protocols.core.registry import get_protocol
 from protocols.core.trace import TraceHeader, TraceWriter
+from protocols.lib.saving import derived_model, save_model
 from studio.headless import first_problem, line, parse_settings
 from studio.pool import load_pool
 from studio.quarantine import Quarantine
@@ -83,7 +86,7 @@ async def fit_live(settings: Settings, given: dict[str, Any], as_json: bool) -> 
     engine = HostedEngine(prefer=given["engine"])
     header = TraceHeader(run="fit", spec=spec.as_run(), engine=engine.name)
     writer = TraceWriter(given["out"], header) if given["out"] else None
-    status = "failed"
+    status, key = "failed", ""
     try:
         async for event in fit(spec, pool, engine, data, store, stall_s=settings.stall_s):
             if writer:
@@ -91,11 +94,31 @@ async def fit_live(settings: Settings, given: dict[str, Any], as_json: bool) -> 
             if text := dump(event) if as_json else told(event):
                 click.echo(text)
             status = event.status if isinstance(event, Ended) else status
+            key = _key(event) or key
     finally:
         if writer:
             writer.close()
         await engine.close()
+    if given["save"] and status == "ok":
+        picked = pick(pool, ids)
+        await asyncio.to_thread(save_into, store, spec.protocol, key, picked, given["save"])
     return status
+
+
+def _key(event: Event) -> str:
+    """The key of the artifact that an event announces, if it does."""
+    if isinstance(event, Artifact) and event.name == FITTED:
+        return str(event.data["key"])
+    return ""
+
+
+def save_into(
+    store: ArtifactStore, protocol: str, key: str, models: Sequence[ModelSpec], out: Path
+) -> None:
+    """Save the main model of an artifact. Raises :class:`UserError` if it holds none."""
+    stored = store.find(protocol, key, models, {})
+    assert stored
+    save_model(derived_model(stored, models), out)
 
 
 def told(event: Event) -> str:

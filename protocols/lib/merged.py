@@ -39,7 +39,7 @@ async def seal(
 
     ``more`` are further models in the folder, which have cards of their own.
     """
-    card = model_card(ctx.models, recipe, metrics, ctx.task)
+    card = model_card(ctx.models, recipe, metrics, ctx.task, derived.kind)
     (ctx.folder / derived.folder / CARD).write_text(card, encoding="utf-8")
     about = recipe.model_dump(mode="json")
     yield Artifact(name="recipe", data=about | {"shares": recipe.shares})

@@ -29,9 +29,9 @@ def cell(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#!])", r"\\\1", words)
 
 
-def header(base: str, tags: Sequence[str]) -> list[str]:
+def header(base: str, tags: Sequence[str], library: str = "peft") -> list[str]:
     """The part of a card that programs read."""
-    about = {"base_model": base, "library_name": "peft", "tags": list(tags)}
+    about = {"base_model": base, "library_name": library, "tags": list(tags)}
     return ["---", yaml.safe_dump(about, sort_keys=True).strip(), "---", ""]
 
 
@@ -49,8 +49,15 @@ def contributor_row(model: ModelSpec, weight: float, share: float) -> list[str]:
     return [cell(model.title), model.id, f"{weight:.6g}", f"{share:.2%}", named, licence]
 
 
-def model_card(models: Sequence[ModelSpec], recipe: Recipe, metrics: Metrics, task: str) -> str:
+def model_card(
+    models: Sequence[ModelSpec],
+    recipe: Recipe,
+    metrics: Metrics,
+    task: str,
+    kind: str = "adapter",
+) -> str:
     """The card of a merged model: every contributor with its weight, and what was measured."""
+    library = "peft" if kind == "adapter" else "transformers"
     by_id = {model.id: model for model in models}
     parts = shares(recipe.members, recipe.weights)
     rows = [
@@ -62,7 +69,7 @@ def model_card(models: Sequence[ModelSpec], recipe: Recipe, metrics: Metrics, ta
     used = sum(weight != 0 for weight in recipe.weights)
     return "\n".join(
         [
-            *header(base, ["merge", recipe.method]),
+            *header(base, ["merge", recipe.method], library),
             f"# {recipe.method} of {used} contributed models",
             "",
             f"Made on the task {task} with seed {recipe.seed}.{lost} Members and weights:",
@@ -122,3 +129,8 @@ def agent_card(
         "",
     ]
     (folder / CARD).write_text("\n".join(lines), encoding="utf-8")
+
+
+def as_whole_model(card: str) -> str:
+    """The card of an adapter, for the same adapter added to its base."""
+    return card.replace("library_name: peft", "library_name: transformers", 1)

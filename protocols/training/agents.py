@@ -178,7 +178,7 @@ class School:
 
         def heard(step: int, loss: float) -> None:
             losses.append([step, round(loss, 6)])
-            self.ctx.report("train", step, steps, label, loss=loss)
+            self.ctx.report("train", step, steps, f"{label}: loss {loss:.2f}", loss=loss)
 
         part = place.with_name(f".{place.name}.part")
         shutil.rmtree(part, ignore_errors=True)

@@ -67,7 +67,7 @@ def controls_of(base: ModelSpec) -> list[str]:
     """The marks of a base's tokenizer that end texts and turns."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(local_folder(base))
+    tokenizer = AutoTokenizer.from_pretrained(local_folder(base), trust_remote_code=False)
     return [str(mark) for mark in tokenizer.all_special_tokens]
 
 

@@ -132,7 +132,7 @@ class Distilling:
 
         def report(step: int, loss: float) -> None:
             done = number * steps + step
-            note = f"Student of {teacher.title}"
+            note = f"Student of {teacher.title}: loss {loss:.2f}"
             self.ctx.report("train", done, len(self.teachers) * steps, note, loss=loss)
 
         folder.parent.mkdir(parents=True, exist_ok=True)
