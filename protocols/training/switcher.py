@@ -281,6 +281,8 @@ def outcome(scores: Mapping[str, float], n: int) -> Progress:
     values = {name: scores[name] for name in ("trained", "untrained", "chance")}
     spoken = ", ".join(f"{name} {value:.0%}" for name, value in values.items())
     note = f"{spoken}, best model alone {best:.0%} on {n} dev items"
+    if values["trained"] < max(values["untrained"], values["chance"]):
+        note += ": the training did not pay; fit with more texts or items"
     values = {name: round(value, 6) for name, value in (values | {"single": best}).items()}
     return Progress(unit="search", done=n, total=n, note=note, values=values)
 
