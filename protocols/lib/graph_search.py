@@ -50,6 +50,24 @@ class SearchSettings:
     moves: SwarmSettings
 
 
+def items_in_round(sample: float, dev: int) -> int:
+    """How many items score the swarm in a round."""
+    return min(dev, max(LEAST, round(sample * dev)))
+
+
+def most_answers(config: Any, models: int, dev: int) -> int:
+    """The most answers that a search asks for; the same ones are asked for once only.
+
+    In a round the swarm, its bests and as many again of random graphs; in the end the finalists,
+    the first random graphs, a star and a chain on all dev items.
+    """
+    swarm = 2 * config.particles + 2
+    graphs = swarm + (swarm if config.compare else 0)
+    finals = FINALISTS + (FINALISTS + config.particles + 2 if config.compare else 0)
+    in_rounds = config.iterations * graphs * items_in_round(config.sample, dev)
+    return models * (in_rounds + (finals + 1) * dev)
+
+
 class Flat:
     """The flat picture of a swarm: the two directions in which its first places differ most."""
 
@@ -116,7 +134,7 @@ class GraphSearch:
     def rounds(self) -> list[list[FitItem]]:
         """Each round's items: all dev items have their turn before any comes again."""
         dev = list(self.ctx.items["dev"])
-        size = min(len(dev), max(LEAST, round(self.settings.sample * len(dev))))
+        size = items_in_round(self.settings.sample, len(dev))
         queue: list[FitItem] = []
         while len(queue) < size * self.settings.iterations:
             queue += self.ctx.rng("items", len(queue)).sample(dev, len(dev))

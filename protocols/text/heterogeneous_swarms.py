@@ -24,7 +24,7 @@ from protocols.core.registry import (
     Reference,
     fit_setting,
 )
-from protocols.lib.graph_search import GraphSearch, SearchSettings
+from protocols.lib.graph_search import GraphSearch, SearchSettings, most_answers
 from protocols.lib.graphs import Graph, decode, random_matrix, read_edges
 from protocols.lib.networks import behind, node_messages, read_graph, speaker
 from protocols.lib.particle_swarm import SwarmSettings
@@ -164,6 +164,7 @@ PROTOCOL = ProtocolSpec(
     views=("dag", "lanes"),
     min_models=2,
     fit=fit,
+    fit_answers=most_answers,
     profiles={
         "paper": {
             "particles": 5,

@@ -18,6 +18,7 @@ from protocols.core.engine import GenerateRequest
 from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Artifact, Ended, Event, Progress
 from protocols.core.models import RunSpec
+from protocols.core.registry import get_protocol
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.graphs import decode
 from protocols.lib.networks import read_graph
@@ -112,6 +113,9 @@ def test_nobody_is_asked_the_same_twice(tmp_path: Path) -> None:
     asked = [(r.model.id, str(r.messages)) for r in served.requests]
     assert len(asked) == len(set(asked)) == about["metrics"]["asked"] < about["metrics"]["spoken"]
     assert all(r.sampling.temperature == 0.0 for r in served.requests)
+    protocol = get_protocol(SWARMS)
+    assert protocol.fit_answers
+    assert about["metrics"]["spoken"] <= protocol.fit_answers(protocol.configure({}), 4, 12)
 
 
 @settings(max_examples=8)
