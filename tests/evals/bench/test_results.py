@@ -97,6 +97,8 @@ def test_items_of_a_group_are_right_only_together() -> None:
     values = counted(to_frame(rows)).set_index("item")["value"]
     assert set(values[[f"x.{n}" for n in range(4)]]) == {0.0}
     assert set(values[[f"y.{n}" for n in range(4)]]) == {1.0} and values["alone"] == 1.0
+    half = counted(to_frame([record(item="1", group="z", value=0.5), record(item="2", group="z")]))
+    assert set(half["value"]) == {0.0}
 
 
 def test_result_files_have_the_harness_form(tmp_path: Path) -> None:

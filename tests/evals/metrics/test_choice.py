@@ -78,6 +78,7 @@ def test_what_decides(text: str, key: str, rule: str) -> None:
         ("Either the violin or the trumpet.", "ambiguous"),
         ("It is not the trumpet.", "none"),
         ("The answer is a matter of taste.", "none"),
+        ("The answer is A matter of taste.", "none"),
         ("<think>The answer is A", "none"),
     ],
 )
