@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from evals.bench_folder import ITEMS, object_file
-from evals.judges.reward_model import Scorer
 from evals.records import BenchRecord, newest, record_file
 from protocols.core.errors import UserError
+from protocols.training.reward_scorer import Scorer
 
 REWARD = "reward"
 

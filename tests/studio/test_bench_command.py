@@ -66,6 +66,7 @@ GIVEN = {
     "rank": 5,
     "seeds": "1,2,1",
     "orders": 2,
+    "leave_one_out": False,
     "baselines": False,
     "settings_": (),
     "profile": "",
