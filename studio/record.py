@@ -22,6 +22,7 @@ from studio.app import make_engine
 from studio.bus import thinned
 from studio.pool import Pool, load_pool
 from studio.settings import Settings, no_telemetry
+from studio.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +35,26 @@ class Example(NamedTuple):
     models: tuple[str, ...]
     tokens: int = 64
     config: dict[str, Any] = {}
+    artifact: str = ""
+    """Key of a fitted artifact; empty = the newest that fits, where the protocol needs one."""
 
 
 async def record(example: Example, pool: Pool, engine: Engine, settings: Settings) -> str:
-    """Play one example and store it. Returns its final status."""
+    """Play one example and store it. Returns its final status.
+
+    Raises :class:`UserError` for a protocol that has to be fitted to these models first.
+    """
     spec = RunSpec(
         protocol=example.protocol,
         config=example.config,
         pool=example.models,
         question=example.question,
         sampling=Sampling(max_tokens=example.tokens, temperature=0.7),
+        artifact=example.artifact,
     )
+    store = Workspace(settings.workspace, settings.assets).artifacts
     run_id = f"{example.protocol}-{spec.digest[:8]}"
-    events = [event async for event in run(spec, pool.specs, engine)]
+    events = [event async for event in run(spec, pool.specs, engine, artifacts=store)]
     today = datetime.now(UTC).date().isoformat()
     header = TraceHeader(
         run=run_id,

@@ -51,8 +51,6 @@ class Panel:
     told: gr.HTML
     forms: dict[str, dict[str, Component]]
     groups: dict[str, gr.Column]
-    proposed: gr.State
-    """The tasks that were proposed for the picked models."""
 
     def inputs(self) -> set[Component]:
         """What decides a fit, beside the protocol and the models."""
@@ -73,8 +71,8 @@ class Panel:
         return [self.box, self.artifact, self.profile, self.told, *self.groups.values()]
 
 
-def build(ctx: StudioContext, first: ProtocolSpec, models: Sequence[str]) -> Panel:
-    """Lay out the panel for the opening protocol and models."""
+def build(ctx: StudioContext, first: ProtocolSpec) -> Panel:
+    """Lay out the panel for the opening protocol."""
     ids = [model.id for model in ctx.opening_pool.specs]
     fitted = first.fit is not None
     with gr.Accordion(
@@ -86,8 +84,9 @@ def build(ctx: StudioContext, first: ProtocolSpec, models: Sequence[str]) -> Pan
             elem_id="artifact",
         )  # fmt: skip
         tasks = gr.Dropdown(
-            list(task_names()), value=_tasks_of(models), multiselect=True, elem_id="fit-tasks",
-            label="Tasks to learn from", info="Their train and dev items; never the test items.",
+            list(task_names()), value=[], multiselect=True, elem_id="fit-tasks",
+            label="Tasks to learn from",
+            info="Empty = what the picked models are specialists of. Train and dev items only.",
         )  # fmt: skip
         with gr.Row():
             items = gr.Number(
@@ -95,20 +94,18 @@ def build(ctx: StudioContext, first: ProtocolSpec, models: Sequence[str]) -> Pan
                 elem_id="fit-items", min_width=120,
             )  # fmt: skip
             seed = gr.Number(0, precision=0, minimum=0, label="Seed", min_width=120)
-        profile = gr.Radio(
-            _profiles(first), value=SMALL, label="Settings", visible=bool(first.profiles),
-            info="Small runs here in minutes; paper is the published setting, for a GPU.",
-        )  # fmt: skip
-        forms, groups = _forms(first, ids)
         cost = gr.HTML("")
         with gr.Row():
             start = gr.Button("Start", variant="primary", elem_id="fit-start", min_width=90)
             stop = gr.Button("Stop", elem_id="fit-stop", min_width=90)
         told = gr.HTML("", visible=False, elem_id="fit-told")
-        proposed = gr.State(_tasks_of(models))
-    return Panel(
-        box, artifact, tasks, items, seed, profile, cost, start, stop, told, forms, groups, proposed
-    )
+        with gr.Accordion("Settings of the fit", open=False):
+            profile = gr.Radio(
+                _profiles(first), value=SMALL, label="Settings", visible=bool(first.profiles),
+                info="Small runs here in minutes; paper is the published setting, for a GPU.",
+            )  # fmt: skip
+            forms, groups = _forms(first, ids)
+    return Panel(box, artifact, tasks, items, seed, profile, cost, start, stop, told, forms, groups)
 
 
 def _forms(
@@ -127,7 +124,7 @@ def _profiles(spec: ProtocolSpec) -> list[str]:
     return [SMALL, *spec.profiles]
 
 
-def _tasks_of(models: Sequence[str]) -> list[str]:
+def own_tasks(models: Sequence[str]) -> list[str]:
     """The tasks that the models are specialists of, by name."""
     return [task for task in task_names() if any(m.endswith(f"-{task}") for m in models)]
 
@@ -144,15 +141,15 @@ def choices(ctx: StudioContext, protocol: str) -> list[tuple[str, str]]:
 
 
 def label(one: Stored) -> str:
-    """An artifact in a list: task, date, score on dev items and their number, models."""
+    """An artifact in a list: tasks, score on dev items and their number, models, date."""
     manifest, created = one.manifest, str(one.made().get("created", ""))
     dev, n = (manifest.metrics.get(name) for name in ("dev", "n"))
     score = f"dev {percent(dev)}" if isinstance(dev, int | float) else ""
     parts = [
         manifest.task.replace(",", ", "),
-        created[:16].replace("T", " "),
         f"{score} (n {n:g})" if score and isinstance(n, int | float) else score,
         f"{len(manifest.models)} models",
+        created[:16].replace("T", " "),
         manifest.key[:6],
     ]
     return " · ".join(part for part in parts if part)
@@ -267,14 +264,6 @@ class Handlers:
         found = self.ctx.workspace.artifacts.get(name, key) if key else None
         return [model.id for model in found.manifest.models] if found else gr.skip()
 
-    def proposed(self, models: list[str], tasks: list[str], before: list[str]) -> Values:
-        """The tasks of newly picked models, unless a person has chosen others or none fits."""
-        after = _tasks_of(models or [])
-        if not after:
-            return {self.panel.proposed: before, self.panel.tasks: gr.skip()}
-        kept = sorted(tasks or []) != sorted(before)
-        return {self.panel.proposed: after, self.panel.tasks: gr.skip() if kept else after}
-
     def profiled(self, profile: str, name: str) -> Values:
         """A profile's settings; what it does not name goes back to its default."""
         spec, fields = protocols()[name], self.panel.forms.get(name, {})
@@ -294,7 +283,6 @@ class Handlers:
             self.protocol: spec.protocol,
             self.models: list(spec.pool),
             self.panel.tasks: spec.task.split(","),
-            self.panel.proposed: [],
             self.panel.items: spec.limit,
             self.panel.seed: spec.seed,
             **{fields[name]: value for name, value in spec.config.items() if name in fields},
@@ -304,7 +292,7 @@ class Handlers:
         """What :meth:`restore` may change."""
         panel = self.panel
         fields = [c for form_of in panel.forms.values() for c in form_of.values()]
-        form_parts = [panel.tasks, panel.proposed, panel.items, panel.seed, panel.told]
+        form_parts = [panel.tasks, panel.items, panel.seed, panel.told]
         return [self.protocol, self.models, *form_parts, *fields]
 
     def opened(self, request: gr.Request) -> Values:
@@ -319,10 +307,6 @@ class Handlers:
         panel = self.panel
         fields = [c for form_of in panel.forms.values() for c in form_of.values()]
         panel.artifact.change(self.picked, [panel.artifact, self.protocol], self.models, **PRIVATE)
-        self.models.change(
-            self.proposed, [self.models, panel.tasks, panel.proposed],
-            [panel.proposed, panel.tasks], trigger_mode="always_last", **PRIVATE,
-        )  # fmt: skip
         panel.profile.input(
             self.profiled, [panel.profile, self.protocol], [panel.told, *fields], **PRIVATE
         )

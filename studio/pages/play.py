@@ -99,7 +99,7 @@ def _controls(ctx: StudioContext) -> Controls:
     shown = gr.HTML(_cost(first, {}, len(picker.opening(pool)), cost.MAX_TOKENS["balanced"]))
     protocol = gr.Dropdown(_protocol_choices(), value=first, label="Protocol", elem_id="protocol")
     about = gr.HTML(describe(protocols()[first]), elem_classes="studio-about")
-    panel = fitting.build(ctx, protocols()[first], picker.opening(pool))
+    panel = fitting.build(ctx, protocols()[first])
     with gr.Accordion("Models", open=True):
         names = [(p.title, p.id) for p in ctx.pools.values()]
         preset = gr.Dropdown(names, value=pool.id, label="Pool", visible=len(names) > 1)
@@ -172,11 +172,12 @@ def asked(controls: Controls, given: dict[Component, Any]) -> fitting.Asked:
     """The fit that the page's values describe."""
     name, config = _config(controls, given)
     spec, panel = protocols()[name], controls.fitting
+    models = [str(m) for m in given[controls.models] or []]
     return fitting.Asked(
         pool=str(given[controls.pool]),
         protocol=name,
-        models=[str(m) for m in given[controls.models] or []],
-        tasks=[str(task) for task in given[panel.tasks] or []],
+        models=models,
+        tasks=[str(t) for t in given[panel.tasks] or []] or fitting.own_tasks(models),
         items=int(given[panel.items] or 0),
         seed=int(given[panel.seed] or 0),
         config={field: value for field, value in config.items() if field in spec.fit_fields},
