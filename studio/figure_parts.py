@@ -36,8 +36,9 @@ def chart(label: str, x: str, y: str, lines: list[dict[str, Any]], unit: str) ->
 def particles(
     label: str, names: list[str], landmarks: list[Any], frames: list[dict[str, Any]]
 ) -> Part:
-    """Points that move in a plane, beside landmarks that stand for models."""
-    places = [[name, *place] for name, place in zip(names, landmarks, strict=True)]
+    """Points that move in a plane, beside landmarks that stand for models, if there are any."""
+    pairs = zip(names, landmarks, strict=True) if landmarks else ()
+    places = [[name, *place] for name, place in pairs]
     return {"kind": "particles", "label": label, "landmarks": places, "frames": frames}
 
 

@@ -74,12 +74,9 @@ def _level(one: dict[str, Any]) -> list[Any]:
 def _curves(view: View) -> list[Figure]:
     """One chart for each name; what began again is a series of its own."""
     parts = []
-    for name in dict.fromkeys(curve["name"] for curve in view.curves):
-        series = [
-            part.series(_curve_name(view, curve), curve["points"])
-            for curve in view.curves
-            if curve["name"] == name
-        ]
+    for name in dict.fromkeys(_group(curve) for curve in view.curves):
+        own = [curve for curve in view.curves if _group(curve) == name]
+        series = [part.series(_curve_name(view, own, curve), curve["points"]) for curve in own]
         ys = [point[1] for one in series for point in one["points"]]
         share = name in SCORES and all(0 <= y <= 1 for y in ys)
         words = name.replace("_", " ")
@@ -87,10 +84,18 @@ def _curves(view: View) -> list[Figure]:
     return [figure("curves", "Progress", "", parts)] if parts else []
 
 
-def _curve_name(view: View, curve: dict[str, Any]) -> str:
+def _group(curve: dict[str, Any]) -> str:
+    """The chart of a curve: ``reputation.alpha`` and ``reputation.beta`` are drawn together."""
+    return str(curve["name"]).partition(".")[0]
+
+
+def _curve_name(view: View, own: list[dict[str, Any]], curve: dict[str, Any]) -> str:
+    whose = str(curve["name"]).partition(".")[2]
     titled = view.phases[curve["phase"]]["title"] if curve["phase"] >= 0 else curve["unit"]
-    same = [c for c in view.curves if c["name"] == curve["name"]]
-    twice = [c for c in same if c["phase"] == curve["phase"]]
+    titled = whose or titled
+    twice = [c for c in own if c["name"] == curve["name"]]
+    if not whose:
+        twice = [c for c in twice if c["phase"] == curve["phase"]]
     number_ = next(i for i, c in enumerate(twice, start=1) if c is curve)
     return f"{titled} ({number_})" if len(twice) > 1 else str(titled)
 
@@ -166,8 +171,8 @@ def _swarm(data: Any) -> Drawn:
     scored = [[one["score"] for one in frame["scores"]] for frame in frames]
     note = (
         f"Best {percent(frames[-1]['best'])} after {len(frames)} scorings of "
-        f"{len(scored[0])} particles. The picture keeps {percent(data['shown'])} of how the "
-        "models differ."
+        f"{len(scored[0])} particles. The picture keeps {percent(data['shown'])} of how they "
+        "differ."
     )
     return note, _search_parts(data, frames, scored)
 
@@ -194,8 +199,12 @@ def _search_parts(data: Any, frames: list[Any], scored: list[list[float]]) -> li
         part.particles("Where the particles are", data["members"], data["landmarks"], drawn),
         part.chart("Score by iteration", "iteration", "score", series, "percent"),
     ]
-    row = frames[-1]["best_row"]
-    if len(row) == len(data["members"]):
+    row, graph = frames[-1].get("best_row"), frames[-1].get("best_graph")
+    if graph:
+        links = ", ".join(f"{a} > {b}" for a, b in graph["edges"])
+        rows = [["links", links or "none"], ["speaks last", graph["sink"]]]
+        made.append(part.table("The best graph so far", ["what", ""], rows))
+    if row:
         pairs = list(zip(data["members"], row, strict=True))
         made.append(part.shares("What the best place is made of", pairs))
     return made
@@ -323,14 +332,38 @@ def _cost_curve(data: Any) -> Drawn:
     return "The less each level keeps, the more is asked of the next.", parts
 
 
+def _champions(data: Any) -> Drawn:
+    series = [
+        part.series(name, [[place, rating] for place, rating in enumerate(curve)])
+        for name, curve in data["curves"].items()
+    ]
+    best_first = sorted(data["scores"].items(), key=lambda pair: -pair[1])
+    rows = [
+        part.row(name, score, note=f"version {data['iterations'][name]}")
+        for name, score in best_first
+    ]
+    parts = [
+        part.chart("Reputation by iteration", "iteration", "points", series, ""),
+        part.intervals("Score on dev items of each model's best version", rows, "percent", 0, 1),
+    ]
+    return f"{data['best']} answers. Version 0 is the model as it came.", parts
+
+
 def _calibration(data: Any) -> Drawn:
-    bins = data["bins"]
-    line = [[one["predicted"], one["observed"]] for one in bins]
-    series = [part.series("as promised", [[0, 0], [1, 1]]), part.series("as observed", line)]
-    rows = [[percent(b["predicted"]), percent(b["observed"]), number(b["n"])] for b in bins]
+    levels = data["levels"] if "levels" in data else {"as observed": data["bins"]}
+    lines = [
+        part.series(name, [[one["predicted"], one["observed"]] for one in bins])
+        for name, bins in levels.items()
+    ]
+    rows = [
+        [name, percent(b["predicted"]), percent(b["observed"]), number(b["n"])]
+        for name, bins in levels.items()
+        for b in bins
+    ]
+    series = [part.series("as promised", [[0, 0], [1, 1]]), *lines]
     parts = [
         part.chart("Calibration", "predicted chance", "share that was right", series, "percent"),
-        part.table("", ["predicted", "observed", "items"], rows),
+        part.table("", ["", "predicted", "observed", "items"], rows),
     ]
     return "On the diagonal, what it promises is what one gets.", parts
 
@@ -373,6 +406,7 @@ THINGS: dict[str, tuple[str, Callable[[Any], Drawn]]] = {
     "weights": ("Weights tried", _weights),
     "pairs": ("Who beats whom", _pairs),
     "duels": ("Duels and reputations", _duels),
+    "champions": ("Champions", _champions),
     "cost_curve": ("What accuracy costs", _cost_curve),
     "calibration": ("How far to trust it", _calibration),
     "regret": ("How much is left to gain", _regret),
@@ -384,7 +418,17 @@ THINGS: dict[str, tuple[str, Callable[[Any], Drawn]]] = {
 }
 ORDER = [
     *("fitted", "side", "cascade", "ladder", "alpha", "swarm", "evolution", "weights", "pairs"),
-    *("duels", "cost_curve", "calibration", "regret", "recipe", "curves", "conflict", "deltas"),
+    *(
+        "duels",
+        "champions",
+        "cost_curve",
+        "calibration",
+        "regret",
+        "recipe",
+        "curves",
+        "conflict",
+        "deltas",
+    ),
     *("fusion", "?", "preflight"),
 ]
 """What comes first; ``?`` is where unknown artifacts stand."""

@@ -131,6 +131,12 @@ def things() -> dict[str, Any]:
             {"keep": share, "accuracy": 0.5 + share / 8, "calls": 2 - share}
             for share in (1.0, 0.5, 0.25)
         ],
+        "champions": {
+            "best": "beta", "iterations": {"alpha": 0, "beta": 2},
+            "scores": {"alpha": 0.25, "beta": 0.5},
+            "reputations": {"alpha": [0.1, 0.5], "beta": [0.3, 0.5]},
+            "curves": {"alpha": [1000.0, 980.0], "beta": [1000.0, 1020.0]},
+        },
         "calibration": {
             "bins": [{"predicted": p, "observed": p * 0.75, "n": 4} for p in (0.25, 0.5, 1.0)]
         },

@@ -20,6 +20,7 @@ from protocols.lib.prompts import question_messages
 Rated = list[tuple[float, float] | None]
 """Confidence and score of each item, in order; None where the model said nothing."""
 WAVE = 32
+BINS = 5
 KEPT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares for which the curve of cost against accuracy is computed."""
 
@@ -67,11 +68,28 @@ async def _concluded(
     write_levels(levels, ctx.folder)
     curve = [curve_point(list(rated.values()), keep) for keep in KEPT]
     yield Artifact(name="cost_curve", data=curve)
+    trust = {name: reliability(rows) for name, rows in heard.items()}
+    yield Artifact(name="calibration", data={"levels": trust})
     metrics = {
         **{f"accuracy.{name}": round(_accuracy(rows), 4) for name, rows in rated.items()},
         **curve_point(list(rated.values()), ctx.config.keep),
     }
     yield ctx.fitted(metrics, {"order": [m.id for m in order], "keep": ctx.config.keep})
+
+
+def reliability(rated: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
+    """How right a model was where it was how sure, in :data:`BINS` equal steps of confidence.
+
+    These are the confidences as they came, before calibration: after it they fit these very items.
+    """
+    bins = []
+    for place in range(BINS):
+        inside = [row for row in rated if min(int(row[0] * BINS), BINS - 1) == place]
+        if inside:
+            sure, right = (sum(column) / len(inside) for column in zip(*inside, strict=True))
+            about = {"predicted": round(sure, 4), "observed": round(right, 4)}
+            bins.append({**about, "n": len(inside)})
+    return bins
 
 
 def _ask(ctx: FitContext, model: ModelSpec, item: FitItem) -> tuple[Call, list[ScoreCall]]:

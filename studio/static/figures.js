@@ -53,9 +53,9 @@
 
   // One chart for each name; what began again is a series of its own.
   function curves(state) {
-    const names = [...new Set(state.curves.map((curve) => curve.name))];
+    const names = [...new Set(state.curves.map(group))];
     const parts = names.map((name) => {
-      const own = state.curves.filter((curve) => curve.name === name);
+      const own = state.curves.filter((curve) => group(curve) === name);
       const series = own.map((curve) => P.series(curveName(state, own, curve), curve.points));
       const ys = own.flatMap((curve) => curve.points.map((point) => point[1]));
       const share = SCORES.includes(name) && ys.every((y) => y >= 0 && y <= 1);
@@ -64,9 +64,15 @@
     return parts.length ? [P.figure('curves', 'Progress', '', parts)] : [];
   }
 
+  // The chart of a curve: reputation.alpha and reputation.beta are drawn together.
+  const group = (curve) => curve.name.split('.')[0];
+
   function curveName(state, own, curve) {
-    const titled = curve.phase >= 0 ? state.phases[curve.phase].title : curve.unit;
-    const twice = own.filter((one) => one.phase === curve.phase);
+    const whose = curve.name.split('.').slice(1).join('.');
+    const titled = whose || (curve.phase >= 0 ? state.phases[curve.phase].title : curve.unit);
+    const twice = own.filter(
+      (one) => one.name === curve.name && (whose || one.phase === curve.phase),
+    );
     return twice.length > 1 ? `${titled} (${twice.indexOf(curve) + 1})` : titled;
   }
 
@@ -127,7 +133,7 @@
     const scored = frames.map((frame) => frame.scores.map((one) => one.score));
     const note = `Best ${P.percent(frames.at(-1).best)} after ${frames.length} scorings of ${
       scored[0].length} particles. The picture keeps ${
-      P.percent(data.shown)} of how the models differ.`;
+      P.percent(data.shown)} of how they differ.`;
     return [note, searchParts(data, frames, scored)];
   }
 
@@ -152,8 +158,13 @@
       P.particles('Where the particles are', members, landmarks, drawn),
       P.chart('Score by iteration', 'iteration', 'score', series, 'percent'),
     ];
-    const row = frames.at(-1).best_row;
-    if (row.length === members.length) {
+    const { best_row: row, best_graph: graph } = frames.at(-1);
+    if (graph) {
+      const links = graph.edges.map(([a, b]) => `${a} > ${b}`).join(', ');
+      const rows = [['links', links || 'none'], ['speaks last', graph.sink]];
+      made.push(P.table('The best graph so far', ['what', ''], rows));
+    }
+    if (row?.length) {
       const pairs = members.map((name, i) => [name, row[i]]);
       made.push(P.shares('What the best place is made of', pairs));
     }
@@ -262,13 +273,31 @@
     ]];
   }
 
-  function calibration({ bins }) {
-    const line = bins.map((one) => [one.predicted, one.observed]);
-    const series = [P.series('as promised', [[0, 0], [1, 1]]), P.series('as observed', line)];
-    const rows = bins.map((b) => [P.percent(b.predicted), P.percent(b.observed), P.number(b.n)]);
+  function champions({ best, iterations, scores, curves: ratings }) {
+    const series = Object.entries(ratings).map(
+      ([name, curve]) => P.series(name, curve.map((rating, i) => [i, rating])),
+    );
+    const rows = Object.entries(scores).sort((a, b) => b[1] - a[1]).map(
+      ([name, score]) => P.row(name, score, null, null, '', `version ${iterations[name]}`),
+    );
+    return [`${best} answers. Version 0 is the model as it came.`, [
+      P.chart('Reputation by iteration', 'iteration', 'points', series, ''),
+      P.intervals("Score on dev items of each model's best version", rows, 'percent', 0, 1),
+    ]];
+  }
+
+  function calibration(data) {
+    const levels = Object.entries(data.levels || { 'as observed': data.bins });
+    const lines = levels.map(([name, bins]) => (
+      P.series(name, bins.map((one) => [one.predicted, one.observed]))
+    ));
+    const series = [P.series('as promised', [[0, 0], [1, 1]]), ...lines];
+    const rows = levels.flatMap(([name, bins]) => bins.map((b) => (
+      [name, P.percent(b.predicted), P.percent(b.observed), P.number(b.n)]
+    )));
     return ['On the diagonal, what it promises is what one gets.', [
       P.chart('Calibration', 'predicted chance', 'share that was right', series, 'percent'),
-      P.table('', ['predicted', 'observed', 'items'], rows),
+      P.table('', ['', 'predicted', 'observed', 'items'], rows),
     ]];
   }
 
@@ -307,6 +336,7 @@
     weights: ['Weights tried', weights],
     pairs: ['Who beats whom', pairs],
     duels: ['Duels and reputations', duels],
+    champions: ['Champions', champions],
     cost_curve: ['What accuracy costs', costCurve],
     calibration: ['How far to trust it', calibration],
     regret: ['How much is left to gain', regret],
@@ -318,7 +348,7 @@
   };
   const ORDER = [
     'fitted', 'side', 'cascade', 'ladder', 'alpha', 'swarm', 'evolution', 'weights', 'pairs',
-    'duels', 'cost_curve', 'calibration', 'regret', 'recipe', 'curves', 'conflict', 'deltas',
+    'duels', 'champions', 'cost_curve', 'calibration', 'regret', 'recipe', 'curves', 'conflict', 'deltas',
     'fusion', '?', 'preflight',
   ];
 })(globalThis.Studio);

@@ -12,7 +12,10 @@
   const series = (name, points, bounds = null) => ({ name, points, bounds });
   const chart = (label, x, y, lines, unit) => ({ kind: 'chart', label, x, y, series: lines, unit });
   const particles = (label, names, landmarks, frames) => ({
-    kind: 'particles', label, landmarks: names.map((name, i) => [name, ...landmarks[i]]), frames,
+    kind: 'particles',
+    label,
+    landmarks: landmarks.length ? names.map((name, i) => [name, ...landmarks[i]]) : [],
+    frames,
   });
   const matrix = (label, rows, columns, cells, low, high, unit) => (
     { kind: 'matrix', label, rows, columns, cells, low, high, unit }

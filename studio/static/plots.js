@@ -318,12 +318,13 @@
     const build = () => grille(state, ['iteration', 'best', 'worst'], part.frames.map((one, i) => [
       String(i + 1), S.parts.percent(Math.max(...one.scores)), S.parts.percent(Math.min(...one.scores)),
     ]));
-    return [box, S.el('div', 'ps-slide', slider, told), key(), numbers(ui, 'Numbers', build)];
+    const keyNote = key(part.landmarks.length);
+    return [box, S.el('div', 'ps-slide', slider, told), keyNote, numbers(ui, 'Numbers', build)];
   }
 
-  const key = () => S.el('p', 'ps-note',
-    'Letters: the models themselves. Circles: particles, fuller the better they score, with the way '
-    + 'they came. Ring: the best place so far.');
+  const key = (landmarks) => S.el('p', 'ps-note',
+    `${landmarks ? 'Letters: the models themselves. ' : ''}Circles: particles, fuller the better `
+    + 'they score, with the way they came. Ring: the best place so far.');
 
   function flight(state, part, frame) {
     const { width, height } = size();

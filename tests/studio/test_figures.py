@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.core.events import Artifact, Event, dump
+from protocols.core.events import Artifact, Event, Progress, dump
 from protocols.core.view import View, fold_all
 from studio.figure_parts import number, percent, signed
 from studio.figures import THINGS, figures
@@ -55,6 +55,10 @@ def shown(name: str, data: Any) -> dict[str, Any]:
 @needs_node
 def test_twins_agree_on_every_kind_of_artifact(tmp_path: Path) -> None:
     runs = [made.fit_run(), *(made.fit_run((name,)) for name in made.things())]
+    values = {"reputation.alpha": 1000.0, "reputation.beta": 990.0, "loss": 0.5}
+    runs.append([Progress(unit="duels", done=i, values=values) for i in (1, 2, 1)])
+    levels = {"levels": {"alpha": made.things()["calibration"]["bins"]}}
+    runs.append([Artifact(name="calibration", data=levels)])
     runs.append([Artifact(name="fitted", data=made.things()["fitted"] | {"cached": True})])
     for ours, theirs in zip(map(in_python, runs), in_node(runs, tmp_path), strict=True):
         assert theirs == ours
@@ -140,6 +144,26 @@ def test_what_was_fitted_before_says_so_and_what_it_is_made_of() -> None:
     found = shown("fitted", made.things()["fitted"] | {"cached": True})
     assert "fitted before" in found["note"]
     assert [part["kind"] for part in found["parts"]] == ["table", "shares"]
+
+
+def test_a_swarm_of_graphs_shows_its_best_graph_instead_of_shares() -> None:
+    data = made.swarm() | {"landmarks": []}
+    graph = {"order": ["alpha", "beta"], "edges": [["alpha", "beta"]], "sink": "beta"}
+    for frame in data["iterations"]:
+        frame |= {"best_graph": graph}
+        del frame["best_row"]
+    parts = shown("swarm", data)["parts"]
+    assert [part["kind"] for part in parts] == ["particles", "chart", "table"]
+    assert parts[2]["rows"] == [["links", "alpha > beta"], ["speaks last", "beta"]]
+
+
+def test_curves_of_several_models_are_one_chart() -> None:
+    values = {"reputation.alpha": 1000.0, "reputation.beta": 990.0}
+    view = fold_all([Progress(unit="duels", done=i, values=values) for i in (1, 2, 1)])
+    (chart,) = figures(view)[0]["parts"]
+    assert chart["label"] == "reputation"
+    names = [one["name"] for one in chart["series"]]
+    assert names == ["alpha (1)", "beta (1)", "alpha (2)", "beta (2)"]
 
 
 def test_curves_that_begin_again_are_series_of_their_own() -> None:
