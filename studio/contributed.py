@@ -82,10 +82,14 @@ def add(
     who: str,
     wait: bool = False,
     try_out: bool = True,
+    base_here: bool = False,
     most: int = MAX_BYTES,
     tell: Callable[[Finding], None] = lambda finding: None,
 ) -> Added:
     """Check what was handed over and list it in a pool; ``wait`` leaves it in quarantine.
+
+    ``base_here`` takes nothing whose base is not on this machine: then an adapter's shapes can be
+    compared with it, and nobody makes this machine fetch a base of their choice.
 
     Raises :class:`UserError` for files that cannot be taken or an id that is used, and
     :class:`ContributorError` with the first point that failed. Then nothing stays on disk.
@@ -95,6 +99,11 @@ def add(
     with staged(settings.workspace) as folder:
         taken = take(sources, folder, most)
         spec = _spec(offer, folder, pool)
+        if base_here and (spec.source == str(folder) or not Path(spec.source).is_dir()):
+            raise UserError(
+                "Only LoRA adapters on a base of this pool can be handed in here. For anything "
+                "else write to the lab, which adds it with: python -m studio pool add"
+            )
         findings = list(_findings(resolved(spec, settings), pool, try_out, tell))
         raise_for(spec.id, findings)
         if wait:

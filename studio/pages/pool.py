@@ -135,7 +135,7 @@ def hand_in(
         given = {k: str(w or "").strip()[:1000] for k, w in zip(FIELDS, words, strict=True)}
         add(
             Offer(pool=str(pool), **given), sources, ctx.settings, who="a visitor",
-            wait=True, try_out=try_out, most=MAX_UPLOAD, tell=found.append,
+            wait=True, base_here=True, try_out=try_out, most=MAX_UPLOAD, tell=found.append,
         )  # fmt: skip
         end = "<p>Thank you. The model is here and waits until the lab has looked at it.</p>"
     except StudioError as error:

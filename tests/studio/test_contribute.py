@@ -236,6 +236,16 @@ def test_the_card_template_is_read_back(tmp_path: Path) -> None:
     assert facts["license"].startswith("mit") and facts["domain"].startswith("sums")
 
 
+def test_the_web_hands_in_adapters_on_a_base_that_is_here_only(
+    settings: Settings, tmp_path: Path
+) -> None:
+    whole = settings.workspace / "models" / "tiny"
+    for source in (adapter(tmp_path / "far", base_model_name_or_path="other/base"), whole):
+        with pytest.raises(UserError, match="Only LoRA adapters"):
+            offered([source], settings, base_here=True)
+    assert offered([adapter(tmp_path / "near")], settings, base_here=True).model == "newcomer"
+
+
 def test_what_the_web_hands_in_waits(settings: Settings, tmp_path: Path) -> None:
     offered([adapter(tmp_path / "mine")], settings, wait=True)
     held = Quarantine(settings.workspace)

@@ -170,7 +170,9 @@ def test_an_upload_is_checked_waits_and_is_approved(ctx: StudioContext, tmp_path
     assert "Tick the box" in pool.hand_in(ctx, files, False, "embedded", *words)
     assert not any(Path(name).exists() for name in files), "uploads are gone afterwards"
     told = pool.hand_in(ctx, uploaded(), True, "embedded", *words, try_out=False)
-    assert "not in the pool" in told and "newcomer" not in str(pool.refreshed(ctx)[0].props)
+    assert "Only LoRA adapters on a base of this pool" in told and "newcomer" not in str(
+        pool.refreshed(ctx)[0].props
+    )
     assert "Nothing was handed over" in pool.hand_in(ctx, None, True, "embedded", *words)
     assert "no pool" in pool.hand_in(ctx, uploaded(), True, "<i>", *words)
 
