@@ -130,6 +130,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     symmetric=True,
     fit=fit_agents,
+    fit_answers=lambda c, n, dev: 2 * n * (c.iterations * c.questions + (c.iterations + 1) * dev),
     profiles={
         "paper": {
             "iterations": 2,

@@ -32,10 +32,10 @@ class DistilSettings:
     are right where the right one is known; fewer than ``least`` of them are too few to learn from.
     """
 
-    prompts: int = 64
+    prompts: int = 160
     only_right: bool = True
     least: int = 4
-    steps: int = 40
+    steps: int = 60
     batch: int = 4
     learning_rate: float = 4e-3
     rank: int = 4

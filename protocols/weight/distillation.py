@@ -43,11 +43,11 @@ class Distillation(Config):
     student: str = fit_setting(
         "", "The model on whose base the students stand; empty: a base model.", choices="models"
     )
-    prompts: int = fit_setting(64, "Training questions for each teacher at most.", ge=4)
+    prompts: int = fit_setting(160, "Training questions for each teacher at most.", ge=4)
     only_right: bool = fit_setting(
         True, "Teach only the answers that are right, where the right answer is known."
     )
-    steps: int = fit_setting(40, "Training steps of each student.", ge=1, le=100_000)
+    steps: int = fit_setting(60, "Training steps of each student.", ge=1, le=100_000)
     batch: int = fit_setting(4, "Answers in a training step.", ge=1, le=256)
     rank: int = fit_setting(4, "Rank of the students' adapters.", ge=1, le=256)
     learning_rate: float = fit_setting(4e-3, "Learning rate at its highest.", gt=0.0, le=1.0)
@@ -185,6 +185,7 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=fit,
+    fit_answers=lambda c, n, dev: n * (c.prompts + 2 * dev) + 2 * dev,
     needs_artifact=True,
     profiles={
         "large": {
