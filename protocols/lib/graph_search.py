@@ -65,7 +65,7 @@ def most_answers(config: Any, models: int, dev: int) -> int:
     graphs = swarm + (swarm if config.compare else 0)
     finals = FINALISTS + (FINALISTS + config.particles + 2 if config.compare else 0)
     in_rounds = config.iterations * graphs * items_in_round(config.sample, dev)
-    return models * (in_rounds + (finals + 1) * dev)
+    return int(models * (in_rounds + (finals + 1) * dev))
 
 
 class Flat:
