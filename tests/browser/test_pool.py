@@ -33,7 +33,8 @@ def test_a_model_in_quarantine_cannot_be_picked(
     play = visit(address).page
     box = play.locator(".studio-picker input[value=smollm2-roman]")
     expect(box).to_be_disabled()
-    expect(play.locator(".studio-card", has=box)).to_contain_text("Quarantined on")
+    card = play.locator(".studio-card", has=play.locator("input[value=smollm2-roman]"))
+    expect(card).to_contain_text("Quarantined on")
     play.get_by_role("button", name="all", exact=True).click()
     expect(box).not_to_be_checked()
     lab.locator("#held-release").click()
