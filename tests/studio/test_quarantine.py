@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.requests import Request
-from studio.api.asked import members
 
 from evals.human.study import StudySpec
 from protocols.core.errors import UserError
@@ -17,11 +15,13 @@ from protocols.core.models import RunSpec
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.context import StudioContext
+from studio.endpoint.asked import members
 from studio.lab import example_plan
 from studio.pages import picker, play, pool
 from studio.quarantine import FILE, LONGEST_REASON, Quarantine, Word
 from studio.settings import REPOSITORY, Settings
 from tests.helpers import make_pool, make_spec
+from tests.studio.test_admin import arriving
 from tests.studio.test_contribute import adapter
 
 HELD = "smollm2-addition"
@@ -29,16 +29,12 @@ LAB, VISITOR = "lab-one", "visitor"
 
 
 @pytest.fixture
-def ctx(tmp_path: Path) -> StudioContext:
+def ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudioContext:
+    monkeypatch.setattr("studio.admin.has_accounts", lambda _: True)
     settings = Settings(workspace=tmp_path, assets=REPOSITORY / "assets", admin_users=LAB)
     made = compose(settings, ScriptedEngine())
     yield made  # type: ignore[misc]
     made.manager.close()
-
-
-def asking(name: str) -> Request:
-    session = {"oauth_info": {"userinfo": {"preferred_username": name}}}
-    return Request({"type": "http", "headers": [], "session": session})
 
 
 def test_a_word_is_kept_with_who_and_when(tmp_path: Path) -> None:
@@ -141,14 +137,14 @@ def test_the_play_page_changes_only_when_the_pool_did(ctx: StudioContext) -> Non
 
 @pytest.mark.parametrize("who", ["", VISITOR, None])
 def test_only_the_lab_decides(who: str | None, ctx: StudioContext) -> None:
-    request = asking(who) if who is not None else None
+    request = arriving(who) if who is not None else None
     for kind in ("hold", "release", "remove"):
         assert "Only the lab" in pool.decide(ctx, request, kind, HELD, "why")
     assert pool.history(ctx, request) == "" and not ctx.workspace.quarantine.history()
 
 
 def test_the_lab_s_word_is_shown_and_kept(ctx: StudioContext) -> None:
-    lab = asking(LAB)
+    lab = arriving(LAB)
     assert "Pick one" in pool.decide(ctx, lab, "hold", "nobody", "why")
     assert "Say why" in pool.decide(ctx, lab, "hold", HELD, " ")
     assert pool.decide(ctx, lab, "hold", HELD, "<b>It floods.</b>") == ""
