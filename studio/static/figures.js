@@ -1,4 +1,4 @@
-// The twin of studio/figures.py: what a run shows beside its texts, as plain data that plots.js
+// The twin of studio/figures.py and figure_views.py: what a run shows beside its texts, as plain data that plots.js
 // draws. Tests keep the two equal. No DOM here; this file also runs in node.
 (function (S) {
   'use strict';

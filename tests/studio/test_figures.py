@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from protocols.core.events import Artifact, Event, Progress, dump
 from protocols.core.view import View, fold_all
 from studio.figure_parts import number, percent, signed
-from studio.figures import THINGS, figures
+from studio.figure_views import THINGS
+from studio.figures import figures
 from studio.static import script
 from tests import figures as made
 
