@@ -18,18 +18,8 @@ from studio.figure_views import THINGS
 
 ORDER = [
     *("fitted", "side", "cascade", "ladder", "alpha", "swarm", "evolution", "weights", "pairs"),
-    *(
-        "duels",
-        "champions",
-        "cost_curve",
-        "calibration",
-        "regret",
-        "recipe",
-        "curves",
-        "conflict",
-        "deltas",
-    ),
-    *("fusion", "?", "preflight"),
+    *("duels", "champions", "cost_curve", "calibration", "regret", "recipe", "curves"),
+    *("conflict", "deltas", "fusion", "?", "preflight"),
 ]
 """What comes first; ``?`` is where unknown artifacts stand."""
 SCORES = {"accuracy", "agreement", "best", "dev", "dev_score", "mean", "score"}

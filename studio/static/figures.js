@@ -1,5 +1,5 @@
-// The twin of studio/figures.py and figure_views.py: what a run shows beside its texts, as plain data that plots.js
-// draws. Tests keep the two equal. No DOM here; this file also runs in node.
+// The twin of studio/figures.py and figure_views.py: what a run shows beside its texts, as plain
+// data that plots.js draws. Tests keep them equal. No DOM here; this file also runs in node.
 (function (S) {
   'use strict';
   if (S.figures) return;
