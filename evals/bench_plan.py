@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from pydantic import Field, JsonValue, ValidationError
 
@@ -120,8 +121,8 @@ class Planner:
         used = {name for _, pool in self.spec.pools() for name in pool}
         names = [name for name in self.spec.pool if name in used]
         systems = [System(self._alone(name), "solo") for name in names]
-        chosen = [(task, item) for task in self.tasks for item in self._items(task)]
-        chosen += [(task, item) for task in self.tasks for item in self._ranking(task)]
+        chosen = in_turn([(task, self._items(task)) for task in self.tasks])
+        chosen += in_turn([(task, self._ranking(task)) for task in self.tasks])
         return self._cells(systems, chosen, self.spec.seeds)
 
     def systems(self) -> list[Cell]:
@@ -129,7 +130,7 @@ class Planner:
         found = [one for order, pool in self.spec.pools() for one in self._over(order, pool)]
         if not any(one.spec.protocol in self.spec.protocols for one in found):
             raise UserError(" ".join(self.notes) or "No protocol can use these pools.")
-        chosen = [(task, item) for task in self.tasks for item in self._items(task)]
+        chosen = in_turn([(task, self._items(task)) for task in self.tasks])
         return self._cells(found, chosen, self.spec.seeds)
 
     def baselines(self, records: Mapping[str, BenchRecord]) -> list[Cell]:
@@ -290,6 +291,15 @@ class Planner:
         """What names a record: the item, the run's spec and the weights that it asks for."""
         weights = [self.prints[name] for name in spec.pool]
         return content_hash(item.digest, item.split, spec.model_dump(mode="json"), weights)
+
+
+def in_turn(
+    tasks: Sequence[tuple[BenchTask, Sequence[BenchItem]]],
+) -> list[tuple[BenchTask, BenchItem]]:
+    """Each task's first item, then each one's second: a bench cut short has seen all tasks."""
+    rows = zip_longest(*(items for _, items in tasks))
+    named = [task for task, _ in tasks]
+    return [pair for row in rows for pair in zip(named, row, strict=True) if pair[1]]
 
 
 def _role(protocol: str) -> Role:

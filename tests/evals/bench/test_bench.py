@@ -180,6 +180,13 @@ def test_each_member_is_left_out_once() -> None:
     assert {frozenset(whole) - set(pool) for pool in without} >= {frozenset([m]) for m in whole}
 
 
+def test_a_bench_cut_short_has_seen_all_tasks() -> None:
+    planned = planner(spec(baselines=False, sizes=(2,)), task(2, "long"), task(1, "short"))
+    asked = [(cell.task.name, cell.item.id) for cell in planned.systems()]
+    assert [name for name, _ in asked] == ["long", "short", "long"]
+    assert len(set(asked)) == 3
+
+
 def test_orders_shuffle_the_pool_once_and_for_all() -> None:
     pools = list(spec(orders=3, sizes=(2, 4)).pools())
     assert pools[0] == (0, NAMES[:2]) and pools[1] == (0, NAMES[:4])
