@@ -294,7 +294,7 @@ class Blender:
             steps=steps,
             batch=config.batch,
             learning_rate=config.learning_rate,
-            warmup=max(1, steps // 10),
+            warmup=steps // 10,
             rank=config.lora,
             alpha=2 * config.lora,
             seed=self.ctx.seed,

@@ -6,6 +6,8 @@ tensors and are read back as nothing else. They go when the fit is over: artifac
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,21 @@ def lasting(folder: Path, every: int) -> dict[str, Any]:
         "save_total_limit": 2,
         "logging_steps": 1,
     }
+
+
+def carried_on(trainer: Any, folder: Path) -> float:
+    """Train on from the newest checkpoint in ``folder``; returns the loss.
+
+    One of the last step is taken as it is: the trainer itself would take another step from it.
+    """
+    found = newest(folder)
+    if found:
+        state = json.loads(Path(found, "trainer_state.json").read_text(encoding="utf-8"))
+        if state["global_step"] >= state["max_steps"]:
+            trainer._load_from_checkpoint(found)
+            losses = [row["loss"] for row in state["log_history"] if "loss" in row]
+            return float(losses[-1]) if losses else math.nan
+    return float(trainer.train(resume_from_checkpoint=found).training_loss)
 
 
 class Resuming:

@@ -17,8 +17,8 @@ from protocols.core.errors import EngineError
 from protocols.training.checkpoints import (
     Resuming,
     Watch,
+    carried_on,
     lasting,
-    newest,
     quiet,
     quiet_dataset,
     watched,
@@ -84,9 +84,9 @@ def train_dpo(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trainer = dpo_trainer(who, pairs, state, settings, watch, device)
     start = time.perf_counter()
-    result = trainer.train(resume_from_checkpoint=newest(state))
+    loss = carried_on(trainer, state)
     save_adapter(trainer.model, out, who.base_id)
-    return Trained(out, time.perf_counter() - start, device, float(result.training_loss))
+    return Trained(out, time.perf_counter() - start, device, loss)
 
 
 def dpo_trainer(

@@ -19,8 +19,8 @@ from protocols.lib.prompts import Message
 from protocols.training.checkpoints import (
     Resuming,
     Watch,
+    carried_on,
     lasting,
-    newest,
     quiet,
     quiet_dataset,
     watched,
@@ -94,9 +94,9 @@ def train_grpo(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trainer = grpo_trainer(who, exercises, reward, state, settings, watch, device)
     start = time.perf_counter()
-    result = trainer.train(resume_from_checkpoint=newest(state))
+    loss = carried_on(trainer, state)
     save_adapter(trainer.model, out, who.base_id)
-    return Trained(out, time.perf_counter() - start, device, float(result.training_loss))
+    return Trained(out, time.perf_counter() - start, device, loss)
 
 
 def grpo_trainer(

@@ -19,8 +19,8 @@ from protocols.lib.prompts import question_messages
 from protocols.training.checkpoints import (
     Resuming,
     Watch,
+    carried_on,
     lasting,
-    newest,
     quiet,
     quiet_dataset,
     watched,
@@ -127,10 +127,10 @@ def train_sft(
             weight.requires_grad_(weight.requires_grad and frozen not in name)
     trainer = _trainer(lora, tokenizer, rows, settings, out, on_step, state, watch)
     began = time.perf_counter()
-    result = trainer.train(resume_from_checkpoint=newest(state) if state else None)
+    loss = carried_on(trainer, state) if state else float(trainer.train().training_loss)
     seconds = time.perf_counter() - began
     save_adapter(lora, out, base_id)
-    return Trained(out, seconds, device, float(result.training_loss))
+    return Trained(out, seconds, device, loss)
 
 
 def load_base(base: Path, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -37,7 +37,7 @@ NAMES = ("plain", "right", "wrong")
 SMALL: dict[str, dict[str, Any]] = {
     "llm_blender": {"steps": 1, "batch": 2, "lora": 2},
     "agglm": {"steps": 1, "draws": 2, "lora": 2, "samples": 1},
-    "sparta": {"iterations": 2, "instructions": 4, "steps": 1, "batch": 2, "lora": 2},
+    "sparta": {"iterations": 1, "instructions": 4, "steps": 1, "batch": 2, "lora": 2},
 }
 every = pytest.mark.parametrize("protocol", list(SMALL))
 again = pytest.mark.parametrize(
@@ -357,6 +357,17 @@ def test_sparta_keeps_the_base_where_training_gained_nothing(artifact: Artifacts
         round(c["reputation.right"], 1) for c in curves
     ]
     assert curves[1]["reputation.right"] > curves[1]["reputation.wrong"]
+
+
+@pytest.mark.slow
+def test_a_second_iteration_goes_on_from_the_first(pool: list[ModelSpec], tmp_path: Path) -> None:
+    served = engine()
+    events = asyncio.run(fitted("sparta", pool, tmp_path, served, iterations=2))
+    assert result(events)["recipe"]["iterations"] == {"plain": 1, "right": 0, "wrong": 1}
+    judges = {r.model.id for r in served.requests if isinstance(r, ScoreRequest)}
+    assert {f"fit.1.{name}" for name in NAMES} <= judges, "who was trained judges the next duels"
+    trained = {e.note for e in events if isinstance(e, Progress) and e.unit == "train"}
+    assert {f"{n}.{name}" for n in (1, 2) for name in NAMES} <= trained
 
 
 def test_sparta_may_let_the_best_answer_alone(artifact: Artifacts, pool: list[ModelSpec]) -> None:

@@ -75,6 +75,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     resumed = train(kind, tiny, tmp_path / "b", lambda step, _: seen.append(step))
     assert min(seen) == 2, "it began again"
     assert resumed == whole
+    # Killed after the last checkpoint and before the adapter was saved: no step more, the same.
+    (tmp_path / "b" / "out" / sft.WEIGHTS).unlink()
+    seen.clear()
+    assert train(kind, tiny, tmp_path / "b", lambda step, _: seen.append(step)) == whole
+    assert not seen
 
 
 @pytest.mark.parametrize("kind", ["dpo", "grpo"])
