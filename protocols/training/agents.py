@@ -45,6 +45,7 @@ from protocols.lib.schooling import (
 )
 from protocols.training.distill import TRAINING, controls_of, loss_of, without_controls
 from protocols.training.sft import SftConfig, train_sft
+from protocols.training.students import chosen
 
 WAVE = 16
 """Questions that are debated together; a kill loses one wave at most."""
@@ -60,6 +61,8 @@ class School:
     agents: dict[tuple[str, str], ModelSpec] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
     health: list[dict[str, Any]] = field(default_factory=list)
+    rolls: list[dict[tuple[str, str], ModelSpec]] = field(default_factory=lambda: [{}])
+    """The agents after each iteration; before the first there are none."""
 
     async def debate(self, name: str, items: Sequence[FitItem], warm: bool) -> AsyncIterator[Step]:
         """Let everybody answer and correct; :meth:`heard` has the transcripts afterwards.
@@ -136,6 +139,7 @@ class School:
                 level="info" if found["trained"] else "warning",
                 values={"rows": float(found["rows"])},
             )
+        self.rolls.append(dict(self.agents))
         yield Artifact(name="training", data={"rows": list(self.log)})
 
     async def _enrol(self, role: str, model: ModelSpec, folder: Path) -> None:
@@ -213,6 +217,11 @@ class School:
         total = self.ctx.config.iterations
         return Progress(unit="diversity", done=number, total=total, note=note, values=values)
 
+    def best(self) -> int:
+        """The iteration whose agents did best on dev; the last of equals, 0 if none was as good."""
+        scores = [row["accuracy"] for row in self.health]
+        return max(range(len(scores)), key=lambda number: (scores[number], number))
+
     def _right(self, item: FitItem, debate: Debate) -> float:
         texts = {model: turn.second or turn.first for model, turn in debate.items()}
         value, _ = majority(texts)
@@ -227,7 +236,9 @@ class School:
 
 
 async def fit_agents(ctx: FitContext) -> AsyncIterator[Step]:
-    """Debate, learn, debate again; the artifact holds every generator and critic that learned.
+    """Debate, learn, debate again; the artifact holds the agents that did best on dev.
+
+    Where the untrained models did better than all that came after, it holds none.
 
     Raises :class:`EngineError` if there is nothing to debate.
     """
@@ -251,26 +262,29 @@ async def fit_agents(ctx: FitContext) -> AsyncIterator[Step]:
             yield step
         yield school.examined(number + 1, f"dev-{number + 1}", dev)
         yield Artifact(name="diversity", data={"rows": list(school.health)})
-    first, last = school.health[0], school.health[-1]
-    reliable = school.reliable("train-0", questions)
+    kept = school.best()
+    first, last = school.health[0], school.health[kept]
+    yield chosen("debaters", kept > 0, school.health[-1]["accuracy"], first["accuracy"])
     metrics = {
         "dev_before": first["accuracy"], "dev": last["accuracy"], "low": last["low"],
-        "high": last["high"], "n": last["n"], "trained": len(school.agents),
-        "distinct_before": first["distinct"], "distinct": last["distinct"],
-        "disagreement_before": first["disagreement"], "disagreement": last["disagreement"],
-        "lessons_right": reliable,
+        "high": last["high"], "n": last["n"], "iteration": kept,
+        "trained": len(school.rolls[kept]), "distinct_before": first["distinct"],
+        "distinct": last["distinct"], "disagreement_before": first["disagreement"],
+        "disagreement": last["disagreement"],
+        "lessons_right": school.reliable("train-0", questions),
     }  # fmt: skip
     recipe: JsonValue = {"training": [*school.log], "health": [*school.health]}
-    yield ctx.fitted(metrics, recipe, packed(ctx, school))
+    yield ctx.fitted(metrics, recipe, packed(ctx, school, kept))
 
 
-def packed(ctx: FitContext, school: School) -> list[Derived]:
-    """Put the trained agents into the artifact, each with its card."""
+def packed(ctx: FitContext, school: School, kept: int) -> list[Derived]:
+    """Put an iteration's agents into the artifact, each with its card."""
     found = []
-    for (role, owner), agent in school.agents.items():
+    for (role, owner), agent in school.rolls[kept].items():
         name = role_of(role, owner)
         shutil.copytree(agent.adapter, ctx.folder / name)
-        rows = [e for e in school.log if (e["role"], e["model"]) == (role, owner) and e["trained"]]
+        mine = [e for e in school.log if (e["role"], e["model"]) == (role, owner)]
+        rows = [e for e in mine if e["trained"] and e["iteration"] <= kept]
         model = next(m for m in ctx.models if m.id == owner)
         agent_card(ctx.folder / name, model, role, rows, ctx.task)
         title = f"{model.title} as {role}"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.call import Call
 from protocols.core.engine import GenerateRequest
-from protocols.core.events import Answer, Artifact, CallStarted, Ended, Event, Progress
+from protocols.core.events import Answer, Artifact, CallStarted, Decision, Ended, Event, Progress
 from protocols.core.fit import FitData, FitItem, FitSpec, fit
 from protocols.core.models import ModelSpec, RunSpec
 from protocols.engines.checks import check_model
@@ -259,6 +259,22 @@ def test_a_killed_fit_goes_on_where_it_was(pool: list[ModelSpec], tmp_path: Path
         {n: b for n, b in content(store).items() if n.startswith("multiagent")} for store in stores
     ]
     assert kept[0] and kept[0] == kept[1]
+
+
+def test_trained_agents_that_do_worse_are_left_out(pool: list[ModelSpec], tmp_path: Path) -> None:
+    def spoiled(request: GenerateRequest) -> str:
+        return "The answer is 99" if request.model.id.startswith("derived") else voices(request)
+
+    events = fitted(pool[:2], tmp_path, spoiled, iterations=1)
+    about = named(events, "fitted")[0]
+    assert about["derived"] == [] and about["metrics"]["iteration"] == 0
+    assert about["metrics"]["dev"] == about["metrics"]["dev_before"] == 1.0
+    decision = next(e for e in events if isinstance(e, Decision))
+    assert decision.chosen == "untrained" and "0.0% on dev items after" in decision.why
+    spec = RunSpec(protocol="multiagent_finetuning", pool=("alpha", "beta"), question="Say 5.")
+    store = ArtifactStore(tmp_path)
+    run = asyncio.run(play(spec, ScriptedEngine(voices), pool=pool, artifacts=store))
+    assert {e.model for e in run if isinstance(e, CallStarted)} == {"alpha", "beta"}
 
 
 def test_gold_teaches_what_a_wrong_majority_would_not(

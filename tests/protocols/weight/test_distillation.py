@@ -23,11 +23,12 @@ from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.lora_algebra import combine, read_lora, share_inputs
 from protocols.lib.preflight import preflight
 from protocols.lib.teachers import student_base, teachers
+from protocols.training import distill, sft
 from protocols.training.distill import DistilSettings, train_student, without_controls
 from protocols.training.distilling import agree, closed
 from tests.helpers import play
 from tests.protocols.weight.tiny import content
-from tests.training.small import small_base
+from tests.training.small import TEMPLATE, small_base
 
 SMALL = {"steps": 5, "prompts": 8}
 
@@ -216,6 +217,48 @@ def test_without_train_items_nobody_can_be_asked(pool: list[ModelSpec], tmp_path
 
     last = asyncio.run(go())
     assert isinstance(last, Ended) and "no train items" in last.message
+
+
+def test_rows_begin_with_the_very_bytes_that_students_are_asked(
+    pool: list[ModelSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    trained_on: list[tuple[str, str]] = []
+    templates: set[str] = set()
+
+    def spying(base: Path, rows: Any, out: Path, **more: Any) -> sft.Trained:
+        trained_on.extend(rows)
+        templates.add(more["template"])
+        return sft.train_sft(base, rows, out, **more)
+
+    monkeypatch.setattr(distill, "train_sft", spying)
+    own = TEMPLATE.replace("<|begin|>", "<|begin|>now ")
+    local = [pool[0].model_copy(update={"chat_template": own}), pool[1]]
+    fitted("distillation", local, tmp_path, config=SMALL)
+    heard: list[list[dict[str, str]]] = []
+
+    def say(request: GenerateRequest) -> str:
+        if request.model.id.startswith("derived"):
+            heard.append([dict(turn) for turn in request.messages])
+            assert request.model.chat_template == own
+        return "3"
+
+    spec = RunSpec(protocol="distillation", pool=("base", "wide"), question="Say 3.")
+    asyncio.run(play(spec, ScriptedEngine(say), pool=local, artifacts=ArtifactStore(tmp_path)))
+    tokenizer = AutoTokenizer.from_pretrained(pool[0].source)
+    tokenizer.chat_template = next(iter(templates))
+    asked = {
+        tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True)
+        for one in heard
+    }
+    rows = [sft.conversation(*row) for row in trained_on]
+    texts = [
+        tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], tokenize=False)
+        for row in rows
+    ]
+    assert len(asked) == 1 and templates == {own} and len(texts) == 8
+    assert sum(text.startswith(prompt) for text in texts for prompt in asked) == 1
 
 
 # The answer
