@@ -27,6 +27,7 @@ from protocols.training.embedding_router import DIMENSIONS, router_from, train_e
 from protocols.training.label_router import Reading, keep, train_label_router
 from protocols.training.regret import held_out, pictures, trust
 from protocols.training.routing_data import Lesson, Lessons
+from protocols.training.students import apprentice
 
 ARRAYS = "router.npz"
 
@@ -50,6 +51,8 @@ class TrainedRouter(RouterConfig):
 
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     """Gather answers, train, calibrate on one half of dev, measure on the other."""
+    if ctx.config.kind == "lora":
+        apprentice(ctx.models)  # says so before anything is asked, if there is nobody to train
     lesson = Lesson(ctx, encode=ctx.config.kind == "embedding")
     async for step in lesson.gather():
         yield step

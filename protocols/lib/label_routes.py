@@ -25,14 +25,9 @@ Question: {question}
 Which model answers this question best? Reply with its letter only."""
 
 
-def route_prompt(question: str, order: Sequence[ModelSpec]) -> str:
-    """What the router is asked, with the models in this order."""
-    return ROUTER.format(models=described(order), question=question)
-
-
 def route_messages(question: str, order: Sequence[ModelSpec]) -> list[Message]:
-    """The same as chat turns."""
-    return question_messages(route_prompt(question, order))
+    """What the router is asked, with the models in this order."""
+    return question_messages(ROUTER.format(models=described(order), question=question))
 
 
 def orders_of(models: Sequence[ModelSpec], count: int) -> list[list[ModelSpec]]:

@@ -20,7 +20,7 @@ from protocols.core.models import content_hash
 from protocols.lib.encoders import EncoderSpec, Vectors, choose, encoder
 from protocols.training.collecting import Answers, Table
 from protocols.training.regret import halves, soft_labels, spread
-from protocols.training.reward_scorer import rewards
+from protocols.training.reward_scorer import reward_spec, rewards
 
 Floats = NDArray[np.float64]
 LEAST_TRAIN, LEAST_DEV = 4, 4
@@ -99,8 +99,15 @@ class Lesson:
     """Gathers :class:`Lessons` step by step."""
 
     def __init__(self, ctx: FitContext, encode: bool = True) -> None:
-        """``encode`` says whether vectors are needed. Raises :class:`UserError` for few items."""
-        self.ctx, self.encode = ctx, encode
+        """``encode`` says whether vectors are needed.
+
+        Raises :class:`UserError` for too few items, and for an encoder or a judge that is not here:
+        before anything is asked.
+        """
+        self.ctx = ctx
+        self.spec = choose(ctx.config.encoder, ctx.models) if encode else None
+        if ctx.config.judge == "reward":
+            reward_spec(ctx)
         for part, least in (("train", LEAST_TRAIN), ("dev", LEAST_DEV)):
             found = len(ctx.items.get(part, ()))  # type: ignore[call-overload]
             if found < least:
@@ -121,9 +128,8 @@ class Lesson:
         yield Phase(name="learn", title="The router learns who is good at what", index=1, total=2)
         table = answers.table()
         judged = await ctx.work(rewards, ctx, table) if ctx.config.judge == "reward" else None
-        spec = choose(ctx.config.encoder, ctx.models) if self.encode else None
-        vectors = await ctx.work(encoded, ctx, spec, table) if spec else None
-        self.made = lessons(ctx, table, judged, spec, vectors)
+        vectors = await ctx.work(encoded, ctx, self.spec, table) if self.spec else None
+        self.made = lessons(ctx, table, judged, self.spec, vectors)
 
     @property
     def lessons(self) -> Lessons:

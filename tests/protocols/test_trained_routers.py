@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import shutil
 from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from protocols.core.events import (
     dump,
     parse,
 )
-from protocols.core.models import ModelSpec, RunSpec
+from protocols.core.models import RunSpec
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib import encoders
 from protocols.lib.routes import CARD
@@ -215,12 +217,20 @@ def test_a_pool_whose_models_never_differ_falls_back_to_nobody_in_particular(
     assert one(events, "route").scores["alpha"] == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_reward_model_must_be_named(tmp_path: Path) -> None:
-    events = asyncio.run(
-        fit_topics("trained_router", make_pool(2), ArtifactStore(tmp_path), judge="reward")
-    )
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [({"judge": "reward"}, "none is named"),
+     ({"judge": "reward", "reward_model": "/nowhere"}, "no reward model in 'nowhere'"),
+     ({"encoder": "artificial/encoder"}, "not on this machine")],
+)  # fmt: skip
+def test_what_is_not_here_is_said_before_anything_is_asked(
+    config: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    engine, store = experts(make_pool(2)), ArtifactStore(tmp_path)
+    events = asyncio.run(fit_topics("trained_router", make_pool(2), store, engine, **config))
     last = events[-1]
-    assert isinstance(last, Ended) and "none is named" in last.message and last.owner == "user"
+    assert isinstance(last, Ended) and says in last.message and last.owner == "user"
+    assert not engine.requests
 
 
 # Answering
@@ -360,52 +370,26 @@ def test_both_ways_can_be_asked_for(stores: Mapping[tuple[str, int], ArtifactSto
 
 
 def test_a_row_is_what_is_asked_live() -> None:
-    """Training rows and live calls: the same turns, and the letter comes next."""
-    import random
-
+    """Training rows and live calls: the same turns and letters, and targets go with the models."""
     from protocols.lib.label_routes import label_calls
     from protocols.training.label_router import training_rows
-    from protocols.training.sft import conversation
     from tests.training.test_graph_router import part_of
 
     pool = make_pool(3)
-    part = part_of(np.zeros((2, 1)), np.array([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]), ["t", "t"])
-    rows = training_rows(part, pool, 4, random.Random(0))
-    assert len(rows) == 4, "a question that tells nothing apart is left out"
-    for prompt, letter in rows:
-        row = conversation(prompt, letter)
-        orders = [
-            o
-            for o in permutations(pool)
-            if label_calls("r", "q0", [o], "n")[0].messages[1]["content"] == prompt
-        ]  # type: ignore[index]
-        assert len(orders) == 1
-        call = label_calls("r", "q0", orders, "n")[0]
-        assert row["prompt"] == list(call.messages)  # type: ignore[arg-type]
-        assert row["completion"][0]["content"] == letter
-        assert orders[0]["ABC".index(letter)].id == "beta", "the letter follows the model"
-    assert len({letter for _, letter in rows}) > 1, "and no place is preferred"
-
-
-def permutations(pool: tuple[ModelSpec, ...]) -> list[list[ModelSpec]]:
-    from itertools import permutations as every
-
-    return [list(order) for order in every(pool)]
-
-
-def test_ties_train_either_letter_alike() -> None:
-    import random
-
-    from protocols.training.label_router import training_rows
-    from tests.training.test_graph_router import part_of
-
-    part = part_of(np.zeros((1, 1)), np.array([[1.0, 1.0, 0.0]]), ["t"])
-    rows = training_rows(part, make_pool(3), 3000, random.Random(1))
-    letters = [letter for _, letter in rows]
-    shares = [letters.count(letter) / len(letters) for letter in "ABC"]
-    assert all(abs(share - 1 / 3) < 0.04 for share in shares), "no place is preferred"
-    named = [prompt.split(f"{letter}. ")[1].split(".")[0] for prompt, letter in rows]
-    assert abs(named.count("alpha") / len(named) - 0.5) < 0.04 and "gamma" not in named
+    part = part_of(np.zeros((2, 1)), np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 1.0]]), ["t", "t"])
+    rows = training_rows(part, pool, 30, random.Random(0))
+    assert len(rows) == 30, "a question that tells nothing apart is left out"
+    orders = [list(order) for order in permutations(pool)]
+    live = {call.messages[-1]["content"]: (order, call) for order in orders
+            for call in label_calls("r", "q0", [order], "n")}  # type: ignore[index]  # fmt: skip
+    met = set()
+    for row in rows:
+        order, call = live[row.messages[-1]["content"]]
+        assert list(row.messages) == list(call.messages) and row.labels == call.labels  # type: ignore[arg-type]
+        target = {model.id: share for model, share in zip(order, row.target, strict=True)}
+        assert target["beta"] == target["gamma"] == pytest.approx(0.5, abs=1e-4)
+        met.add(tuple(model.id for model in order))
+    assert len(met) == 6, "every order is met: no place in the list is preferred"
 
 
 def scores_topics(request: ScoreRequest) -> dict[str, float]:
