@@ -72,7 +72,7 @@ class SwitchGeneration(Config):
     )
     epochs: int = fit_setting(3, "How often every decision is trained on.", ge=1, le=100)
     batch: int = fit_setting(8, "Decisions in one step of training.", ge=1, le=256)
-    learning_rate: float = fit_setting(4e-3, "Learning rate at its highest.", gt=0.0, le=1.0)
+    learning_rate: float = fit_setting(1e-3, "Learning rate at its highest.", gt=0.0, le=1.0)
     rank: int = fit_setting(4, "Rank of the trained adapter.", ge=1, le=256)
 
 
