@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evals.analyses.core import Finding
 from evals.analyses.everything import analyse, claims_table, load
+from evals.records import KEPT
 from studio.charts import write
 from studio.output import say
 from studio.settings import Settings
@@ -32,7 +33,7 @@ def write_figures(
 
     Raises :class:`UserError` if there are no records.
     """
-    findings = analyse(load(runs or stored_folders(settings.assets)), seed)
+    findings = analyse(load(runs or stored_results(settings.assets)), seed)
     for finding in findings:
         files = [path.name for path in write(finding, out, pictures)]
         row = {"analysis": finding.id, "sentence": finding.sentence, "files": files}
@@ -42,9 +43,9 @@ def write_figures(
     say({"page": str(out / PAGE)}, as_json, f"All of it is in {out / PAGE}.")
 
 
-def stored_folders(assets: Path) -> list[Path]:
-    """Folders of results that ship with the studio."""
-    return sorted(path for path in (assets / "results").glob("*") if path.is_dir())
+def stored_results(assets: Path) -> list[Path]:
+    """The files of kept records that ship with the studio."""
+    return sorted((assets / "results").glob(f"*{KEPT}"))
 
 
 def document(findings: Sequence[Finding]) -> str:

@@ -14,17 +14,24 @@ from evals.analyses.emergence import emergence
 from evals.analyses.scaling import scaling
 from evals.analyses.strength import strength
 from evals.frames import members_frame, to_frame
-from evals.records import BenchRecord, newest, read_records
+from evals.records import BenchRecord, kept_records, newest, read_records
 from protocols.core.errors import UserError
 
 
-def load(folders: Sequence[Path]) -> list[BenchRecord]:
-    """The newest record of every key in the folders. Raises :class:`UserError` if there is none."""
-    records = list(newest(r for folder in folders for r in read_records(folder)).values())
+def load(sources: Sequence[Path]) -> list[BenchRecord]:
+    """The newest record of every key in bench folders and files of kept records.
+
+    Raises :class:`UserError` if there is none.
+    """
+    records = list(newest(r for source in sources for r in _read(source)).values())
     if not records:
-        names = ", ".join(map(str, folders)) or "the folders given"
+        names = ", ".join(map(str, sources)) or "the folders given"
         raise UserError(f"There are no records in {names}. Make some with: python -m studio bench.")
     return records
+
+
+def _read(source: Path) -> list[BenchRecord]:
+    return read_records(source) if source.is_dir() else kept_records(source)
 
 
 def analyse(records: Sequence[BenchRecord], seed: int = 0) -> list[Finding]:

@@ -118,7 +118,9 @@ def _controls(ctx: StudioContext) -> Controls:
 
 
 def _protocol_choices() -> list[tuple[str, str]]:
-    return [(f"{p.title} · {LEVEL_NAMES[p.level]}", p.id) for p in protocols().values()]
+    """Yardsticks pick with the right answer at hand, which a live question does not have."""
+    live = [p for p in protocols().values() if not p.yardstick]
+    return [(f"{p.title} · {LEVEL_NAMES[p.level]}", p.id) for p in live]
 
 
 def _forms(

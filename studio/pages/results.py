@@ -64,8 +64,9 @@ def build(ctx: StudioContext) -> None:
 
 def stored_state(assets: Path) -> tuple[tuple[str, int], ...]:
     """Which records are stored and when they changed: what the figures depend on."""
-    files = sorted((assets / "results").glob("*/*"))
-    return tuple((str(path), path.stat().st_mtime_ns) for path in files)
+    from studio.questions import stored_results
+
+    return tuple((str(path), path.stat().st_mtime_ns) for path in stored_results(assets))
 
 
 @cache
@@ -73,10 +74,10 @@ def questions(assets: str, state: tuple[tuple[str, int], ...]) -> list[Any]:
     """The overview, then sentence and figure of each analysis. Made once per state of the files."""
     from evals.analyses.everything import analyse, load
     from studio.charts import draw
-    from studio.questions import claims_html, described, stored_folders
+    from studio.questions import claims_html, described, stored_results
 
     try:
-        records = load(stored_folders(Path(assets)))
+        records = load(stored_results(Path(assets)))
     except StudioError:
         return [NONE_STORED, *(one for _ in ANALYSES for one in ("", gr.Plot(visible=False)))]
     findings = {finding.id: finding for finding in analyse(records)}

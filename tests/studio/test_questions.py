@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from evals.records import KEPT, keep_records
 from studio.cli import main
 from studio.pages.results import ANALYSES, NONE_STORED, questions, stored_state
 from tests.evals.bench.helpers import measure, spec
@@ -20,12 +21,13 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of assets with the results of a small bench."""
     folder = tmp_path_factory.mktemp("assets")
     asked = spec(sizes=(2, 4), leave_one_out=True, seeds=(0, 1))
-    measure(asked, folder / "results" / "small")
+    made, _ = measure(asked, folder / "bench")
+    keep_records(made, folder / "results" / f"small{KEPT}")
     return folder
 
 
 def test_the_command_writes_figures_tables_and_a_page(assets: Path, tmp_path: Path) -> None:
-    given = ["figures", str(assets / "results" / "small"), "--out", str(tmp_path), "--json"]
+    given = ["figures", str(assets / "bench"), "--out", str(tmp_path), "--json"]
     result = CliRunner().invoke(main, given)
     assert result.exit_code == 0, result.output
     rows = [json.loads(line) for line in result.stdout.splitlines()]
@@ -59,5 +61,5 @@ def test_the_page_shows_each_analysis_once(assets: Path) -> None:
 def test_new_records_are_noticed(assets: Path, tmp_path: Path) -> None:
     assert questions(str(tmp_path), stored_state(tmp_path))[0] == NONE_STORED
     before = stored_state(assets)
-    (assets / "results" / "small" / "note.txt").write_text("more")
+    keep_records([], assets / "results" / f"more{KEPT}")
     assert stored_state(assets) != before
