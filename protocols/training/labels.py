@@ -218,6 +218,5 @@ def _arguments(settings: LabelSettings, state: Path, rows: int) -> Any:
         gradient_checkpointing=False,
         dataloader_pin_memory=False,
         report_to="none",
-        logging_steps=1,
         disable_tqdm=True,
     )

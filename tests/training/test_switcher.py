@@ -232,6 +232,7 @@ def fit_context(models: Sequence[ModelSpec], seed: int = 0) -> FitContext:
         score=DATA.score,
         folder=Path(),
         state=Path(),
+        shared=Path(),
         serve=nothing,
         release=nothing,
         load=nothing,
@@ -270,11 +271,13 @@ def test_a_training_row_is_what_is_asked_live(pool: Sequence[ModelSpec]) -> None
 # What goes wrong
 
 
-@pytest.mark.parametrize("leave_at", [14])
+@pytest.mark.parametrize("unit", ["search", "train"])
 def test_leaving_and_going_on_makes_the_same(
-    leave_at: int, made: Made, pool: Sequence[ModelSpec], tmp_path: Path
+    unit: str, made: Made, pool: Sequence[ModelSpec], tmp_path: Path
 ) -> None:
-    fitted(pool, tmp_path, leave_at)
+    """Left before the training and in the middle of it."""
+    units = [e.unit if isinstance(e, Progress) else "" for e in made[0]]
+    fitted(pool, tmp_path, units.index(unit))
     assert not list(ArtifactStore(tmp_path).list(SWITCH))
     fitted(pool, tmp_path)
     assert content(tmp_path) == content(made[1].root) != {}
