@@ -229,7 +229,12 @@ class School:
         return self.ctx.score(item, speakers[0]) or 0.0 if speakers else 0.0
 
     def reliable(self, name: str, items: Sequence[FitItem]) -> float | None:
-        """Of the majorities that something was learned from, the part that was right by gold."""
+        """Of the majorities that something was learned from, the part that was right by gold.
+
+        None if nothing was, or if gold itself was the reference.
+        """
+        if self.ctx.config.reference == "gold":
+            return None
         known = {item.question: item for item in items}
         right = [self._right(known[q], debate) for q, debate, _ in self.lesson(name, items)]
         return round(sum(right) / len(right), 6) if right else None
