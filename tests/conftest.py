@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 import protocols  # noqa: F401  hides broken torch extras before any test imports transformers
 
@@ -19,16 +20,21 @@ settings.register_profile("long", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
     """With several workers a file stays on one of them, and all tests of engines do.
 
     Their fixtures start browsers, apps and engines, which nobody wants to pay for twice.
     """
-    for item in items:
-        file = Path(item.path).relative_to(ROOT / "tests")
-        group = "engines" if file.parts[0] == "engines" else file.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "engines" if file.startswith("tests/engines/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TogetherScheduling:
+    """What ``pytest -n`` asks for its scheduler."""
+    return TogetherScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
