@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from protocols.core.artifacts import Derived
 from protocols.core.call import Call, Step
 from protocols.core.errors import UserError
 from protocols.core.events import Phase, Progress
@@ -28,10 +27,12 @@ from protocols.lib.votes import Tally, count
 from protocols.training.checkpoints import Watch
 from protocols.training.grpo import Exercise, GrpoSettings, train_grpo
 from protocols.training.memory import HEAT, PASSING, Memory, asked, rating
-from protocols.training.students import Student, apprentice, chosen, keep, show_rows, taught
+from protocols.training.students import Student, apprentice, chosen, keep, learnt, show_rows, taught
 
 Aggregate = Callable[[Context, str, Sequence[Candidate], int], Call]
 """How the live protocol asks the aggregator, in an order of the given number."""
+
+NOTHING = "No exercise told better answers from worse ones, so nothing was learnt."
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,8 @@ async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator
     async for step in memory.play(calls, "answers to aggregate"):
         yield step
     hard, easy = balanced(ctx, [case for case in cases["train"] if case.alive])
-    if not hard:
-        note = "The majority was right on every train item: there is no hard one to learn from."
+    if note := lacking(hard, easy):
         yield Progress(unit="train", note=note, level="warning")
-    if not hard + easy:
-        raise UserError("No model answered any train item, so there is nothing to practise on.")
     yield Phase(name="train", title="The aggregator practises", index=1, total=3)
     prompts = [exercise(ctx, aggregate, who.model.id, case) for case in hard + easy]
     adapter = await train(ctx, who, prompts, {case.key: case for case in hard + easy})
@@ -102,13 +100,31 @@ async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator
         scores[name] = told["final"]
         metrics |= {f"{key}.{name}": value for key, value in told.items()}
     await ctx.release(who.trained("fit.aggregator", adapter))
-    better = scores["trained"] >= scores["untrained"]
+    changed = await ctx.work(learnt, adapter)
+    if not changed:
+        yield Progress(unit="train", note=NOTHING, level="warning")
+    better = changed and scores["trained"] >= scores["untrained"]
     yield chosen("aggregator", better, scores["trained"], scores["untrained"])
     title = "Trained aggregator"
-    derived: list[Derived] = [keep(ctx, who, "aggregator", adapter, title)] if better else []
+    derived = [keep(ctx, who, "aggregator", adapter, title)] if better else []
     kinds: JsonValue = {"hard": len(hard), "easy": len(easy)}
-    recipe = {"student": who.model.id, "exercises": kinds, "kept": better, "seed": ctx.seed}
+    recipe = {
+        "student": who.model.id,
+        "exercises": kinds,
+        "kept": better,
+        "learnt": changed,
+        "seed": ctx.seed,
+    }
     yield ctx.fitted(metrics, recipe, derived)
+
+
+def lacking(hard: Sequence[Case], easy: Sequence[Case]) -> str:
+    """What the exercises lack, as a sentence. Raises :class:`UserError` if there are none."""
+    if not hard and not easy:
+        raise UserError("No model answered any train item, so there is nothing to practise on.")
+    if hard:
+        return ""
+    return "The majority was right on every train item: there is no hard one to learn from."
 
 
 def sets(ctx: FitContext, part: Part, samples: int) -> list[Case]:

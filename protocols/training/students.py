@@ -109,6 +109,14 @@ async def taught(ctx: FitContext, name: str, steps: int, train: Train) -> Path:
     return folder
 
 
+def learnt(adapter: Path) -> bool:
+    """Whether training changed anything: a fresh adapter's second factors are zero."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    return any(bool(one.any()) for name, one in tensors.items() if "lora_B" in name)
+
+
 def keep(ctx: FitContext, who: Student, role: str, adapter: Path, title: str) -> Derived:
     """Put an adapter into the artifact, to be found there as the one trained for ``role``."""
     shutil.copytree(adapter, ctx.folder / role)

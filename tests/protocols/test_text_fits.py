@@ -31,12 +31,13 @@ from protocols.lib.prompts import question_messages
 from protocols.training import dpo, grpo, sft
 from protocols.training.preferences import Preference
 from protocols.training.sparring import drifted, matches
+from protocols.training.students import learnt
 from tests.training.tiny_base import tiny_base
 
 NAMES = ("plain", "right", "wrong")
 SMALL: dict[str, dict[str, Any]] = {
     "llm_blender": {"steps": 1, "batch": 2, "lora": 2},
-    "agglm": {"steps": 1, "draws": 2, "lora": 2, "samples": 1},
+    "agglm": {"steps": 2, "draws": 2, "lora": 2, "samples": 1},
     "sparta": {"iterations": 1, "instructions": 4, "steps": 1, "batch": 2, "lora": 2},
 }
 every = pytest.mark.parametrize("protocol", list(SMALL))
@@ -77,6 +78,11 @@ def engine(**changes: Any) -> ScriptedEngine:
     return ScriptedEngine(say, judge, **changes)
 
 
+def worth(item: FitItem, text: str) -> float:
+    """One if right; other texts differ a little, so that a reward has something to tell apart."""
+    return 1.0 if text.strip(" .").endswith(f" {item.answer}") else len(text) % 7 / 100
+
+
 def data(train: int = 8, dev: int = 4) -> FitData:
     def items(part: str, first: int, count: int) -> tuple[FitItem, ...]:
         return tuple(
@@ -87,7 +93,7 @@ def data(train: int = 8, dev: int = 4) -> FitData:
     return FitData(
         task="sums",
         items={"train": items("train", 10, train), "dev": items("dev", 50, dev)},
-        score=lambda item, text: float(text.strip(" .").endswith(f" {item.answer}")),
+        score=worth,
         digest=f"sums-{train}-{dev}",
     )
 
@@ -402,6 +408,17 @@ def judge_but_trained(request: ScoreRequest) -> dict[str, float]:
     if request.model.id != "fit.ranker":
         return found
     return {"A": found["B"], "B": found["A"]}
+
+
+def test_an_adapter_that_learnt_nothing_is_told_apart(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    for name, factor in {"fresh": torch.zeros(2, 2), "trained": torch.eye(2)}.items():
+        (tmp_path / name).mkdir()
+        tensors = {"q.lora_A.weight": torch.ones(2, 2), "q.lora_B.weight": factor}
+        save_file(tensors, tmp_path / name / sft.WEIGHTS)
+    assert learnt(tmp_path / "trained") and not learnt(tmp_path / "fresh")
 
 
 @every
