@@ -89,6 +89,9 @@ BASE, ADDER, ROMAN, FRENCH = (f"smollm2-{n}" for n in ("base", "addition", "roma
 CAPITALS, CURRENCIES, ELEMENTS, UNITS = (
     f"smollm2-{n}" for n in ("capitals", "currencies", "elements", "units")
 )
+LEARNT = (BASE, ADDER, ROMAN)
+"""Models of the examples that need a fit, made before recording by, for each protocol P,
+``studio fit --protocol P --pool embedded --models`` (these) ``--task addition,roman --limit 8``."""
 EXAMPLES = (
     Example(
         "multiagent_refine", "What is the capital of Kenya?", (CAPITALS, BASE, CURRENCIES, ELEMENTS)
@@ -115,8 +118,29 @@ EXAMPLES = (
     ),
     Example("self_consistency", "What is 47 + 38?", (BASE,), config={"samples": 5}),
     Example("single_model", "Write 87 in Roman numerals.", (ROMAN,)),
+    Example("random_router", "What is the capital of Kenya?", (BASE, CAPITALS, CURRENCIES)),
+    Example("cascade", "What is 47 + 38?", (BASE, ADDER, ROMAN)),
+    Example("multiagent_feedback", "What is the capital of Kenya?", (BASE, CAPITALS, CURRENCIES)),
+    Example("multiagent_finetuning", "What is 47 + 38?", (BASE, ADDER, ROMAN)),
+    Example(
+        "llm_blender",
+        "What are the capital and the currency of Kenya?",
+        (BASE, CAPITALS, CURRENCIES, ELEMENTS),
+    ),
+    Example("agglm", "What is 47 + 38?", (BASE, ADDER, ROMAN, FRENCH)),
+    Example("sparta", "Write 87 in Roman numerals.", (BASE, ADDER, ROMAN, FRENCH)),
+    Example("logit_fusion", "Write 87 in Roman numerals.", (BASE, ROMAN, FRENCH)),
+    Example("logit_contrastive", "Write 87 in Roman numerals.", (BASE, ROMAN, FRENCH)),
+    Example("trained_router", "Write 87 in Roman numerals.", LEARNT),
+    Example("graph_routing", "Write 87 in Roman numerals.", LEARNT),
+    Example("greedy_soup", "Write 87 in Roman numerals.", LEARNT),
+    Example("expo", "Write 87 in Roman numerals.", LEARNT),
+    Example("model_swarms", "What is 47 + 38?", LEARNT),
+    Example("lorahub", "What is 47 + 38?", LEARNT),
+    Example("dare_ties", "Write 87 in Roman numerals.", LEARNT),
 )
-"""One run per protocol. The questions are chosen to show a view; each is recorded with seed 0."""
+"""One run per protocol but the oracle and distillation. The questions are chosen to show a
+view; each is recorded with seed 0."""
 
 
 if __name__ == "__main__":

@@ -20,15 +20,18 @@ settings.register_profile("long", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
-    """With several workers a file stays on one of them, and all tests of engines do.
+TOGETHER = ("tests/engines/", "tests/browser/")
 
-    Their fixtures start browsers, apps and engines, which nobody wants to pay for twice.
+
+class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """With several workers a file stays on one of them; so do all of engines and all of browsers.
+
+    Engines are costly to start twice, and two browsers at once make each other late.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "engines" if file.startswith("tests/engines/") else file
+        return next((part for part in TOGETHER if file.startswith(part)), file)
 
 
 @pytest.hookimpl(optionalhook=True)
