@@ -312,8 +312,7 @@ class Handlers:
         )
         panel.stop.click(None, js=PRESS_STOP, **PRIVATE)
         gr.on(
-            [panel.tasks.change, panel.items.change, panel.seed.change, self.models.change,
-             self.protocol.change, *(c.change for c in fields)],
+            [panel.tasks.change, panel.items.change, panel.seed.change],
             self.recount, everything, panel.cost, trigger_mode="always_last", **PRIVATE,
         )  # fmt: skip
         page = gr.context.Context.root_block

@@ -73,7 +73,7 @@ def build(ctx: StudioContext) -> None:
     handlers = fitting.Handlers(
         ctx, controls.fitting, controls.protocol, controls.models, lambda g: asked(controls, g)
     )
-    _connect_form(ctx, controls)
+    _connect_form(ctx, controls, handlers)
     handlers.connect(controls.everything())
     _connect_run(ctx, controls, handlers, bus, ticket)
 
@@ -203,7 +203,7 @@ def with_artifact(ctx: StudioContext, spec: RunSpec, key: str) -> RunSpec:
     return spec.model_copy(update={"artifact": key, "config": {**kept, **made}})
 
 
-def _connect_form(ctx: StudioContext, controls: Controls) -> None:
+def _connect_form(ctx: StudioContext, controls: Controls, fits: fitting.Handlers) -> None:
     def choose_protocol(name: str) -> dict[Component, Any]:
         spec = protocols()[name]
         return {
@@ -221,10 +221,11 @@ def _connect_form(ctx: StudioContext, controls: Controls) -> None:
             **{form_of[field]: value for field, value in chosen.items()},
         }
 
-    def recount(given: dict[Component, Any]) -> str:
+    def recount(given: dict[Component, Any]) -> tuple[str, str]:
         name, config = _config(controls, given)
         models = given[controls.models] or []
-        return _cost(name, config, len(models), int(given[controls.tokens] or 1))
+        run_cost = _cost(name, config, len(models), int(given[controls.tokens] or 1))
+        return run_cost, fits.recount(given)
 
     outputs = [controls.about, controls.examples, *controls.groups.values()]
     outputs += controls.fitting.outputs()
@@ -241,14 +242,14 @@ def _connect_form(ctx: StudioContext, controls: Controls) -> None:
     gr.context.Context.root_block.load(
         lambda: changed_pool(ctx, built), None, controls.models, queue=False, **PRIVATE
     )
-    everything = controls.everything()
+    everything, costs = controls.everything(), [controls.cost, controls.fitting.cost]
     for change in (chosen, dialled):
-        change.then(recount, everything, controls.cost, **PRIVATE)
+        change.then(recount, everything, costs, **PRIVATE)
     gr.on(
         [controls.models.change, controls.tokens.release, *(c.change for c in fields)],
         recount,
         everything,
-        controls.cost,
+        costs,
         trigger_mode="always_last",
         **PRIVATE,
     )

@@ -95,7 +95,7 @@ def test_a_waiting_run_shows_its_place(scripted_app: Launch, visit: Open) -> Non
 
 def test_private_endpoints_check_what_they_are_given(scripted_app: Launch, visit: Open) -> None:
     """The page's server functions are open to anyone: junk gets a sentence, never a trace."""
-    url = scripted_app(ScriptedEngine("word " * 50, delay_s=0.05))
+    url = scripted_app(ScriptedEngine("word " * 400, delay_s=0.1))
     page = visit(url).page
     choose(page, "Majority vote", "Take your time", models=3)
     run(page)
