@@ -239,6 +239,7 @@ def _server(address: URL, connections: int, **options: Any) -> Engine:
         **options,
     )
     event.listen(engine, "checkin", _rest)
+    event.listen(engine, "handle_error", _lose)
     event.listen(engine, "checkout", lambda c, record, _: _wake(engine, c, record))
     return engine
 
@@ -247,9 +248,25 @@ def _rest(_connection: Any, record: Any) -> None:
     record.info["rests_since"] = time.monotonic()
 
 
+def _lose(context: Any) -> None:
+    """A server that went away took the connections of readers and writers alike."""
+    if context.is_disconnect:
+        _lost.at = time.monotonic()
+
+
+class _Lost:
+    """When a connection to any server was last lost; what rested then has to be asked."""
+
+    at = -math.inf
+
+
+_lost = _Lost()
+
+
 def _wake(engine: Engine, connection: Any, record: Any) -> None:
     """Ask the server whether a connection still lives if it has rested; one in use just was."""
-    if time.monotonic() - record.info.get("rests_since", math.inf) < REST_SECONDS:
+    since = record.info.get("rests_since", math.inf)
+    if time.monotonic() - since < REST_SECONDS and since > _lost.at:
         return
     try:
         engine.dialect.do_ping(connection)
