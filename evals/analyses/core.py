@@ -134,6 +134,15 @@ def best_alone(frame: pd.DataFrame, pool: Sequence[str]) -> str:
     return max(known or list(pool), key=lambda name: float(ranked.get(name, 0.0)))
 
 
+def of_best(frame: pd.DataFrame, pool: Sequence[str], rows: pd.DataFrame) -> pd.DataFrame:
+    """The ``rows`` of the best single member, which is chosen for each task apart."""
+    parts = [
+        part[part["pool"] == best_alone(frame[frame["task"] == task], pool)]
+        for task, part in rows.groupby("task")
+    ]
+    return pd.concat(parts) if parts else rows
+
+
 def row(estimate: Estimate, **named: Any) -> dict[str, Any]:
     """A line of a table from an estimate."""
     return {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from evals.analyses.core import Finding, best_alone, by_item, mean_of, nothing, of_role, paired, row
+from evals.analyses.core import Finding, by_item, mean_of, nothing, of_best, of_role, paired, row
 
 TITLE = "Quality and cost"
+YARDSTICKS = ("random_router", "oracle_router")
 
 
 def cost(frame: pd.DataFrame, seed: int = 0) -> Finding:
@@ -17,7 +18,7 @@ def cost(frame: pd.DataFrame, seed: int = 0) -> Finding:
     ``samples`` times (the smallest number of votes that costs at least as many calls).
     """
     systems = of_role(frame, "system", "baseline")
-    systems = systems[systems["n"] > 1]
+    systems = systems[(systems["n"] > 1) & (systems["protocol"] != "self_consistency")]
     if not len(systems):
         return nothing("cost", TITLE, "No system was run.")
     votes = of_role(frame, "baseline")
@@ -42,8 +43,13 @@ def _row(
     seed: int,
 ) -> dict[str, object]:
     names = pool.split(",")
-    mine = votes[votes["pool"] == best_alone(frame, names)]
-    same = equal_calls(mine, float(part["calls"].mean()))
+    # One attempt of the best single model, and its votes, which stand under the system's own pool.
+    mine = pd.concat([of_best(frame, names, of_role(frame, "solo")), votes[votes["pool"] == pool]])
+    asked = part.groupby("task")["calls"].mean()
+    per_task = [
+        equal_calls(rows, float(asked[t])) for t, rows in mine.groupby("task") if t in asked
+    ]
+    same = pd.concat(per_task) if per_task else mine
     costs = part[["calls", "score_calls", "tokens", "busy_seconds"]].mean()
     found: dict[str, object] = row(
         mean_of(by_item(part).to_numpy(), seed), protocol=protocol, n=len(names), pool=pool
@@ -66,7 +72,7 @@ def equal_calls(votes: pd.DataFrame, calls: float) -> pd.DataFrame:
 
 
 def _sentence(table: pd.DataFrame) -> str:
-    known = table.dropna(subset=["equal_low", "equal_high"])
+    known = table[~table["protocol"].isin(YARDSTICKS)].dropna(subset=["equal_low", "equal_high"])
     better, worse = int((known["equal_low"] > 0).sum()), int((known["equal_high"] < 0).sum())
     return (
         f"Against the best single model asked as often, {better} of {len(known)} systems are "

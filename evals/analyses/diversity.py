@@ -35,7 +35,7 @@ def diversity(frame: pd.DataFrame) -> Finding:
     pools = systems[systems["n"] == size]
     if pools["pool"].nunique() < FEWEST_POOLS:
         why = (
-            f"Only {pools['pool'].nunique()} pools of one size were run; at least {FEWEST_POOLS} "
+            f"Pools of one size that were run: {pools['pool'].nunique()}; at least {FEWEST_POOLS} "
             "are needed (bench --orders)."
         )
         return nothing("diversity", TITLE, why)

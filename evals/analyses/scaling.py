@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -10,10 +12,10 @@ from evals.analyses.core import (
     Estimate,
     Finding,
     Floats,
-    best_alone,
     by_item,
     mean_of,
     nothing,
+    of_best,
     of_role,
     paired,
     row,
@@ -57,11 +59,11 @@ def _levels(systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
 
 
 def _best_levels(frame: pd.DataFrame, sizes: list[int], seed: int) -> list[dict[str, object]]:
-    """The best single member of the first pool of each size, chosen on held-out items."""
+    """The best single member for each task in the first pool of each size."""
     rows = []
     for n in sizes:
         pool = _first_pool(frame, n)
-        part = _alone(frame, best_alone(frame, pool))
+        part = of_best(frame, pool, of_role(frame, "solo"))
         rows.append(row(mean_of(by_item(part).to_numpy(), seed), protocol="best single model", n=n))
     return rows
 
@@ -69,11 +71,6 @@ def _best_levels(frame: pd.DataFrame, sizes: list[int], seed: int) -> list[dict[
 def _first_pool(frame: pd.DataFrame, n: int) -> list[str]:
     chosen = frame[(frame["n"] == n) & (frame["order"] == 0)]
     return str(chosen["pool"].iloc[0] if len(chosen) else "").split(",")
-
-
-def _alone(frame: pd.DataFrame, model: str) -> pd.DataFrame:
-    solo = of_role(frame, "solo")
-    return solo[solo["pool"] == model]
 
 
 def item_slopes(part: pd.DataFrame) -> Floats:
@@ -98,7 +95,7 @@ def _against_best(frame: pd.DataFrame, systems: pd.DataFrame, seed: int) -> list
     rows = []
     for (protocol, pool), part in systems[systems["n"] > 1].groupby(["protocol", "pool"]):
         names = str(pool).split(",")
-        found = paired(part, _alone(frame, best_alone(frame, names)), seed)
+        found = paired(part, of_best(frame, names, of_role(frame, "solo")), seed)
         rows.append(row(found, protocol=str(protocol), n=len(names), pool=str(pool)))
     return rows
 
@@ -135,6 +132,11 @@ def gain(systems: pd.DataFrame, small: int, large: int, seed: int) -> tuple[floa
     return float(np.mean(relative)) if relative else float("nan"), mean_of(joined.to_numpy(), seed)
 
 
+def _told(relative: float) -> str:
+    """A relative gain; there is none where nothing was right with few contributors."""
+    return "no relative gain" if math.isnan(relative) else f"{relative:+.1%}"
+
+
 def _claims(
     systems: pd.DataFrame, slopes: pd.DataFrame, against: pd.DataFrame, sizes: list[int], seed: int
 ) -> list[Claim]:
@@ -145,7 +147,7 @@ def _claims(
     return [
         Claim(
             "28.78 % better on average from 2 to 32 contributors",
-            f"{relative:+.1%} from {sizes[0]} to {sizes[-1]} (mean over protocols; paired: "
+            f"{_told(relative)} from {sizes[0]} to {sizes[-1]} (mean over protocols; paired: "
             f"{absolute.told()})",
             "confirmed" if absolute.above else "not confirmed",
         ),

@@ -35,6 +35,8 @@ def test_the_command_writes_figures_tables_and_a_page(assets: Path, tmp_path: Pa
     assert all((tmp_path / name).is_file() for row in rows[:-1] for name in row["files"])
     scaling = pd.read_csv(tmp_path / "scaling.csv")
     assert set(scaling["n"]) == {2, 3, 4}
+    costs = pd.read_csv(tmp_path / "cost.csv")
+    assert costs["equal_budget"].notna().all(), "real records hold the votes to compare with"
     verdicts = set(pd.read_csv(tmp_path / "claims.csv")["verdict"])
     assert verdicts <= {"confirmed", "not confirmed", "not testable at this size"}
     page = (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from evals.analyses.core import best_alone, by_item, mean_of, paired
+from evals.analyses.core import best_alone, by_item, mean_of, of_best, of_role, paired
 from evals.analyses.cost import cost, equal_calls
 from evals.analyses.diversity import disagreement, diversity, regression
 from evals.analyses.emergence import emergence
@@ -82,6 +82,20 @@ def test_the_best_alone_is_chosen_on_held_out_items() -> None:
     assert best_alone(frame(solos({"a": [1], "b": [0]}, split="test")), ["b", "a"]) == "b"
 
 
+def test_each_task_has_a_best_single_model_of_its_own() -> None:
+    """As the results table of the README has it: one model for all tasks would be a weaker bar."""
+    tasks = [
+        solos({"a": [value] * 9, "b": [1 - value] * 9}, task=task, split=split)
+        for task, value in (("first", 1.0), ("second", 0.0))
+        for split in ("test", "heldout")
+    ]
+    system = [rows("system", "p", "ab", [0.0] * 9, task=task) for task in ("first", "second")]
+    whole = frame(*tasks, *system)
+    best = of_best(whole, ["a", "b"], of_role(whole, "solo"))
+    assert set(zip(best["task"], best["pool"], strict=True)) == {("first", "a"), ("second", "b")}
+    assert best["value"].tolist() == [1.0] * 18
+
+
 # Scaling
 
 
@@ -116,6 +130,10 @@ def test_yardsticks_are_no_systems() -> None:
     found = scaling(whole)
     assert "of 1 protocols" in found.sentence
     assert [claim.verdict for claim in found.claims] == ["not confirmed", "not confirmed"]
+
+
+def test_no_relative_gain_where_nothing_was_right() -> None:
+    assert scaling(planted({2: 0.0, 4: 0.5})).claims[0].here.startswith("no relative gain")
 
 
 # Emergence
@@ -252,7 +270,7 @@ def test_pools_of_one_size_are_compared() -> None:
 
 def test_equal_budget_takes_the_cheapest_voting_that_costs_enough() -> None:
     voting = [
-        rows("baseline", "self_consistency", "a", [1.0] * 9, setting=f"samples={n}", calls=n)
+        rows("baseline", "self_consistency", "abc", [1.0] * 9, setting=f"samples={n}", calls=n)
         for n in (2, 4, 8)
     ]
     assert set(equal_calls(frame(*voting), 3.0)["calls"]) == {4}
@@ -263,6 +281,9 @@ def test_equal_budget_takes_the_cheapest_voting_that_costs_enough() -> None:
     assert (line["samples"], line["calls"]) == (4, 3)
     assert line["equal_budget"] == pytest.approx(1 / 9 - 1)
     assert line["equal_high"] < 0
+    once = rows("system", "p", "abc", [0.0] * 8 + [1.0], calls=1)
+    alone = solos({"a": [1.0] * 9, "b": [0.0] * 9, "c": [0.0] * 9})
+    assert cost(frame(alone, once)).table["samples"].item() == 1
 
 
 @pytest.mark.parametrize("analysis", [scaling, strength, diversity, cost])
