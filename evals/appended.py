@@ -93,8 +93,8 @@ class AppendOnly(Generic[T]):
 
     def _unwritable(self, error: OSError) -> EngineError:
         return EngineError(
-            f"Nothing can be saved in '{self.path.parent.name}': {error.strerror or error}. "
-            "Make room or choose another folder and run it again."
+            f"'{self.path.name}' cannot be saved in '{self.path.parent.name}': "
+            f"{error.strerror or error}. Make room or choose another folder and run it again."
         )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.human.questions import Question
-from evals.human.responses import Outcome, Response, ResponseFile, last_by_key
+from evals.human.responses import Outcome, Response, last_by_key, response_file
 from evals.human.study import Arm, ContributorArm, StudySpec
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.engine import Engine
@@ -157,14 +157,14 @@ async def generate(
     is running.
     Raises :class:`UserError` if another process is filling the folder.
     """
-    with ResponseFile(folder) as file:
+    with response_file(folder) as file:
         done = {r.key for r in last_by_key(file.read()).values() if not r.again}
         work = [job for job in jobs if job.key not in done]
         made, failed = len(jobs) - len(work), 0
         yield _progress(made, len(jobs), "")
         async with aclosing(_play_all(work, runner)) as stream:
             async for response in stream:
-                file.append(response)
+                file.append([response])
                 made, failed = made + 1, failed + 1 if response.again else 0
                 yield response
                 yield _progress(made, len(jobs), response.error)
@@ -176,7 +176,7 @@ async def generate(
 
 def answers_for(jobs: Sequence[Job], folder: Path) -> list[Response]:
     """Return the answers that are there for ``jobs``, in their order."""
-    found = last_by_key(ResponseFile.peek(folder))
+    found = last_by_key(response_file(folder).read())
     return [found[job.key] for job in jobs if job.key in found]
 
 

@@ -21,7 +21,7 @@ from evals.human.generate import (
     plan_jobs,
 )
 from evals.human.questions import Question
-from evals.human.responses import FILE, Response, ResponseFile
+from evals.human.responses import FILE, Response, response_file
 from evals.human.study import ContributorArm, StudySpec, SystemArm
 from protocols.core.engine import GenerateRequest
 from protocols.core.errors import EngineError, UserError
@@ -127,7 +127,7 @@ def test_every_answer_is_on_disk_when_it_is_told_of(tmp_path: Path) -> None:
         stream = generate(jobs(), Runner(POOL, ScriptedEngine()), tmp_path)
         async for event in stream:
             if isinstance(event, Response):
-                assert event in ResponseFile.peek(tmp_path)
+                assert event in response_file(tmp_path).read()
         await stream.aclose()
 
     asyncio.run(check())
@@ -184,12 +184,12 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with (
-        ResponseFile(tmp_path),
+        response_file(tmp_path),
         pytest.raises(UserError, match="Another process"),
-        ResponseFile(tmp_path),
+        response_file(tmp_path),
     ):
         pass
-    with ResponseFile(tmp_path):
+    with response_file(tmp_path):
         pass
 
 
