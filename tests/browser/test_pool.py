@@ -53,6 +53,6 @@ def test_a_visitor_s_upload_is_answered_with_its_points(
     page.locator("input[type=file]").set_input_files(
         {"name": "adapter_config.json", "mimeType": "application/json", "buffer": b"{}"}
     )
-    expect(page.locator(".file-name")).to_contain_text("adapter_config")
+    expect(page.locator(".filename .stem")).to_contain_text("adapter_config")
     page.locator("#offer-send").click()
     expect(page.locator("#offer-verdict")).to_contain_text("no safetensors weights")
