@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -158,8 +159,6 @@ def test_a_surer_answer_is_never_less_likely_right(
 
 @given(RATED)
 def test_levels_come_back_as_they_were_written(rated: list[tuple[float, float]]) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         levels = {"alpha": calibrated(rated, 0.5)}
         write_levels(levels, Path(folder))
