@@ -32,8 +32,11 @@ from protocols.core.engine import (
 from protocols.core.errors import EngineError, LostModels, StudioError
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.openai_engine import OpenAIEngine
+from protocols.engines.planning import Plan
 from protocols.engines.transformers_engine import TransformersEngine
-from protocols.engines.vllm_engine import VllmEngine, on_cpu
+from protocols.engines.turns import PlannedEngine
+from protocols.engines.vllm_arguments import key_of, on_cpu
+from protocols.engines.vllm_engine import VllmEngine
 from protocols.lib.prompts import Message
 
 log = logging.getLogger(__name__)
@@ -69,11 +72,12 @@ CPU_REASON = (
 )
 
 
-def make_local(prefer: Preference) -> Engine:
-    """The local engine, not yet loaded with anything."""
+def make_local(prefer: Preference, plan: Plan | None = None) -> Engine:
+    """The local engine, not yet loaded with anything; only vLLM follows a plan."""
     name, _ = choose_engine(prefer)
-    made: Engine = VllmEngine() if name == "vllm" else TransformersEngine()
-    return made
+    if name != "vllm":
+        return TransformersEngine()
+    return PlannedEngine(VllmEngine(plan=plan), plan) if plan else VllmEngine()
 
 
 def free_bytes() -> int:
@@ -88,14 +92,22 @@ def free_bytes() -> int:
 class HostedEngine:
     """Implements :class:`protocols.core.engine.Engine` by passing requests on.
 
-    ``memory_bytes`` bounds the weights of local bases; by default a share of what is free.
+    ``memory_bytes`` bounds the weights of local bases; by default a share of what is free. With a
+    ``plan``, vLLM's bases are held to it instead.
     """
 
-    def __init__(self, prefer: Preference = "auto", memory_bytes: int | None = None) -> None:
-        self._local = make_local(prefer)
+    def __init__(
+        self,
+        prefer: Preference = "auto",
+        memory_bytes: int | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        self._local = make_local(prefer, plan) if plan else make_local(prefer)
         self._remote = OpenAIEngine()
         free = int(psutil.virtual_memory().available * MEMORY_SHARE)
         self._budget = memory_bytes if memory_bytes is not None else free
+        if isinstance(self._local, PlannedEngine):
+            self._budget = sum(device.memory for device in self._local.plan.devices)
         self._used: dict[str, float] = {}
         """When each local base was last used (monotonic seconds)."""
         self._loaded: dict[str, ModelSpec] = {}
@@ -143,7 +155,7 @@ class HostedEngine:
                 await self._fuser.hand_over()
             await self._make_room(local)
             for model in local:
-                self._used[_base_of(model)] = time.monotonic()
+                self._used[key_of(model)] = time.monotonic()
             errors: list[Exception] = []
             for engine, part in ((self._local, local), (self._remote, remote)):
                 try:
@@ -164,16 +176,18 @@ class HostedEngine:
 
     async def _make_room(self, wanted: Sequence[ModelSpec]) -> None:
         """Drop the idle bases used longest ago until the wanted ones fit the budget."""
-        keep = {_base_of(m) for m in wanted}
+        if isinstance(self._local, PlannedEngine):
+            return
+        keep = {key_of(m) for m in wanted}
         sizes = _sizes([*self._loaded.values(), *wanted])
-        there = {_base_of(m) for m in self._loaded.values()}
+        there = {key_of(m) for m in self._loaded.values()}
         busy = {base for base, count in self._busy.items() if count}
         idle = sorted(there - keep - busy, key=lambda base: self._used.get(base, 0.0))
         while idle and sum(sizes.get(b, 0) for b in keep | busy | set(idle)) > self._budget:
             await self._drop(idle.pop(0))
 
     async def _drop(self, base: str) -> None:
-        models = [m for m in self._loaded.values() if _base_of(m) == base]
+        models = [m for m in self._loaded.values() if key_of(m) == base]
         log.info("dropping %s to make room", ", ".join(m.id for m in models))
         await self._local.unload(models[0].model_copy(update={"adapter": ""}))
         for model in models:
@@ -206,7 +220,7 @@ class HostedEngine:
     async def hand_over(self) -> None:
         """Drop every base that nobody uses now, because another engine needs the memory."""
         async with self._lock:
-            for base in sorted({_base_of(m) for m in self._loaded.values()}):
+            for base in sorted({key_of(m) for m in self._loaded.values()}):
                 if not self._busy[base]:
                     await self._drop(base)
 
@@ -261,7 +275,7 @@ class HostedEngine:
     @asynccontextmanager
     async def _using(self, model: ModelSpec) -> AsyncGenerator[Engine, None]:
         """The model's engine; its base is not dropped meanwhile, and loaded if it was before."""
-        base = _base_of(model)
+        base = key_of(model)
         self._used[base] = time.monotonic()
         self._busy[base] += 1
         try:
@@ -301,11 +315,7 @@ class HostedEngine:
 
 def _sizes(models: Sequence[ModelSpec]) -> dict[str, int]:
     """Bytes of the models' bases, each once."""
-    return {_base_of(model): weight_bytes(model) for model in models}
-
-
-def _base_of(model: ModelSpec) -> str:
-    return f"{model.source}@{model.revision}"
+    return {key_of(model): weight_bytes(model) for model in models}
 
 
 def weight_bytes(model: ModelSpec) -> int:
