@@ -21,6 +21,7 @@ from studio.jobs import Jobs
 from studio.lab import Lab
 from studio.lab_routes import lab_routes
 from studio.pages import compare, play, pool, replays, results, studies
+from studio.planner import hosted
 from studio.pool import load_pool, preset_names
 from studio.rating.options import RatingOptions, secret_from
 from studio.rating.routes import build_routes
@@ -56,10 +57,11 @@ def compose(settings: Settings, engine: Engine | None = None) -> StudioContext:
 
 
 def make_engine(settings: Settings) -> Engine:
-    """The engine that serves models here."""
+    """The engine that serves models here; by a preset, one that follows the plan it prints."""
     from protocols.engines.hosting import HostedEngine
 
-    engine: Engine = HostedEngine(prefer=settings.engine)
+    plan = hosted(settings)
+    engine: Engine = HostedEngine(prefer="vllm" if plan else settings.engine, plan=plan)
     return engine
 
 

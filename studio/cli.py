@@ -46,6 +46,7 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--pool", help="Pool preset to open with.")
 @click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]))
+@click.option("--preset", help="Plan the GPUs before it starts: single-gpu or multi-gpu.")
 def serve(**given: Any) -> None:
     """Launch the app (the same as python app.py)."""
     from studio.app import serve as serve_app
@@ -55,12 +56,26 @@ def serve(**given: Any) -> None:
 
 @main.command()
 @click.option("--fetch", is_flag=True, help="Fetch the embedded base model if it is missing.")
+@click.option("--plan", is_flag=True, help="Plan a pool on GPUs instead, line by line.")
+@click.option("--preset", default="", help="With --plan: single-gpu or multi-gpu.")
+@click.option("--devices", default="", help="With --plan: GPUs not here: 141, 4x24, 8x80.")
+@click.option("--pool", default="", help="With --plan: pool preset or file.")
+@click.option("--streams", type=click.IntRange(1, 1024), help="With --plan: streams of each base.")
+@click.option("--context", type=click.IntRange(256, 2**20), help="With --plan: tokens of each.")
+@click.option("--memory", type=click.IntRange(1), help="With --plan: GiB of the machine.")
 @JSON
-def doctor(fetch: bool, as_json: bool) -> None:
+def doctor(fetch: bool, plan: bool, as_json: bool, **given: Any) -> None:
     """Say what this machine can do, what is missing, and the command that mends it."""
     from studio.doctor import examine, fetch_base
 
     settings = Settings()
+    if plan:
+        from studio.planner import show
+
+        show(settings, given, as_json)
+        return
+    if any(value for value in given.values()):
+        raise UserError("What is planned for belongs to --plan: add it.")
     if fetch:
         fetch_base(settings, lambda note: click.echo(note, err=True))
     findings = examine(settings)

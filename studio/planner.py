@@ -7,11 +7,12 @@ are turned into its terms, and its result into text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import psutil
 
 from protocols.core.errors import ContributorError, EngineError, StudioError, UserError
@@ -30,7 +31,9 @@ from protocols.engines.planning import (
 )
 from protocols.engines.shapes import Shape, shape_of
 from protocols.engines.vllm_arguments import key_of
-from studio.pool import Entry, Pool
+from studio.output import printable, say
+from studio.pool import Entry, Pool, load_pool
+from studio.settings import Settings
 
 SIZES = re.compile(r"^(?:([1-9]\d{0,2})\s*[x×]\s*)?(\d{1,4}(?:\.\d{1,2})?)\s*(?:G|GB|GiB)?$", re.I)
 MOST_DEVICES = 256
@@ -254,3 +257,44 @@ def _placed_dict(one: Placed) -> dict[str, Any]:
         "streams": need.streams, "max_model_len": need.context, "room": one.room,
         "gpu_memory_utilization": one.share, "max_loras": one.base.slots,
     }  # fmt: skip
+
+
+def show(settings: Settings, given: Mapping[str, Any], as_json: bool) -> None:
+    """Print a plan. ``given`` holds preset, devices, pool, streams, context and memory (GiB).
+
+    Raises :class:`StudioError` for what cannot be planned.
+    """
+    name = given.get("preset") or settings.preset or "single-gpu"
+    chosen = preset(str(name))
+    demand = replace(
+        chosen.demand,
+        streams=given.get("streams") or chosen.demand.streams,
+        context=given.get("context") or chosen.demand.context,
+    )
+    if given.get("devices"):
+        devices = parse_devices(str(given["devices"]))
+    else:
+        devices = devices_here(chosen.gpus)
+    pool = load_pool(str(given.get("pool") or settings.pool), settings)
+    made, notes = plan_pool(pool, devices, demand, int(given.get("memory") or 0) * GIB)
+    if as_json:
+        say(as_dict(made, notes), True, "")
+        return
+    for line in lines(made, notes):
+        click.echo(printable(line))
+
+
+def hosted(settings: Settings) -> Plan | None:
+    """The plan that a launch with a preset follows, shown first; None without a preset.
+
+    Raises :class:`StudioError` if the preset cannot be followed here.
+    """
+    if not settings.preset:
+        return None
+    chosen = preset(settings.preset)
+    devices = devices_here(chosen.gpus)
+    made, notes = plan_pool(load_pool(settings.pool, settings), devices, chosen.demand)
+    click.echo(f"Hosting by the preset {settings.preset}: {chosen.about}")
+    for line in lines(made, notes):
+        click.echo(printable(line))
+    return made

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+HOSTED = "SPACE_ID" in os.environ
 OFFLINE = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -29,19 +30,34 @@ class Settings(BaseSettings):
     assets: Path = Field(REPOSITORY / "assets", description="Folder of pools and recordings.")
     host: str = Field(
         # A hosted Space reaches the app from outside its container.
-        "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1",
+        "0.0.0.0" if HOSTED else "127.0.0.1",
         description="Address the app listens on (on a hosted Space: all).",
     )
-    hosted: bool = Field(
-        "SPACE_ID" in os.environ, description="A hosted demo: only the lab may start fits."
-    )
+    hosted: bool = Field(HOSTED, description="A hosted demo: only the lab may start fits.")
     port: int = Field(7860, ge=0, le=65535, description="Port the app listens on.")
     pool: str = Field("embedded", description="Pool preset that the app opens with.")
     engine: Literal["auto", "vllm", "transformers", "scripted"] = Field(
         "auto", description="Which local engine serves models; auto picks the best one here."
     )
+    preset: str = Field(
+        "", description="How to host on GPUs: single-gpu or multi-gpu plan the memory first."
+    )
     parallel_runs: int = Field(4, ge=1, description="Runs that may generate at the same time.")
     queue_size: int = Field(32, ge=1, description="Runs that may wait for a place.")
+    visitor_runs: int = Field(
+        2 if HOSTED else 0, ge=0, description="Runs and fits of one page at a time; 0 = any number."
+    )
+    address_runs: int = Field(
+        8 if HOSTED else 0, ge=0, description="The same for all pages of one address together."
+    )
+    address_runs_per_hour: int = Field(
+        240 if HOSTED else 0,
+        ge=0,
+        description="Runs that an address may start in an hour; 0 = any.",
+    )
+    proxy_hops: int = Field(
+        1 if HOSTED else 0, ge=0, description="Trusted proxies in front, for visitors' addresses."
+    )
     grace_s: float = Field(30.0, gt=0, description="Seconds a run goes on with nobody watching.")
     stall_s: float = Field(180.0, gt=0, description="Seconds a model may stay silent.")
     database_url: str = Field(

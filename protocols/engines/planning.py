@@ -37,6 +37,8 @@ RANKS = (8, 16, 32, 64, 128, 256)
 """The highest ranks that an engine can be started for."""
 MOST_SLOTS = 32
 """Adapters on a GPU at a time; vLLM itself swaps more of them by least recent use."""
+MOST_SEQUENCES = 256
+"""Streams of one engine at a time; as many as vLLM takes by default."""
 State = Literal["stays", "sleeps", "reloads"]
 
 
@@ -122,6 +124,12 @@ class Placed:
     room: int
     """Bytes it may take on each of its GPUs; what is above the need goes to the KV cache."""
     share: float
+
+    @property
+    def sequences(self) -> int:
+        """Streams that its room has a cache for; vLLM decodes no more at a time."""
+        stream = self.need.context * self.base.shape.kv_bytes
+        return min(MOST_SEQUENCES, (self.room - self.need.fixed) // stream)
 
 
 @dataclass(frozen=True)

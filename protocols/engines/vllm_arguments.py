@@ -71,7 +71,7 @@ def planned(place: Placed, plan: Plan) -> dict[str, Any]:
         "gpu_memory_utilization": place.share,
         "device_ids": list(place.devices),
         "enable_sleep_mode": place.state == "sleeps",
-        "max_num_seqs": place.need.streams,
+        "max_num_seqs": place.sequences,
         "max_num_batched_tokens": max(plan.demand.batch, place.need.context),
     }
     if len(place.devices) > 1:

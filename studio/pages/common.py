@@ -7,6 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from studio.context import StudioContext
+from studio.visitors import Visitor
+
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -18,3 +21,8 @@ def notice(sentence: str, kind: str = "alert") -> gr.HTML:
     look = "studio-warn" if kind == "alert" else "studio-said"
     told = f"<p role='{kind}' class='{look}'>{html.escape(sentence)}</p>"
     return gr.HTML(told, visible=bool(sentence))
+
+
+def visitor_of(ctx: StudioContext, request: gr.Request) -> Visitor | None:
+    """Who starts a run, for what one visitor may have; the lab may have any number."""
+    return None if ctx.admin.allowed(request) else ctx.manager.visitors.of(request)

@@ -16,7 +16,7 @@ from studio import cost, form, live
 from studio.context import StudioContext
 from studio.headless import make_spec
 from studio.pages import fitting, picker
-from studio.pages.common import PRIVATE, notice
+from studio.pages.common import PRIVATE, notice, visitor_of
 
 LEVEL_NAMES = {
     "api": "who answers?",
@@ -279,7 +279,9 @@ def _connect_run(
     bus: gr.HTML,
     ticket: gr.State,
 ) -> None:
-    def start(given: dict[Component, Any]) -> tuple[dict[str, Any] | None, gr.HTML]:
+    def start(
+        given: dict[Component, Any], request: gr.Request
+    ) -> tuple[dict[str, Any] | None, gr.HTML]:
         try:
             pool = ctx.pools.get(str(given[controls.pool])) or ctx.opening_pool
             name, config = _config(controls, given)
@@ -288,7 +290,8 @@ def _connect_run(
             tokens = int(given[controls.tokens] or 96)
             spec = make_spec(name, picked, question, seed, tokens, config)
             spec = with_artifact(ctx, spec, str(given[controls.fitting.artifact] or ""))
-            return live.ticket_for(ctx, ctx.manager.start(spec, pool.specs)), notice("")
+            started = ctx.manager.start(spec, pool.specs, visitor_of(ctx, request))
+            return live.ticket_for(ctx, started), notice("")
         except StudioError as error:
             return None, notice(error.message)
 
