@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     hosted: bool = Field(HOSTED, description="A hosted demo: only the lab may start fits.")
     port: int = Field(7860, ge=0, le=65535, description="Port the app listens on.")
     pool: str = Field("embedded", description="Pool preset that the app opens with.")
-    engine: Literal["auto", "vllm", "transformers", "scripted"] = Field(
+    engine: Literal["auto", "vllm", "transformers", "zerogpu", "scripted"] = Field(
         "auto", description="Which local engine serves models; auto picks the best one here."
     )
     preset: str = Field(

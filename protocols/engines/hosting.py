@@ -37,10 +37,11 @@ from protocols.engines.transformers_engine import TransformersEngine
 from protocols.engines.turns import PlannedEngine
 from protocols.engines.vllm_arguments import key_of, on_cpu
 from protocols.engines.vllm_engine import VllmEngine
+from protocols.engines.zero_gpu import ZeroGpuEngine, on_zero_gpu
 from protocols.lib.prompts import Message
 
 log = logging.getLogger(__name__)
-Preference = Literal["auto", "vllm", "transformers", "scripted"]
+Preference = Literal["auto", "vllm", "transformers", "zerogpu", "scripted"]
 MEMORY_SHARE = 0.7
 """The part of the free memory that loaded bases may fill."""
 
@@ -57,6 +58,8 @@ def choose_engine(prefer: Preference = "auto") -> tuple[str, str]:
     """
     if prefer == "transformers":
         return "transformers", "asked for"
+    if prefer == "zerogpu" or (prefer == "auto" and on_zero_gpu()):
+        return "zerogpu", "a Space whose GPU is lent by the call"
     if prefer == "vllm":
         if not has_vllm():
             raise EngineError("vLLM is not installed. Install it with make setup.")
@@ -75,6 +78,8 @@ CPU_REASON = (
 def make_local(prefer: Preference, plan: Plan | None = None) -> Engine:
     """The local engine, not yet loaded with anything; only vLLM follows a plan."""
     name, _ = choose_engine(prefer)
+    if name == "zerogpu":
+        return ZeroGpuEngine()
     if name != "vllm":
         return TransformersEngine()
     return PlannedEngine(VllmEngine(plan=plan), plan) if plan else VllmEngine()

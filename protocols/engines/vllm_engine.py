@@ -31,6 +31,7 @@ from protocols.engines.checks import check_model
 from protocols.engines.model_files import read_json
 from protocols.engines.planning import DERIVED, RANKS, SPARE, Placed, Plan
 from protocols.engines.prompter import Prompter
+from protocols.engines.reading import not_loaded, read_prompter
 from protocols.engines.vllm_arguments import CPU_ENVIRONMENT, engine_arguments, key_of, on_cpu
 from protocols.lib.prompts import Message
 
@@ -178,24 +179,12 @@ class VllmEngine(WithoutLogits):
                 arguments = {"gpu_memory_utilization": self._memory_share, **arguments}
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except Exception as error:
-            raise _not_loaded(model, error) from error
+            raise not_loaded(model, error) from error
         return Base(engine, prompter, slots, rank)
 
     def _prompter_for(self, model: ModelSpec) -> Prompter:
-        """Tokenizer and window. Raises :class:`EngineError` if they cannot be read."""
-        from transformers import AutoConfig, AutoTokenizer
-
         place = self._place(model)
-        try:
-            config = AutoConfig.from_pretrained(
-                model.source, revision=model.revision or None, trust_remote_code=False
-            )
-            most = place.need.context if place else WINDOW
-            window = min(most, getattr(config, "max_position_embeddings", most))
-            tokenizer = AutoTokenizer.from_pretrained(model.source, trust_remote_code=False)
-        except Exception as error:
-            raise _not_loaded(model, error) from error
-        return Prompter(tokenizer, window)
+        return read_prompter(model, place.need.context if place else WINDOW)
 
     async def _add_adapter(self, base: Base, model: ModelSpec) -> None:
         from vllm.lora.request import LoRARequest
@@ -313,14 +302,6 @@ class VllmEngine(WithoutLogits):
         """Shut all engines down; their processes are gone afterwards."""
         for key in list(self._bases):
             await self._drop(key)
-
-
-def _not_loaded(model: ModelSpec, error: Exception) -> EngineError:
-    log.error("vLLM could not start for %s", model.id, exc_info=error)
-    return EngineError(
-        f"'{model.title}' could not be loaded ({type(error).__name__}). The log has the details; "
-        "python -m studio doctor says what is missing."
-    )
 
 
 def _shut_down(base: Base) -> None:
