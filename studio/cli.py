@@ -20,6 +20,7 @@ from studio.output import JSON, printable, say
 from studio.pool_cli import pool
 from studio.safety_cli import safety
 from studio.settings import Settings, no_telemetry
+from studio.space_cli import space
 from studio.study_cli import study
 
 
@@ -248,6 +249,7 @@ def replay(run_or_file: str, speed: float, as_json: bool) -> None:
 
 main.add_command(pool)
 main.add_command(safety)
+main.add_command(space)
 main.add_command(study)
 main.add_command(artifact)
 main.add_command(judges)
