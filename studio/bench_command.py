@@ -95,7 +95,8 @@ async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -
     tasks = open_tasks(given["task"], given["data"])
     store = Workspace(settings.workspace, settings.assets).artifacts
     engine = HostedEngine(prefer=given["engine"])
-    runner = Runner(pool, engine, store, given["parallel"], settings.stall_s)
+    traces = settings.workspace / "runs" if given["traces"] else None
+    runner = Runner(pool, engine, store, given["parallel"], settings.stall_s, traces)
     out: Path = given["out"]
     try:
         if given["fit"]:

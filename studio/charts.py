@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from evals.analyses.core import Finding
+from evals.analyses.points import point_name
 from protocols.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def _empty() -> Figure:
     from plotly.graph_objects import Figure
 
     return Figure()
+
+
+def _named(finding: Finding, part: pd.DataFrame, *columns: str) -> list[list[Any]]:
+    """What a point carries: its name, by which the runs behind it are found, and more columns."""
+    more = part[list(columns)].astype(object).to_numpy().tolist()
+    return [[point_name(finding, int(at)), *row] for at, row in zip(part.index, more, strict=True)]
 
 
 def _styles() -> Iterable[dict[str, str]]:
@@ -78,8 +85,9 @@ def _scaling(finding: Finding) -> Figure:
         line = {"color": style["color"], "dash": "dash" if protocol == DASHED else "solid"}
         figure.add_scatter(
             x=part["n"], y=part["value"], name=str(protocol), mode="lines+markers", marker=style,
-            line=line, error_y=_bars(part, "value", "low", "high"), customdata=part[["items"]],
-            hovertemplate="%{y:.3f} at n = %{x}, %{customdata[0]} items",
+            line=line, error_y=_bars(part, "value", "low", "high"),
+            customdata=_named(finding, part, "items"),
+            hovertemplate="%{y:.3f} at n = %{x}, %{customdata[1]} items",
         )  # fmt: skip
     sizes = sorted(finding.table["n"].unique())
     figure.update_xaxes(type="log", tickvals=sizes, title="contributors")
@@ -91,16 +99,21 @@ def _emergence(finding: Finding) -> Figure:
     names = table["protocol"] + " · " + table["n"].astype(str)
     figure.add_bar(
         x=names, y=table["emergence"], name="solved by the system", marker_color=COLOURS[0],
-        error_y=_bars(table, "emergence", "low", "high"), customdata=table[["unsolved"]],
-        hovertemplate="%{y:.1%} of %{customdata[0]} unsolved",
+        error_y=_bars(table, "emergence", "low", "high"),
+        customdata=_named(finding, table, "unsolved"),
+        hovertemplate="%{y:.1%} of %{customdata[1]} unsolved",
     )  # fmt: skip
     null = {"symbol": "line-ew-open", "size": 16, "color": COLOURS[1], "line": {"width": 3}}
     figure.add_scatter(
-        x=names, y=table["null"], name="a member asked again", mode="markers", marker=null
-    )
+        x=names, y=table["null"], name="a member asked again", mode="markers", marker=null,
+        customdata=_named(finding, table, "null_tries"),
+        hovertemplate="%{y:.1%} of %{customdata[1]} attempts",
+    )  # fmt: skip
     figure.add_bar(
-        x=names, y=table["regression"], name="lost by the system", marker_color="#7F7F7F"
-    )
+        x=names, y=table["regression"], name="lost by the system", marker_color="#7F7F7F",
+        customdata=_named(finding, table, "all_right"),
+        hovertemplate="%{y:.1%} of %{customdata[1]} that every member solves",
+    )  # fmt: skip
     return figure.update_yaxes(title="share", tickformat=".0%")
 
 
@@ -114,7 +127,7 @@ def _points(finding: Finding, x: str, titles: Sequence[str], label: str) -> Figu
             x=part[x], y=part["gain" if "gain" in part else "value"], name=str(protocol),
             mode="markers", marker=style | {"size": 9}, text=part[label],
             error_y=_bars(part, "value", "low", "high") if known else None,
-            hovertemplate="%{text}<br>%{x:.3g}, %{y:.3f}",
+            customdata=_named(finding, part), hovertemplate="%{text}<br>%{x:.3g}, %{y:.3f}",
         )  # fmt: skip
     figure.update_xaxes(title=titles[0])
     return figure.update_yaxes(title=titles[1])
@@ -128,6 +141,45 @@ def _diversity(finding: Finding) -> Figure:
     return _points(finding, "diversity", ("disagreement", "gain over the members' mean"), "pool")
 
 
+def _participants(finding: Finding) -> Figure:
+    figure = _empty()
+    for style, ((_, judge), part) in zip(
+        _styles(), finding.table.groupby(["study", "judge"], sort=False), strict=False
+    ):
+        figure.add_scatter(
+            x=part["model"], y=part["value"], name=str(judge), mode="markers",
+            marker=style | {"size": 10}, error_y=_bars(part, "value", "low", "high"),
+            customdata=_named(finding, part, "wins", "losses", "ties"),
+            hovertemplate="%{x}: %{y:.0%}<br>%{customdata[1]} wins, %{customdata[2]} losses, "
+            "%{customdata[3]} ties",
+        )  # fmt: skip
+    figure.add_hline(y=0.5, line_dash="dash", line_color="#7F7F7F")
+    figure.update_layout(scattermode="group")
+    return figure.update_yaxes(title="the system is preferred", tickformat=".0%", range=[-0.02, 1])
+
+
+def _harm(finding: Finding) -> Figure:
+    figure, table = _empty(), finding.table
+    names = table["protocol"] + " · " + table["attack"]
+    figure.add_bar(
+        x=names, y=table["value"], name="answers that changed", marker_color=COLOURS[0],
+        error_y=_bars(table, "value", "low", "high"), customdata=_named(finding, table, "items"),
+        hovertemplate="%{y:.0%} of %{customdata[1]} changed",
+    )  # fmt: skip
+    figure.add_bar(
+        x=names, y=table["captured"], name="became the attacker's", marker_color=COLOURS[1],
+        error_y=_bars(table, "captured", "captured_low", "captured_high"),
+        customdata=_named(finding, table, "items"),
+        hovertemplate="%{y:.0%} of %{customdata[1]} taken over",
+    )  # fmt: skip
+    null = {"symbol": "line-ew-open", "size": 16, "color": "#7F7F7F", "line": {"width": 3}}
+    figure.add_scatter(
+        x=names, y=table["null"], name="changed without cause", mode="markers", marker=null,
+        customdata=_named(finding, table, "items"), hovertemplate="%{y:.0%} of %{customdata[1]}",
+    )  # fmt: skip
+    return figure.update_yaxes(title="share of answers", tickformat=".0%")
+
+
 def _cost(finding: Finding) -> Figure:
     figure = _points(finding, "tokens", ("generated tokens per item", "mean score"), "pool")
     return figure.update_xaxes(type="log")
@@ -139,6 +191,8 @@ FIGURES: dict[str, Draw] = {
     "strength": _strength,
     "diversity": _diversity,
     "cost": _cost,
+    "participants": _participants,
+    "harm": _harm,
 }
 
 

@@ -205,6 +205,7 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=64, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, 2), default=0.7, show_default=True)
 @click.option("--parallel", type=click.IntRange(1), default=16, help="Runs at a time.")
+@click.option("--traces", is_flag=True, help="Keep every run whole, to be watched from Results.")
 @click.option("--keep", default="", help="Also keep the records in assets/results by this name.")
 @click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
 @JSON

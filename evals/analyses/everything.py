@@ -17,6 +17,9 @@ from evals.frames import members_frame, to_frame
 from evals.records import BenchRecord, kept_records, newest, read_records
 from protocols.core.errors import UserError
 
+ANALYSES = ("scaling", "emergence", "cost", "strength", "diversity", "participants", "harm")
+"""All analyses in the order in which they are shown; the last two are not made of records."""
+
 
 def load(sources: Sequence[Path]) -> list[BenchRecord]:
     """The newest record of every key in bench folders and files of kept records.
@@ -69,6 +72,6 @@ def claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
             "why": "",
         }
         for finding in findings
-        if finding.table.empty
+        if finding.table.empty and not finding.claims
     ]
     return pd.DataFrame(rows, columns=["analysis", "paper", "here", "verdict", "why"])

@@ -14,6 +14,7 @@ from scipy import stats
 from evals.analyses.core import Claim, Finding, by_item, nothing, of_role, paired, row
 
 TITLE = "Individual against compositional strength"
+PAPER = "6 of 6 panels show no significant correlation (p > .05)"
 YARDSTICKS = ("random_router", "oracle_router", "single_model", "self_consistency")
 
 
@@ -46,7 +47,7 @@ def strength(frame: pd.DataFrame, seed: int = 0) -> Finding:
     ]
     if not rows:
         why = "No pool was run without each of its members in turn (bench --leave-one-out)."
-        return nothing("strength", TITLE, why)
+        return nothing("strength", TITLE, why, PAPER)
     table = pd.DataFrame(rows)
     found = pd.DataFrame(_correlations(table))
     return Finding(
@@ -191,7 +192,7 @@ def _claims(found: pd.DataFrame) -> list[Claim]:
     here = f"{len(tested) - sure} of {len(tested)} panels have p > .05"
     return [
         Claim(
-            "6 of 6 panels show no significant correlation",
+            PAPER,
             here,
             "not testable at this size" if not len(tested) or not sure else "not confirmed",
             "That nothing is detected with so few models does not show that nothing is there.",
