@@ -28,6 +28,7 @@ from protocols.core.errors import EngineError, StudioError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.checks import check_model
+from protocols.engines.hub import check_present
 from protocols.engines.model_files import read_json
 from protocols.engines.planning import DERIVED, RANKS, SPARE, Placed, Plan
 from protocols.engines.prompter import Prompter
@@ -163,6 +164,7 @@ class VllmEngine(WithoutLogits):
 
     def _start(self, model: ModelSpec, slots: int, rank: int) -> Base:
         """Start an engine; takes 20 s and more, so it runs in a thread."""
+        check_present(model)
         for name, value in CPU_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         if on_cpu():
