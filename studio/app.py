@@ -131,7 +131,7 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         server_name=settings.host,
         server_port=settings.port or None,
         theme=theme(),
-        css=asset("pages.css"),
+        css=asset("pages.css") + asset("pool.css"),
         # Gradio rewrites what comes as css and drops container queries, so this goes in the head.
         head=f"<style>{style()}</style><script>{script()}</script>",
         footer_links=[],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from studio.context import StudioContext
 from studio.contributed import Offer, add, withdraw
 from studio.contribution import MAX_UPLOAD
 from studio.files import asset
+from studio.model_cards import details, paper_pool
 from studio.pages.common import PRIVATE, notice
 from studio.pages.picker import cards
-from studio.pool import Entry, Pool, load_pool
+from studio.pool import Pool, load_pool
 from studio.quarantine import Word
 from studio.verdict import Finding
 
@@ -46,7 +47,7 @@ CONSENT = "I may pass this model on, and it may be used and combined with others
 
 def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
-    shown = [_cards(pool) for pool in ctx.pools.values()]
+    shown = _browser(ctx)
     told = notice("")
     with gr.Accordion("Contribute a model", open=False):
         _connect_hand_in(ctx, shown)
@@ -54,29 +55,36 @@ def build(ctx: StudioContext) -> None:
         _connect_lab(ctx, shown, told)
 
     def arrive(request: gr.Request) -> list[Any]:
-        return [*refreshed(ctx), gr.Column(visible=ctx.admin.allowed(request))]
+        return [refreshed(ctx), gr.Column(visible=ctx.admin.allowed(request))]
 
     page = gr.context.Context.root_block
-    page.load(arrive, None, [*shown, inside], queue=False, **PRIVATE)
+    page.load(arrive, None, [shown, inside], queue=False, **PRIVATE)
 
 
-def _cards(pool: Pool) -> gr.HTML:
+def _browser(ctx: StudioContext) -> gr.HTML:
+    """The cards of all pools. The paper's are read when somebody opens the page."""
     return gr.HTML(
         "",
         html_template='<div class="studio-pool"></div>',
         js_on_load=asset("poolpage.js"),
-        title=pool.title,
-        about=pool.description,
-        cards=_shown(pool, {}),
+        cards=_shown(ctx.pools.values(), {}, ctx.settings.assets),
+        pools=_about(ctx.pools.values()),
     )
 
 
-def _shown(pool: Pool, held: Mapping[str, Word]) -> list[dict[str, Any]]:
-    each = zip(cards(pool, held), pool.entries, strict=True)
-    return [{**card, "facts": facts(entry)} for card, entry in each]
+def _about(pools: Iterable[Pool]) -> list[dict[str, str]]:
+    return [{"title": pool.title, "about": pool.description} for pool in pools]
 
 
-def refreshed(ctx: StudioContext) -> list[gr.HTML]:
+def _shown(pools: Iterable[Pool], held: Mapping[str, Word], assets: Path) -> list[dict[str, Any]]:
+    return [
+        {**card, **details(entry, pool, assets)}
+        for pool in pools
+        for card, entry in zip(cards(pool, held), pool.entries, strict=True)
+    ]
+
+
+def refreshed(ctx: StudioContext) -> gr.HTML:
     """Every pool's cards as they are now; contributions from the command line are seen as well."""
     held = ctx.workspace.quarantine.held()
     for name in list(ctx.pools):
@@ -84,10 +92,12 @@ def refreshed(ctx: StudioContext) -> list[gr.HTML]:
             ctx.pools[name] = load_pool(name, ctx.settings)
         except StudioError as error:
             log.warning("%s", error.message)
-    return [gr.HTML(cards=_shown(pool, held)) for pool in ctx.pools.values()]
+    paper = paper_pool(ctx.settings)
+    pools = [*ctx.pools.values(), *([paper] if paper else [])]
+    return gr.HTML(cards=_shown(pools, held, ctx.settings.assets), pools=_about(pools))
 
 
-def _connect_hand_in(ctx: StudioContext, shown: Sequence[gr.HTML]) -> None:
+def _connect_hand_in(ctx: StudioContext, shown: gr.HTML) -> None:
     gr.HTML(HAND_IN)
     names = [(pool.title, pool.id) for pool in ctx.pools.values()]
     pool = gr.Dropdown(names, value=ctx.opening_pool.id, label="Pool", visible=len(names) > 1)
@@ -108,11 +118,11 @@ def _connect_hand_in(ctx: StudioContext, shown: Sequence[gr.HTML]) -> None:
     verdict = gr.HTML("", elem_id="offer-verdict")
 
     def hand(*given: Any) -> list[Any]:
-        return [hand_in(ctx, *given), *refreshed(ctx)]
+        return [hand_in(ctx, *given), refreshed(ctx)]
 
     inputs = [files, consent, pool, *boxes]
     # One at a time: a check reads every weight and tries the model out.
-    send.click(hand, inputs, [verdict, *shown], concurrency_limit=1, **PRIVATE)
+    send.click(hand, inputs, [verdict, shown], concurrency_limit=1, **PRIVATE)
 
 
 def hand_in(
@@ -153,7 +163,7 @@ def _points(found: Sequence[Finding]) -> str:
     return f"<dl class='studio-facts'>{rows}</dl>"
 
 
-def _connect_lab(ctx: StudioContext, shown: Sequence[gr.HTML], told: gr.HTML) -> None:
+def _connect_lab(ctx: StudioContext, shown: gr.HTML, told: gr.HTML) -> None:
     gr.HTML("<h2>The lab</h2><p>A model in quarantine cannot be picked, and no run uses it.</p>")
     with gr.Row():
         model = gr.Dropdown([], label="Model", elem_id="held-model", allow_custom_value=True)
@@ -169,12 +179,12 @@ def _connect_lab(ctx: StudioContext, shown: Sequence[gr.HTML], told: gr.HTML) ->
     def act(kind: str) -> Any:
         def handle(request: gr.Request, chosen: str, why: str) -> list[Any]:
             problem = decide(ctx, request, kind, str(chosen or ""), str(why or ""))
-            return [notice(problem), history(ctx, request), *refreshed(ctx)]
+            return [notice(problem), history(ctx, request), refreshed(ctx)]
 
         return handle
 
     for button, kind in ((hold, "hold"), (release, "release"), (remove, "remove")):
-        button.click(act(kind), [model, reason], [told, words, *shown], **PRIVATE)
+        button.click(act(kind), [model, reason], [told, words, shown], **PRIVATE)
 
     def arrive(request: gr.Request) -> list[Any]:
         ids = [spec.id for pool in ctx.pools.values() for spec in pool.specs]
@@ -213,34 +223,3 @@ def history(ctx: StudioContext, request: Any) -> str:
         for w in words
     )
     return f"<table>{rows}</table>" if rows else "<p>No decisions yet.</p>"
-
-
-def facts(entry: Entry) -> list[tuple[str, str]]:
-    """The measured and stated facts of a card, as (name, value) rows."""
-    training, results = entry.card.get("training", {}), entry.card.get("results", {})
-    rows = [
-        ("Contributed by", entry.spec.contributor.name),
-        ("Licence", entry.spec.contributor.licence),
-        ("Own domain", _measured(results.get("own_domain"))),
-        ("Base model there", _measured(results.get("base"))),
-        ("Other domains", _measured(results.get("others"))),
-        ("Training examples", str(training.get("examples", ""))),
-        ("Training", _trained(training)),
-    ]
-    return [(name, value) for name, value in rows if value]
-
-
-def _measured(result: Any) -> str:
-    """An accuracy with its sample size and interval."""
-    if not isinstance(result, dict) or "accuracy" not in result:
-        return ""
-    interval = result.get("ci95")
-    between = f", 95% interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else ""
-    return f"{result['accuracy']:.0%} (n={result.get('n', '?')}{between})"
-
-
-def _trained(training: dict[str, Any]) -> str:
-    if "steps" not in training:
-        return ""
-    minutes = training.get("seconds", 0) / 60
-    return f"{training['steps']} steps, seed {training.get('seed')}, {minutes:.1f} min"
