@@ -1,4 +1,4 @@
-"""Raters vote through the rating pages: ``python -m tests.bench.web_votes [THINK] [RATERS] [PAIRS]``.
+"""Raters vote through the pages: ``python -m tests.bench.web_votes [THINK] [RATERS] [PAIRS]``.
 
 The pages are served by a process of their own; this one is the raters, so that their share of the
 processors can be told from the server's. THINK is the mean time in seconds that a rater reads
