@@ -48,7 +48,9 @@ def serve(file: str, port: Connection) -> None:
     app = Starlette(routes=build_routes(lambda: store, options))
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     port.send(listener.getsockname()[1])
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run([listener])
+    # Raters of a program come back later than a browser would: their connections are kept longer.
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_keep_alive=75)
+    uvicorn.Server(config).run([listener])
 
 
 @contextmanager
@@ -104,8 +106,7 @@ async def rate(client: httpx.AsyncClient, number: int, pairs: int, think: float)
 
 async def storm(url: str, tokens: list[str], pairs: int, think: float, at: psutil.Process) -> Times:
     """Every rater at once; also what the server and the raters took of the processors."""
-    # A connection that rests is not used again: the server may be closing it.
-    limits = httpx.Limits(keepalive_expiry=2.0)
+    limits = httpx.Limits(keepalive_expiry=30.0)  # before the server closes them
     clients = [httpx.AsyncClient(base_url=url, timeout=60, limits=limits) for _ in tokens]
     for client, token in zip(clients, tokens, strict=True):
         await arrive(client, token)

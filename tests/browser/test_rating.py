@@ -17,7 +17,7 @@ from tests.studio.rating_world import make_pairs, make_world
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
-PHONE = {"width": 360, "height": 740, "has_touch": True, "is_mobile": True}
+PHONE = {"width": 320, "height": 640, "has_touch": True, "is_mobile": True}
 
 
 @pytest.fixture
