@@ -226,7 +226,9 @@ def points_html(finding: Finding, counts: Mapping[int, int]) -> str:
 
 COLUMNS = {
     "setting": "Setting",
+    "name": "Pool",
     "task": "Task",
+    "measure": "Measure",
     "protocol": "Protocol",
     "attack": "Attack",
     "judge": "Judge",
@@ -234,6 +236,7 @@ COLUMNS = {
     "n": "Models",
     "diversity": "Disagreement",
     "own": "Own score",
+    "strength": "Members alone",
     "value": "Value",
     "low": "from",
     "high": "to",

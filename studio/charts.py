@@ -34,7 +34,7 @@ def draw(finding: Finding) -> Figure | None:
         return None
     figure = FIGURES[finding.id](finding)
     figure.update_layout(
-        title=finding.title, template="plotly_white", height=440,
+        title=finding.title, template="plotly_white", height=figure.layout.height or 440,
         margin={"l": 60, "r": 20, "t": 60, "b": 60}, legend={"orientation": "h", "y": -0.25},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
     )  # fmt: skip
@@ -141,6 +141,54 @@ def _diversity(finding: Finding) -> Figure:
     return _points(finding, "diversity", ("disagreement", "gain over the members' mean"), "pool")
 
 
+def _settings(finding: Finding) -> Figure:
+    figure = _empty()
+    for style, (setting, part) in zip(
+        _styles(), finding.table.groupby("setting", sort=False), strict=False
+    ):
+        names = part["setting"] + " · " + part["name"]
+        figure.add_scatter(
+            x=names, y=part["value"], name=str(setting), mode="lines+markers",
+            marker=style | {"size": 9}, error_y=_bars(part, "value", "low", "high"),
+            customdata=_named(finding, part, "items", "diversity"),
+            hovertemplate="%{y:.3f}, %{customdata[1]} items, disagreement %{customdata[2]:.2f}",
+        )  # fmt: skip
+    alone = {"symbol": "line-ew-open", "size": 16, "color": "#7F7F7F", "line": {"width": 3}}
+    figure.add_scatter(
+        x=finding.table["setting"] + " · " + finding.table["name"], y=finding.table["strength"],
+        name="members alone (mean)", mode="markers", marker=alone,
+        customdata=_named(finding, finding.table),
+    )  # fmt: skip
+    return figure.update_yaxes(title="mean score")
+
+
+def _humans(finding: Finding) -> Figure:
+    from plotly.subplots import make_subplots
+
+    table = finding.table
+    tasks = dict(zip(table["task"], table["measure"], strict=True))
+    titles = [f"{task}: {measure}" for task, measure in tasks.items()]
+    figure = make_subplots(rows=len(tasks), cols=1, subplot_titles=titles)
+    styles = dict(zip(dict.fromkeys(finding.table["protocol"]), _styles(), strict=False))
+    seen: set[str] = set()
+    for place, task in enumerate(tasks, 1):
+        for protocol, part in table[table["task"] == task].groupby("protocol", sort=False):
+            style = styles[protocol]
+            line = {"color": style["color"], "dash": "dash" if protocol == DASHED else "solid"}
+            figure.add_scatter(
+                x=part["n"], y=part["value"], name=str(protocol), legendgroup=str(protocol),
+                showlegend=protocol not in seen, mode="lines+markers", marker=style, line=line,
+                error_y=_bars(part, "value", "low", "high"), row=place, col=1,
+                customdata=_named(finding, part, "items", "null"),
+                hovertemplate="%{y:.3f} at n = %{x}, %{customdata[1]} items, null "
+                "%{customdata[2]:.3f}",
+            )  # fmt: skip
+            seen.add(str(protocol))
+    sizes = sorted(finding.table["n"].unique())
+    figure.update_xaxes(type="log", tickvals=sizes, title="contributors")
+    return figure.update_layout(height=60 + 300 * len(tasks))
+
+
 def _participants(finding: Finding) -> Figure:
     figure = _empty()
     for style, ((_, judge), part) in zip(
@@ -191,6 +239,8 @@ FIGURES: dict[str, Draw] = {
     "strength": _strength,
     "diversity": _diversity,
     "cost": _cost,
+    "settings": _settings,
+    "humans": _humans,
     "participants": _participants,
     "harm": _harm,
 }

@@ -19,6 +19,7 @@ from studio.judge_cli import judges
 from studio.output import JSON, printable, say
 from studio.pool_cli import pool
 from studio.safety_cli import safety
+from studio.score_cli import score
 from studio.settings import Settings, no_telemetry
 from studio.space_cli import space
 from studio.study_cli import study
@@ -192,6 +193,8 @@ def fit_command(as_json: bool, **given: Any) -> None:
     "--orders", type=click.IntRange(1), default=1, help="Orders of the pool; 1 = its own."
 )
 @click.option("--leave-one-out", is_flag=True, help="Also the pool without each member in turn.")
+@click.option("--pools-of", default="", help="distinct,institutions,countries,generations.")
+@click.option("--pool-size", type=click.IntRange(2), default=8, help="Of pools for --pools-of.")
 @click.option("--split", type=click.Choice(["dev", "heldout", "test"]), default="dev")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Items of each task; 0 = all.")
 @click.option("--rank", type=click.IntRange(0), default=16, help="Held-out items that rank models.")
@@ -251,6 +254,7 @@ def replay(run_or_file: str, speed: float, as_json: bool) -> None:
 main.add_command(pool)
 main.add_command(safety)
 main.add_command(space)
+main.add_command(score)
 main.add_command(study)
 main.add_command(artifact)
 main.add_command(judges)

@@ -11,13 +11,24 @@ from evals.analyses.core import Finding
 from evals.analyses.cost import cost
 from evals.analyses.diversity import diversity
 from evals.analyses.emergence import emergence
+from evals.analyses.humans import humans
 from evals.analyses.scaling import scaling
+from evals.analyses.settings import settings
 from evals.analyses.strength import strength
 from evals.frames import members_frame, to_frame
 from evals.records import BenchRecord, kept_records, newest, read_records
 from protocols.core.errors import UserError
 
-ANALYSES = ("scaling", "emergence", "cost", "strength", "diversity", "participants", "harm")
+ANALYSES = (
+    "scaling",
+    "emergence",
+    "cost",
+    "strength",
+    "diversity",
+    "settings",
+    "participants",
+    "harm",
+)
 """All analyses in the order in which they are shown; the last two are not made of records."""
 
 
@@ -47,6 +58,8 @@ def analyse(records: Sequence[BenchRecord], seed: int = 0) -> list[Finding]:
         cost(frame, seed),
         strength(frame, seed),
         diversity(frame),
+        settings(frame, seed),
+        humans(frame, seed),
     ]
 
 

@@ -102,6 +102,16 @@ def _strength(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
     return pd.concat([rows[sets.isin([whole, whole - {model}])], alone])
 
 
+def _humans(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
+    part = frame[frame["task"] == point["task"]]
+    return _scaling(part, {name: point[name] for name in ("protocol", "n")})
+
+
+def _composed(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
+    rows = of_role(frame, "system")
+    return rows[(rows["pool"] == point["pool"]) & (rows["design"] != "")]
+
+
 PICKS: Mapping[str, Pick] = MappingProxyType(
     {
         "scaling": _scaling,
@@ -109,8 +119,8 @@ PICKS: Mapping[str, Pick] = MappingProxyType(
         "cost": _systems,
         "strength": _strength,
         "diversity": _systems,
-        "settings": _systems,
-        "humans": _systems,
+        "settings": _composed,
+        "humans": _humans,
     }
 )
 """How each analysis chose the rows of a point; an analysis of other data is not among them."""
