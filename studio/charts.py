@@ -28,14 +28,18 @@ DASHED = "best single model"
 Draw = Callable[[Finding], "Figure"]
 
 
-def draw(finding: Finding) -> Figure | None:
-    """The figure of a finding; None where there is nothing to draw."""
+def draw(finding: Finding, *, titled: bool = True) -> Figure | None:
+    """The figure of a finding; None where there is nothing to draw.
+
+    Without its title for pages that have it as a heading, where a phone would cut it.
+    """
     if finding.table.empty or finding.id not in FIGURES:
         return None
     figure = FIGURES[finding.id](finding)
     figure.update_layout(
-        title=finding.title, template="plotly_white", height=figure.layout.height or 440,
-        margin={"l": 60, "r": 20, "t": 60, "b": 60}, legend={"orientation": "h", "y": -0.25},
+        title=finding.title if titled else None, template="plotly_white",
+        height=figure.layout.height or 440, legend={"orientation": "h", "y": -0.25},
+        margin={"l": 60, "r": 20, "t": 60 if titled else 30, "b": 60},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
     )  # fmt: skip
     return figure

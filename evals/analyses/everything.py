@@ -20,14 +20,8 @@ from evals.records import BenchRecord, kept_records, newest, read_records
 from protocols.core.errors import UserError
 
 ANALYSES = (
-    "scaling",
-    "emergence",
-    "cost",
-    "strength",
-    "diversity",
-    "settings",
-    "participants",
-    "harm",
+    *("scaling", "emergence", "cost", "strength", "diversity", "settings"),
+    *("humans", "participants", "harm"),
 )
 """All analyses in the order in which they are shown; the last two are not made of records."""
 

@@ -121,7 +121,7 @@ def _parts(found: Stored, findings: Mapping[str, Finding]) -> Iterator[Any]:
         if finding is None:
             yield from nothing_shown(1)
             continue
-        figure = draw(finding)
+        figure = draw(finding, titled=False)
         yield f"<h2 id='{name}'>{escape(finding.title)}</h2>{described(finding)}"
         yield gr.Plot(figure, visible=figure is not None)
         yield points_html(finding, links(finding, found)) if len(finding.table) else ""
