@@ -20,7 +20,7 @@ from studio.files import asset
 from studio.jobs import Jobs
 from studio.lab import Lab
 from studio.lab_routes import lab_routes
-from studio.pages import compare, play, pool, replays, results, studies
+from studio.pages import compare, contributor, play, pool, replays, results, studies
 from studio.planner import hosted
 from studio.pool import load_pool, preset_names
 from studio.rating.options import RatingOptions, secret_from
@@ -72,6 +72,8 @@ def build(ctx: StudioContext) -> gr.Blocks:
     for name, path, page in PAGES:
         with demo.route(name, path):
             _frame(ctx, page.build)
+    with demo.route("Contributor", "/contributor", show_in_navbar=False):
+        _frame(ctx, contributor.build)
     return demo
 
 
