@@ -67,6 +67,7 @@ def facts(entry: Entry) -> list[tuple[str, str]]:
         ("Country", who.country),
         ("Base", base_name(entry)),
         ("Licence", who.licence),
+        ("Priorities", str(entry.card.get("priorities", ""))),
         ("Own domain", measured(results.get("own_domain"))),
         ("Base model there", measured(results.get("base"))),
         ("Other domains", measured(results.get("others"))),

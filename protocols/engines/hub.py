@@ -36,17 +36,23 @@ def is_hub_id(text: str) -> bool:
     return bool(HUB_ID.fullmatch(text)) and ".." not in text and "--" not in text
 
 
-def hub_facts(repo: str, revision: str = "", seconds: float = SECONDS) -> HubFacts:
-    """Ask the hub about a model.
+def hub_facts(
+    repo: str, revision: str = "", seconds: float = SECONDS, hub: str | None = None
+) -> HubFacts:
+    """Ask the hub about a model; ``hub`` is its address where it is not the usual one.
 
     Raises :class:`ContributorError` for a model that the hub does not have or does not give away,
     and :class:`EngineError` if the hub cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        GatedRepoError,
+        HTTPError,
+        RepositoryNotFoundError,
+    )
 
     try:
-        info = HfApi().model_info(repo, revision=revision or None, timeout=seconds)
+        info = HfApi(endpoint=hub).model_info(repo, revision=revision or None, timeout=seconds)
     except GatedRepoError:
         raise ContributorError(
             f"The hub gives '{repo}' only to those who accepted its terms. Accept them on its page "
