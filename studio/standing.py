@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import StudioError
 from protocols.core.events import Answer
-from studio.questions import stored_results
+from studio.stored import result_files
 from studio.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Credit:
 
 def standing(model: str, assets: Path) -> Standing:
     """What the results that ship with the studio say; empty where they do not have the model."""
-    state = tuple((str(p), p.stat().st_mtime_ns) for p in stored_results(assets))
+    state = tuple((str(p), p.stat().st_mtime_ns) for p in result_files(assets))
     if not state:
         return Standing((), (), ())
     frame, worth = _frames(state)
