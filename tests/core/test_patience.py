@@ -40,7 +40,7 @@ class JumpingClock(asyncio.SelectorEventLoop):
 class OneByOne(ScriptedEngine):
     """Serves one request of a place at a time, a second a word.
 
-    The model ``stuck`` falls silent after so many words; with ``turns`` off, all are served at once.
+    The model ``stuck`` falls silent after so many words; without ``turns`` all are served at once.
     """
 
     def __init__(
