@@ -179,7 +179,9 @@ def label_loss(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     import torch
 
     prompt = {key: inputs[key] for key in ("input_ids", "attention_mask", "position_ids")}
-    logits = model(**prompt, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+    # An index and not the number 1: of a slice, torch copies the vocabulary's matrix for each row.
+    last = torch.tensor([-1], device=inputs["input_ids"].device)
+    logits = model(**prompt, use_cache=False, logits_to_keep=last).logits[:, -1].float()
     ids, target = inputs["label_ids"], inputs["target"]
     chosen = logits.gather(1, ids.clamp(min=0)).masked_fill(ids < 0, float("-inf"))
     logp = torch.log_softmax(chosen, dim=1).masked_fill(ids < 0, 0.0)

@@ -258,9 +258,11 @@ def _read_once(model: Any, ids: Any, rows: int) -> Any:
 
     Nothing for an architecture whose memory is more than the keys and values of each token.
     """
+    import torch
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
-    kept = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+    last = torch.tensor([-1], device=ids.device)
+    kept = model(input_ids=ids, use_cache=True, logits_to_keep=last).past_key_values
     plain = isinstance(kept, DynamicCache) and all(type(one) is DynamicLayer for one in kept.layers)
     if not plain:
         return None
