@@ -275,8 +275,7 @@ def test_a_stop_does_not_wait_for_the_server() -> None:
     release = threading.Event()
 
     async def held(_: Request) -> Response:
-        while not release.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(release.wait, 20)
         return JSONResponse({})
 
     async def go(where: World) -> bool:
