@@ -120,7 +120,7 @@ class Page:
             if "load_run" in json.dumps(one["props"].get("server_fns", ""))
         )  # fmt: skip
         body = {
-            "data": [{"run": run}], "fn_name": "load_run", "component_id": bus,
+            "data": {"run": run}, "fn_name": "load_run", "component_id": bus,
             "session_hash": self._session,
         }  # fmt: skip
         answer = await self._http.post(f"{self._prefix}/component_server", json=body)
