@@ -60,8 +60,8 @@ def make_engine(settings: Settings) -> Engine:
     """The engine that serves models here; by a preset, one that follows the plan it prints."""
     from protocols.engines.hosting import HostedEngine
 
-    plan = hosted(settings)
-    engine: Engine = HostedEngine(prefer="vllm" if plan else settings.engine, plan=plan)
+    plan, chosen = hosted(settings), settings.engine
+    engine: Engine = HostedEngine("vllm" if plan else chosen, plan=plan, ray=settings)
     return engine
 
 

@@ -47,7 +47,7 @@ def main() -> None:
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--pool", help="Pool preset to open with.")
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]))
+@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]))
 @click.option("--preset", help="Plan the GPUs before it starts: single-gpu or multi-gpu.")
 def serve(**given: Any) -> None:
     """Launch the app (the same as python app.py)."""
@@ -143,7 +143,9 @@ def list_tasks(as_json: bool) -> None:
 @click.option("--set", "settings_", multiple=True, metavar="K=V", help="A protocol setting.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=96, show_default=True)
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 @click.option("--artifact", default="", help="Key of a fitted artifact (default: the newest).")
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
 @JSON
@@ -165,7 +167,9 @@ def run_command(as_json: bool, **given: Any) -> None:
 @click.option("--limit", type=click.IntRange(0), default=0, help="Items of each part; 0 = all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=48, show_default=True)
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
 @click.option(
     "--save",
@@ -210,7 +214,9 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option("--parallel", type=click.IntRange(1), default=16, help="Runs at a time.")
 @click.option("--traces", is_flag=True, help="Keep every run whole, to be watched from Results.")
 @click.option("--keep", default="", help="Also keep the records in assets/results by this name.")
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 @JSON
 def bench_command(as_json: bool, **given: Any) -> None:
     """Measure protocols on tasks; goes on where it was interrupted."""

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from protocols.engines.ray_options import RayOptions
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -21,7 +23,7 @@ OFFLINE = {
 }
 
 
-class Settings(BaseSettings):
+class Settings(RayOptions):
     """Where things are and how much the app may use."""
 
     model_config = SettingsConfigDict(env_prefix="STUDIO_", frozen=True)
@@ -36,8 +38,8 @@ class Settings(BaseSettings):
     hosted: bool = Field(HOSTED, description="A hosted demo: only the lab may start fits.")
     port: int = Field(7860, ge=0, le=65535, description="Port the app listens on.")
     pool: str = Field("embedded", description="Pool preset that the app opens with.")
-    engine: Literal["auto", "vllm", "transformers", "zerogpu", "scripted"] = Field(
-        "auto", description="Which local engine serves models; auto picks the best one here."
+    engine: Literal["auto", "vllm", "transformers", "ray", "zerogpu", "scripted"] = Field(
+        "auto", description="Which engine serves models; auto picks the best local one here."
     )
     preset: str = Field(
         "", description="How to host on GPUs: single-gpu or multi-gpu plan the memory first."

@@ -1,15 +1,16 @@
 """Which engine serves which model, and what stays in memory.
 
-Endpoints are served over HTTP, everything else by one local engine. Texts that several models write
-together need whole distributions: where the local engine keeps those to itself, a second one beside
-it serves them. Loads happen once however many ask; when memory runs short, the base that was used
-least recently is dropped.
+Endpoints are served over HTTP, everything else by one engine: here, or on a Ray cluster. Texts that
+several models write together need whole distributions: where that engine keeps those to itself, a
+second one beside it serves them. Loads happen once however many ask; when memory runs short, the
+base that was used least recently is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
@@ -33,6 +34,9 @@ from protocols.core.errors import EngineError, LostModels, StudioError
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.openai_engine import OpenAIEngine
 from protocols.engines.planning import Plan
+from protocols.engines.ray_cluster import has_ray
+from protocols.engines.ray_engine import RayEngine
+from protocols.engines.ray_options import RayOptions
 from protocols.engines.transformers_engine import TransformersEngine
 from protocols.engines.turns import PlannedEngine
 from protocols.engines.vllm_arguments import key_of, on_cpu
@@ -41,7 +45,7 @@ from protocols.engines.zero_gpu import ZeroGpuEngine, on_zero_gpu
 from protocols.lib.prompts import Message
 
 log = logging.getLogger(__name__)
-Preference = Literal["auto", "vllm", "transformers", "zerogpu", "scripted"]
+Preference = Literal["auto", "vllm", "transformers", "ray", "zerogpu", "scripted"]
 MEMORY_SHARE = 0.7
 """The part of the free memory that loaded bases may fill."""
 
@@ -60,6 +64,10 @@ def choose_engine(prefer: Preference = "auto") -> tuple[str, str]:
         return "transformers", "asked for"
     if prefer == "zerogpu" or (prefer == "auto" and on_zero_gpu()):
         return "zerogpu", "a Space whose GPU is lent by the call"
+    if prefer == "ray":
+        if not has_ray():
+            raise EngineError("Ray is not installed: pip install -r requirements-cluster.txt")
+        return "ray", "asked for"
     if prefer == "vllm":
         if not has_vllm():
             raise EngineError("vLLM is not installed. Install it with make setup.")
@@ -75,9 +83,13 @@ CPU_REASON = (
 )
 
 
-def make_local(prefer: Preference, plan: Plan | None = None) -> Engine:
-    """The local engine, not yet loaded with anything; only vLLM follows a plan."""
+def make_local(
+    prefer: Preference, plan: Plan | None = None, ray: RayOptions | None = None
+) -> Engine:
+    """The engine of models that are not endpoints, not yet loaded; only vLLM follows a plan."""
     name, _ = choose_engine(prefer)
+    if name == "ray":
+        return RayEngine(ray)
     if name == "zerogpu":
         return ZeroGpuEngine()
     if name != "vllm":
@@ -98,7 +110,8 @@ class HostedEngine:
     """Implements :class:`protocols.core.engine.Engine` by passing requests on.
 
     ``memory_bytes`` bounds the weights of local bases; by default a share of what is free. With a
-    ``plan``, vLLM's bases are held to it instead.
+    ``plan``, vLLM's bases are held to it instead; on a Ray cluster, what its actors may take bounds
+    them. ``ray`` says how that is used, by default as the environment does.
     """
 
     def __init__(
@@ -106,10 +119,13 @@ class HostedEngine:
         prefer: Preference = "auto",
         memory_bytes: int | None = None,
         plan: Plan | None = None,
+        ray: RayOptions | None = None,
     ) -> None:
-        self._local = make_local(prefer, plan) if plan else make_local(prefer)
+        self._local = make_local(prefer, plan, ray) if plan or ray else make_local(prefer)
         self._remote = OpenAIEngine()
         free = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        if prefer == "ray":
+            free = sys.maxsize
         self._budget = memory_bytes if memory_bytes is not None else free
         if isinstance(self._local, PlannedEngine):
             self._budget = sum(device.memory for device in self._local.plan.devices)

@@ -287,13 +287,14 @@ class VllmEngine(WithoutLogits):
 
     def window(self, model: ModelSpec) -> int:
         """Context length in tokens. Raises :class:`EngineError` before the model is loaded."""
-        return self._prompter(model).window
+        return self.prompter(model).window
 
     def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
         """Length of the rendered prompt in tokens."""
-        return len(self._prompter(model).ids(model, messages, prefix))
+        return self.prompter(model).length(model, messages, prefix)
 
-    def _prompter(self, model: ModelSpec) -> Prompter:
+    def prompter(self, model: ModelSpec) -> Prompter:
+        """Renders and counts prompts. Raises :class:`EngineError` before the model is loaded."""
         base = self._bases.get(key_of(model))
         prompter = base.prompter if base else self._prompters.get(key_of(model))
         if prompter is None or (base is None and not self._plan):

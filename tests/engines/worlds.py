@@ -13,13 +13,18 @@ import urllib.request
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from protocols.core.engine import Chunk, Engine, GenerateRequest
 from protocols.core.models import ModelSpec, Sampling
 from protocols.engines.openai_engine import OpenAIEngine
+from protocols.engines.ray_cluster import QUIET
+from protocols.engines.ray_engine import RayEngine
+from protocols.engines.ray_options import RayOptions
 from protocols.engines.scripted import ScriptedEngine
 from protocols.engines.transformers_engine import TransformersEngine
 from protocols.engines.vllm_engine import VllmEngine
@@ -143,6 +148,45 @@ def openai_world(url: str, adapters: list[ModelSpec]) -> World:
     return World(
         engine, ModelSpec(id="base", source=url), served, lambda: gauge(url, "running") > 0
     )
+
+
+@contextmanager
+def ray_cluster(cpus: int = 4) -> Iterator[Any]:
+    """A Ray cluster of one node on this machine; ``add_node`` and ``remove_node`` change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        given = {"num_cpus": cpus, "include_dashboard": False, "no_monitor": True}
+        made = Cluster(True, head_node_args={**given, "include_log_monitor": False})
+        try:
+            yield made
+        finally:
+            made.shutdown()
+
+
+def ray_world(address: str, **options: object) -> World:
+    """The scripted engine inside of an actor."""
+    script = partial(ScriptedEngine, script=count_on)
+    engine = RayEngine(RayOptions.model_validate({"ray_address": address, **options}), script)
+    plain = scripted_world()
+    return World(engine, plain.base, plain.adapters, lambda: ray_busy(engine), exact=True)
+
+
+def ray_real_world(address: str, base_model: Path, adapters: list[ModelSpec]) -> World:
+    """The transformers engine inside of an actor."""
+    engine = RayEngine(RayOptions(ray_address=address, ray_cpus=2))
+    base = ModelSpec(id="base", source=str(base_model))
+    return World(engine, base, adapters, lambda: ray_busy(engine))
+
+
+def ray_busy(engine: RayEngine) -> bool:
+    """Whether an actor has open requests, by its own account."""
+    import ray
+
+    replicas = [replica for group in engine._groups.values() for replica in group.replicas]
+    return any(ray.get([replica._actor.ping.remote() for replica in replicas]))
 
 
 @contextmanager
