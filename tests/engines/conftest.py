@@ -81,7 +81,7 @@ def openai(
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
-    """A Ray cluster of one node with 4 CPUs; tests may add nodes."""
+    """A Ray cluster of one node with one CPU, that of the scripted world; tests add nodes."""
     pytest.importorskip("ray", reason="needs requirements-cluster.txt")
     with worlds.ray_cluster() as made:
         yield made
@@ -96,7 +96,9 @@ def ray(loop: Loop, cluster: Any) -> Iterator[World]:
 def ray_real(
     loop: Loop, cluster: Any, base_model: Path, adapters: list[ModelSpec]
 ) -> Iterator[World]:
+    node = cluster.add_node(num_cpus=2, include_log_monitor=False)
     yield from _running(loop, worlds.ray_real_world(cluster.address, base_model, adapters))
+    cluster.remove_node(node)
 
 
 def _running(loop: Loop, world: World) -> Iterator[World]:

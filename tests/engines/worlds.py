@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -25,6 +25,7 @@ from protocols.engines.openai_engine import OpenAIEngine
 from protocols.engines.ray_cluster import QUIET
 from protocols.engines.ray_engine import RayEngine
 from protocols.engines.ray_options import RayOptions
+from protocols.engines.ray_replica import Replica
 from protocols.engines.scripted import ScriptedEngine
 from protocols.engines.transformers_engine import TransformersEngine
 from protocols.engines.vllm_engine import VllmEngine
@@ -151,7 +152,7 @@ def openai_world(url: str, adapters: list[ModelSpec]) -> World:
 
 
 @contextmanager
-def ray_cluster(cpus: int = 4) -> Iterator[Any]:
+def ray_cluster(cpus: int = 1) -> Iterator[Any]:
     """A Ray cluster of one node on this machine; ``add_node`` and ``remove_node`` change it."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUIET.items():
@@ -168,10 +169,23 @@ def ray_cluster(cpus: int = 4) -> Iterator[Any]:
 
 def ray_world(address: str, **options: object) -> World:
     """The scripted engine inside of an actor."""
-    script = partial(ScriptedEngine, script=count_on)
-    engine = RayEngine(RayOptions.model_validate({"ray_address": address, **options}), script)
+    faults = {"hangs": "hang", "lost": "middle"}
+    make = partial(ScriptedEngine, script=count_or_echo, fail=faults, delay_s=0.002)
+    engine = RayEngine(RayOptions.model_validate({"ray_address": address, **options}), make)
     plain = scripted_world()
     return World(engine, plain.base, plain.adapters, lambda: ray_busy(engine), exact=True)
+
+
+def ray_replicas(world: World) -> list[Replica]:
+    """The actors of a world on a cluster."""
+    engine = cast("RayEngine", world.engine)
+    return [replica for group in engine._groups.values() for replica in group.replicas]
+
+
+def count_or_echo(request: GenerateRequest) -> str:
+    """Repeats without end what stands after "Echo:"; else a script like the others."""
+    _, told, text = request.messages[-1]["content"].partition("Echo:")
+    return f"{text} " * 2000 if told else count_on(request)
 
 
 def ray_real_world(address: str, base_model: Path, adapters: list[ModelSpec]) -> World:
@@ -187,6 +201,22 @@ def ray_busy(engine: RayEngine) -> bool:
 
     replicas = [replica for group in engine._groups.values() for replica in group.replicas]
     return any(ray.get([replica._actor.ping.remote() for replica in replicas]))
+
+
+async def begun(world: World, count: int) -> list[asyncio.Task[list[Chunk]]]:
+    """Streams that are under way on a cluster."""
+    request = [ask(world.base, "Echo: Go on.", max_tokens=4000) for _ in range(count)]
+    tasks = [asyncio.create_task(complete(world, one)) for one in request]
+    assert await eventually(lambda: sum(r.open for r in ray_replicas(world)) == count)
+    assert await eventually(world.busy)
+    return tasks
+
+
+async def stopped(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel and wait."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager
