@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,6 +97,12 @@ def _start(address: str) -> bool:
             f"'{address}' is a Ray client address, which cannot stream. Join the cluster with "
             "ray start --address=HOST:6379 --num-cpus=0 here and set STUDIO_RAY_ADDRESS=HOST:6379."
         )
+    if address:
+        _check_reachable(address)
+    else:
+        # Ray listens on every network interface: nobody else may use a cluster of our own.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray
@@ -121,6 +129,19 @@ def _start(address: str) -> bool:
     return True
 
 
+def _check_reachable(address: str) -> None:
+    """Raise unless somebody listens: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"'{address}' is no address of a Ray cluster. Set it as HOST:PORT.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"Nobody answers at {address}, the address of the Ray cluster. Is it running?"
+        ) from error
+
+
 def _environment() -> dict[str, Any]:
     """What actors on other machines need: this package's code, and the same silence."""
     return {
@@ -142,6 +163,15 @@ def _hush() -> None:
 def _into_our_log(data: Mapping[str, Any], **_: object) -> None:
     for line in data.get("lines", ()):
         log.debug("%s: %.500s", data.get("pid", "ray"), line)
+
+
+def facts_of(address: str) -> Facts:
+    """What the cluster at an address has. Raises as :meth:`Connection.open` does."""
+    CONNECTION.open(address)
+    try:
+        return facts()
+    finally:
+        CONNECTION.close()
 
 
 def facts() -> Facts:

@@ -54,12 +54,13 @@ class Replica:
     async def placed(self, seconds: float) -> bool:
         """Wait until the actor runs. False if the cluster has no room for it in time."""
         asked = asyncio.ensure_future(self._told(self._actor.place.remote()))
-        done, _ = await asyncio.wait({asked}, timeout=seconds)
-        if not done:
-            asked.cancel()
-            return False
-        self.place = asked.result()
-        return True
+        try:
+            if not (await asyncio.wait({asked}, timeout=seconds))[0]:
+                return False
+            self.place = asked.result()
+            return True
+        finally:
+            _forget(asked)
 
     async def load(self, models: Sequence[ModelSpec], fused: bool) -> Loaded:
         """Load models there. Raises :class:`ActorLostError`."""
@@ -117,15 +118,17 @@ class Replica:
                 await self._sign_of_life()
             return task.result()
         finally:
-            task.cancel()
+            _forget(task)
 
     async def _sign_of_life(self) -> None:
         sign = asyncio.ensure_future(self._told(self._actor.ping.remote()))
-        if not (await asyncio.wait({sign}, timeout=self._silent_s))[0]:
-            sign.cancel()
-            self.lost = True
-            raise ActorLostError("silent")
-        sign.result()
+        try:
+            if not (await asyncio.wait({sign}, timeout=self._silent_s))[0]:
+                self.lost = True
+                raise ActorLostError("silent")
+            sign.result()
+        finally:
+            _forget(sign)
 
     async def _told(self, work: Awaitable[Any]) -> Any:
         """An answer of Ray's with its errors as ours."""
@@ -149,7 +152,7 @@ class Replica:
         if not self.lost:
             ended = asyncio.ensure_future(self._told(self._actor.close.remote()))
             await asyncio.wait({ended}, timeout=CLOSE_S)
-            ended.cancel()
+            _forget(ended)
         self.kill()
 
     def kill(self) -> None:
@@ -159,6 +162,12 @@ class Replica:
         self.lost = True
         with suppress(Exception):
             ray.kill(self._actor)
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    """Wait for a task no longer, whatever becomes of it."""
+    task.cancel()
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def _next(parts: Any) -> Part | None:
