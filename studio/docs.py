@@ -18,6 +18,7 @@ from evals.frames import to_frame
 from evals.records import KEPT, BenchRecord, kept_records
 from evals.results_table import Line, lines
 from protocols.core.registry import protocols
+from protocols.engines.ray_options import RayOptions
 from studio.cli import main as command_line
 from studio.pool import Entry, load_pool
 from studio.pool_recipes import SPECIALISTS
@@ -49,7 +50,8 @@ def settings_table() -> str:
 def environment_table() -> str:
     """One row per environment setting."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    fields = Settings.model_fields.items()
+    for name, field in sorted(fields, key=lambda item: item[0] in RayOptions.model_fields):
         default = field.get_default()
         shown = default.name if isinstance(default, Path) else default
         rows.append(f"| `STUDIO_{name.upper()}` | `{shown}` | {field.description} |")

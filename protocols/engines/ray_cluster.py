@@ -40,8 +40,8 @@ class Facts:
 
     def sentence(self) -> str:
         """For people."""
-        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
-        return f"{nodes}, {self.cpus:g} CPUs, {self.gpus:g} GPUs"
+        counts = {"node": self.nodes, "CPU": self.cpus, "GPU": self.gpus}
+        return ", ".join(f"{n:g} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
 
 
 def has_ray() -> bool:

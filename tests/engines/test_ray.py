@@ -10,6 +10,7 @@ import asyncio
 import os
 import pickle
 import signal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,8 @@ from protocols.engines.ray_engine import RayEngine
 from protocols.engines.ray_options import RayOptions
 from protocols.engines.ray_wire import Failure
 from protocols.lib.prompts import question_messages
+from studio import doctor
+from studio.settings import Settings
 from tests.engines.conftest import Loop
 from tests.engines.worlds import (
     World,
@@ -123,6 +126,21 @@ def test_one_process_uses_one_cluster(ray: World, loop: Loop) -> None:
     loop.run(engine.close())
     with pytest.raises(UserError, match="cannot stream"):
         ray_cluster._start("ray://192.0.2.1:10001")
+
+
+def test_doctor_says_what_the_cluster_has(ray: World, cluster: Any) -> None:
+    found = doctor._cluster(Settings(ray_address=cluster.address))
+    assert found.state == "ok"
+    assert found.detail.endswith(f"{cluster.address}: 1 node, 1 CPU, 0 GPUs")
+    assert "no cluster set" in doctor._cluster(Settings(ray_address="")).detail
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [("127.0.0.1:1", "Nobody answers at"), ("nowhere", "Set it as HOST:PORT")]
+)
+def test_an_address_without_a_cluster_is_told_at_once(address: str, told: str) -> None:
+    with pytest.raises(StudioError, match=told):
+        ray_cluster._start(address)
 
 
 @given(st.sampled_from(KINDS), st.text(), st.text(min_size=1))
