@@ -20,6 +20,8 @@ AGAIN_S = 30.0
 """Seconds before a replica that could not be started is tried again, if there are others."""
 OTHERS_S = 15.0
 """Seconds that a load waits for further replicas once there is one."""
+PAUSES = (1.0, 2.0, 4.0, 0.0)
+"""Seconds between the attempts to start a replica that is lost while it starts."""
 MakeRoom = Callable[["Group"], Awaitable[None]]
 """Ends idle actors of other groups where the cluster is full."""
 
@@ -119,28 +121,40 @@ class Group:
         """Start one replica. It is filled by the load that waits for it, or by one of its own."""
         if not self._replicas:
             await self._make_room(self)
-        replica = Replica.create(self._make, self._gpus, self._options)
-        try:
-            self._refusal = await self._refused_because(replica)
-        except BaseException:
-            replica.kill()
-            raise
-        if self._refusal:
-            self._refused = time.monotonic()
-            log.warning("%s", self._refusal)
-            replica.kill()
-        else:
+        if replica := await self._started():
             self._replicas.append(replica)
             self._aside(self.load([]))
 
+    async def _started(self) -> Replica | None:
+        """A replica that runs; None if there is none to be had, and why is noted."""
+        for pause in PAUSES:
+            replica = Replica.create(self._make, self._gpus, self._options)
+            try:
+                self._refusal = await self._refused_because(replica)
+            except ActorLostError as lost:
+                # The cluster may take a node for living that has just been lost.
+                self._refusal = (
+                    f"No actor could be started on the Ray cluster ({lost}), see its log."
+                )
+                await asyncio.sleep(pause)
+                continue
+            except BaseException:
+                replica.kill()
+                raise
+            if not self._refusal:
+                return replica
+            replica.kill()
+            break
+        self._refused = time.monotonic()
+        log.warning("%s", self._refusal)
+        return None
+
     async def _refused_because(self, replica: Replica) -> str:
-        """Why a replica does not start; empty if it runs."""
+        """Why a replica does not start; empty if it runs. Raises :class:`ActorLostError`."""
         wait = self._options.ray_wait_s
         try:
             if await replica.placed(wait):
                 return ""
-        except ActorLostError as lost:
-            return f"An actor could not be started on the Ray cluster ({lost}). See its logs."
         except EngineError as error:
             return error.message
         return (

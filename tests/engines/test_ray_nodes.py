@@ -107,7 +107,7 @@ def test_the_only_node_lost_is_a_sentence_and_never_a_wait_without_end(
     make: Callable[..., World], add_node: Callable[..., Any], cluster: Any, loop: Loop
 ) -> None:
     node = add_node()
-    world = make(ray_wait_s=25.0)
+    world = make(ray_wait_s=60.0)
 
     async def go() -> None:
         await world.engine.load([world.base])
@@ -115,7 +115,7 @@ def test_the_only_node_lost_is_a_sentence_and_never_a_wait_without_end(
         cluster.remove_node(node, allow_graceful=False)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(error, EngineError) for error in results)
-        with pytest.raises(EngineError, match="no room in 25 s for an actor with 3 CPUs"):
+        with pytest.raises(EngineError, match="no room in 60 s for an actor with 3 CPUs"):
             await complete(world, ask(world.base))
 
     loop.run(go(), seconds=200)
@@ -137,8 +137,7 @@ def test_an_actor_that_says_nothing_any_more_is_given_up(
             assert isinstance(error, EngineError) and "(silent)" in error.message
         chunks = await complete(world, ask(world.base, max_tokens=3))
         assert chunks[-1].finish == "length", "another actor serves"
-        victim.send_signal(signal.SIGCONT)
-        assert await eventually(lambda: not psutil.pid_exists(victim.pid), seconds=30)
+        assert await eventually(lambda: not psutil.pid_exists(victim.pid), seconds=60)
 
     loop.run(go(), seconds=200)
 
