@@ -10,7 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from tests.engines.worlds import (
     complete,
     eventually,
     opened,
+    patiently,
     ray_replicas,
     ray_world,
     stopped,
@@ -44,7 +48,8 @@ def add_node(cluster: Any) -> Iterator[Callable[..., Any]]:
     nodes = []
 
     def add(cpus: float = EACH) -> Any:
-        nodes.append(cluster.add_node(num_cpus=cpus, include_log_monitor=False))
+        start = partial(cluster.add_node, num_cpus=cpus, include_log_monitor=False)
+        nodes.append(patiently(start))
         return nodes[-1]
 
     yield add
@@ -168,11 +173,26 @@ def test_a_full_cluster_ends_an_idle_base_and_else_says_so(
 
 
 def studio(address: str, *words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "STUDIO_RAY_ADDRESS": address, "STUDIO_RAY_CPUS": "2"}
-    command = [sys.executable, "-m", "studio", *map(str, words)]
-    return subprocess.run(
-        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400
+    """Run a command; afterwards none of the processes that it started may be left."""
+    mark = uuid.uuid4().hex
+    given = {"STUDIO_RAY_ADDRESS": address, "STUDIO_RAY_CPUS": "2", "STUDIO_TEST_MARK": mark}
+    done = subprocess.run(
+        [sys.executable, "-m", "studio", *map(str, words)],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=400,
     )
+    assert not [process for process in psutil.process_iter() if marked(process, mark)]
+    return done
+
+
+def marked(process: psutil.Process, mark: str) -> bool:
+    with suppress(psutil.Error):
+        return process.environ().get("STUDIO_TEST_MARK") == mark
+    return False
 
 
 @pytest.mark.models
@@ -183,7 +203,6 @@ def test_a_bench_runs_over_a_cluster(
     """Over the cluster at an address, and over one that the command starts and ends itself."""
     if not own:
         add_node(2)
-    before = {process.pid for process in psutil.process_iter() if "raylet" in process.name()}
     words = ("--protocol", "majority_vote", "--pool", "embedded", "--task", "addition")
     rest = ("--models", "smollm2-addition,smollm2-units", "--limit", 2, "--engine", "ray", "--json")
     done = studio("" if own else cluster.address, "bench", *words, *rest, "--out", tmp_path)
@@ -191,5 +210,3 @@ def test_a_bench_runs_over_a_cluster(
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) >= 2
     assert "raylet" not in done.stderr and "ray::" not in done.stderr
-    after = {process.pid for process in psutil.process_iter() if "raylet" in process.name()}
-    assert after <= before, "nothing is left"

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -32,6 +32,7 @@ from protocols.engines.vllm_engine import VllmEngine
 from protocols.lib.prompts import question_messages
 from tests.conftest import ROOT
 
+T = TypeVar("T")
 ADAPTERS = 7
 HIDDEN, INNER, KEYS, LAYERS = 576, 1536, 192, 30
 SHAPES = {
@@ -160,11 +161,23 @@ def ray_cluster(cpus: int = 1) -> Iterator[Any]:
         from ray.cluster_utils import Cluster
 
         given = {"num_cpus": cpus, "include_dashboard": False, "no_monitor": True}
-        made = Cluster(True, head_node_args={**given, "include_log_monitor": False})
+        args = {**given, "include_log_monitor": False}
+        made = patiently(lambda: Cluster(True, head_node_args=args))
         try:
             yield made
         finally:
             made.shutdown()
+
+
+def patiently(start: Callable[[], T]) -> T:
+    """Start something of Ray's, which gives up after 30 s: a busy machine may need another try."""
+    for _ in range(2):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    return start()
 
 
 def ray_world(address: str, **options: object) -> World:
