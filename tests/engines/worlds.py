@@ -156,7 +156,8 @@ def openai_world(url: str, adapters: list[ModelSpec]) -> World:
 def ray_cluster(cpus: int = 1) -> Iterator[Any]:
     """A Ray cluster of one node on this machine; ``add_node`` and ``remove_node`` change it."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUIET.items():
+        # Ray's actors stand back behind everything else (nice 15), here behind other tests.
+        for name, value in {**QUIET, "RAY_worker_niceness": "0"}.items():
             patch.setenv(name, value)
         from ray.cluster_utils import Cluster
 
