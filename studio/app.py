@@ -21,7 +21,7 @@ from studio.jobs import Jobs
 from studio.lab import Lab
 from studio.lab_routes import lab_routes
 from studio.pages import compare, contributor, play, pool, replays, results, studies
-from studio.planner import hosted
+from studio.planner import hosted, with_preset
 from studio.pool import load_pool, preset_names
 from studio.rating.options import RatingOptions, secret_from
 from studio.rating.routes import build_routes
@@ -85,6 +85,7 @@ def _frame(ctx: StudioContext, build_page: play.BuildPage) -> None:
 
 def serve(settings: Settings) -> None:
     """Launch and stay until interrupted. Raises :class:`UserError` if the port is taken."""
+    settings = with_preset(settings)
     _check_port(settings)
     ctx = compose(settings)
     demo = build(ctx)

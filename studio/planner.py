@@ -63,6 +63,19 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def with_preset(settings: Settings) -> Settings:
+    """The settings with what their preset decides, unless it was set by itself.
+
+    Raises :class:`UserError` for a preset that does not exist.
+    """
+    if not settings.preset:
+        return settings
+    runs = preset(settings.preset).parallel_runs
+    if "parallel_runs" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"parallel_runs": runs})
+
+
 def parse_devices(text: str) -> tuple[Device, ...]:
     """GPUs from ``141``, ``4x24`` or ``2x24,1x80``: GiB each, as makers print it on the box.
 
@@ -118,7 +131,7 @@ def bases_of(pool: Pool) -> tuple[tuple[Base, ...], tuple[str, ...], tuple[str, 
 
 def _base(key: str, entries: Sequence[Entry]) -> Base:
     first = next((entry for entry in entries if not entry.spec.adapter), entries[0])
-    shape = shape_of(first.spec, str(first.card.get("base") or ""))
+    shape = shape_of(first.spec, _family(first))
     adapters = [entry.spec for entry in entries if entry.spec.adapter]
     ranks = tuple(_rank(spec) for spec in adapters)
     try:
@@ -131,8 +144,16 @@ def _base(key: str, entries: Sequence[Entry]) -> Base:
     return base
 
 
+def _family(entry: Entry) -> str:
+    """The base that a card names, or the family and size that it states, as one name."""
+    named = str(entry.card.get("base") or "")
+    size = entry.spec.parameters / 1e9
+    return named or f"{entry.card.get('family') or ''}-{size:.2g}b".replace(" ", "-")
+
+
 def _weights(spec: ModelSpec, shape: Shape) -> int:
-    if spec.parameters or Path(spec.source).is_dir():
+    """Bytes: by the files, by a known shape, or by the size that the pool states, often rounded."""
+    if Path(spec.source).is_dir() or shape.guessed:
         return weight_bytes(spec)
     return shape.parameters * shape.dtype_bytes
 

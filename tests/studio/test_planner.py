@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from protocols.core.errors import StudioError, UserError
 from protocols.engines.planning import GIB
 from studio.cli import main
-from studio.planner import MOST_DEVICES, hosted, parse_devices
+from studio.planner import MOST_DEVICES, hosted, parse_devices, with_preset
 from studio.settings import Settings
 
 POOL = """
@@ -52,7 +52,7 @@ def test_the_plan_shows_its_arithmetic(tmp_path: Path) -> None:
     (tmp_path / "some.yaml").write_text(POOL)
     code, shown = planned("--pool", str(tmp_path / "some.yaml"), "--devices", "24")
     assert code == 0
-    # 2 x 8,030,261,248 B = 14.96 GiB; 8 streams x 4096 x 128 KiB would be 4.00; 4 fit beside it.
+    # 2 x 8,029,995,008 B (norms left out) = 14.96 GiB; 8 streams x 4096 x 128 KiB = 4.00 GiB.
     assert "14.96 + 0.00 + 4.00 + 0.46 + 1.00 = 20.42" in shown
     assert "8 streams x 4096 tokens x 2 x 32 layers x 8 KV heads x 128 x 2 B" in shown
     assert "24.00 x 0.92 = 22.08 GiB to plan with" in shown
@@ -67,7 +67,21 @@ def test_the_plan_as_json_is_the_same(tmp_path: Path) -> None:
     told = json.loads(shown)
     assert code == 0 and told["demand"] == {"streams": 4, "context": 4096}
     assert [one["on"] for one in told["placed"]] == [[0, 1], [0, 1]]
-    assert told["placed"][0]["weights"] == 2 * 8_030_261_248
+    assert told["placed"][0]["weights"] == pytest.approx(2 * 8_030_261_248, rel=1e-4)
+
+
+def test_the_papers_registry_is_planned_as_far_as_sizes_are_known() -> None:
+    code, shown = planned("--pool", "paper-32", "--devices", "141", "--memory", "512", "--json")
+    told = json.loads(shown)
+    unknown = {"conditional-probability-regression", "PUGC-Mistral-DPO", "brief-pro"}
+    assert code == 0 and len(told["placed"]) == 32 - len(unknown)
+    assert all(any(name in note for note in told["notes"]) for name in unknown)
+    by_name = {one["title"]: one for one in told["placed"]}
+    # Published: Qwen2.5-7B has 7,615,616,512 weights; its name says 7B.
+    assert by_name["Qwen2.5-7B-CLIPPER"]["weights"] == pytest.approx(2 * 7_615_616_512, rel=1e-3)
+    assert {one["state"] for one in told["placed"]} == {"sleeps"}
+    code, shown = planned("--pool", "paper-32", "--devices", "8x80", "--memory", "512", "--json")
+    assert {one["state"] for one in json.loads(shown)["placed"]} == {"stays"}
 
 
 def test_the_embedded_pool_is_planned_with_all_its_adapters() -> None:
@@ -92,3 +106,11 @@ def test_a_launch_by_preset_needs_a_gpu() -> None:
     with pytest.raises(StudioError, match="No CUDA GPU"):
         hosted(Settings(preset="single-gpu"))
     assert hosted(Settings()) is None
+
+
+def test_a_preset_decides_what_was_not_set() -> None:
+    assert with_preset(Settings()).parallel_runs == 4
+    assert with_preset(Settings(preset="single-gpu")).parallel_runs == 8
+    assert with_preset(Settings(preset="single-gpu", parallel_runs=3)).parallel_runs == 3
+    with pytest.raises(UserError, match="no hosting preset"):
+        with_preset(Settings(preset="huge"))
