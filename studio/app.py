@@ -144,6 +144,8 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         share=False,
         show_error=False,
         max_file_size=MAX_UPLOAD,
+        # Gradio keeps a description of every component for each page, for 10,000 pages by default.
+        state_session_capacity=settings.sessions,
         enable_monitoring=False,
         quiet=True,
         prevent_thread_lock=not block,

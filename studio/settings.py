@@ -57,6 +57,9 @@ class Settings(RayOptions):
         ge=0,
         description="Runs that an address may start in an hour; 0 = any.",
     )
+    sessions: int = Field(
+        256, ge=1, description="Open pages remembered, about 2 MB each; the oldest are forgotten."
+    )
     proxy_hops: int = Field(
         1 if HOSTED else 0, ge=0, description="Trusted proxies in front, for visitors' addresses."
     )

@@ -14,16 +14,14 @@ import json
 import os
 import random
 import secrets
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ import httpx
 import psutil
 
 from tests.bench.common import say, table
-from tests.browser.conftest import free_port, wait_for
+from tests.browser.harness import running_app
 from tests.conftest import ROOT
 
 PROTOCOLS = ("majority_vote", "multiagent_refine", "prompt_routing", "multiagent_feedback",
@@ -45,7 +43,10 @@ if __name__ == "__main__":
     from protocols.engines.scripted import ScriptedEngine
     from studio import app
     ctx = app.compose(Settings(), ScriptedEngine("some of the words " * 16, delay_s=0.03))
-    app.launch(app.build(ctx), ctx)
+    demo = app.build(ctx)
+    app.launch(demo, ctx, block=False)
+    print(f"http://127.0.0.1:{demo.server_port}", flush=True)
+    demo.block_thread()
 """
 QUIET_S = 120.0
 """A watcher who hears nothing for so long gives up and is counted as stuck."""
@@ -256,19 +257,12 @@ class Crowd:
 @contextmanager
 def server(engine: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     """The app in a process of its own, with the scripted engine or the real one."""
-    port = free_port()
     (folder / "models").symlink_to((ROOT / ".studio" / "models").resolve())
-    environment = {**os.environ, "STUDIO_WORKSPACE": str(folder), "STUDIO_PORT": str(port)}
-    environment |= {"STUDIO_API_PER_MINUTE": "6000"}
     command = [sys.executable, *(["-c", SCRIPTED] if engine == "scripted" else ["app.py"])]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            wait_for(f"http://127.0.0.1:{port}", process)
-            yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
+    # Thirty viewers share this machine's address, and with it the API's window.
+    os.environ["STUDIO_API_PER_MINUTE"] = "6000"
+    with running_app(command, folder) as (url, process):
+        yield url, psutil.Process(process.pid)
 
 
 def slope(told: Told) -> tuple[float, float, float]:
@@ -333,7 +327,8 @@ def main(arguments: Sequence[str]) -> int:
     for line in errors[:10]:
         say(f"  {line[:160]}")
     if given.out:
-        given.out.write_text(json.dumps(asdict(crowd.told)), encoding="utf-8")
+        figures = {**vars(crowd.told), "outcomes": dict(crowd.told.outcomes)}
+        given.out.write_text(json.dumps(figures), encoding="utf-8")
     good = {"page: ok", "leaver: ok", "leaver: left", "reader: ok", "api: 200"}
     allowed = {"page: refused, queue full", "leaver: refused, queue full", "api: 429"}
     return int(bool(errors) or bool(set(crowd.told.outcomes) - good - allowed))
