@@ -32,7 +32,7 @@ def list_judges(as_json: bool) -> None:
 
 
 @judges.command("train")
-@click.option("--judge", is_flag=True, help="Train the A or B judge too; it has stayed at chance.")
+@click.option("--judge", is_flag=True, help="Train the yes or no judge too.")
 @JSON
 def train(judge: bool, as_json: bool) -> None:
     """Train the embedded reward model and measure it (resumes where it was interrupted)."""

@@ -18,6 +18,7 @@ from evals.judges.baselines import FirstJudge, LongerJudge
 from evals.judges.core import Judge
 from evals.judges.llm_judge import LlmJudge
 from evals.judges.measure import accuracy_rows, as_pair, finding, margin_row
+from evals.judges.pointwise import PointwiseJudge
 from evals.judges.preference_data import GoldPair, counts, split_pairs
 from evals.judges.prompt import prompt_hash
 from evals.judges.resolve import resolve, summarise
@@ -27,7 +28,6 @@ from protocols.core.models import ModelSpec, content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
 from studio.judge_train import (
     JUDGE,
-    JUDGE_TRAINED_ON,
     REWARD,
     SEED,
     TRAINED_ON,
@@ -96,10 +96,11 @@ async def _measure_all(base: Path, out: Path, pairs: Exam, say: Say) -> None:
     engine = TransformersEngine()
     try:
         await _measure_baselines(base, out, pairs, engine, say)
-        await _measure_reward(base, out, pairs, say)
+        reward = RewardJudge(REWARD, _model(REWARD, base, out / REWARD))
+        await _measure_margins(reward, out, pairs, say)
         if read_card(out / JUDGE):
-            judge = LlmJudge(JUDGE, _model(JUDGE, base, out / JUDGE), engine)
-            await _measure_judge(judge, out, pairs, say)
+            judge = PointwiseJudge(JUDGE, _model(JUDGE, base, out / JUDGE), engine)
+            await _measure_margins(judge, out, pairs, say)
     finally:
         await engine.close()
 
@@ -119,10 +120,12 @@ async def _measure_baselines(base: Path, out: Path, pairs: Exam, engine: Any, sa
     write_card(out / BASELINES_CARD, card)
 
 
-async def _measure_reward(base: Path, out: Path, pairs: Exam, say: Say) -> None:
-    """Set the margin on dev pairs, then measure without and with it."""
-    judge = RewardJudge(REWARD, _model(REWARD, base, out / REWARD))
-    card = _trained(out, REWARD)
+async def _measure_margins(judge: Judge, out: Path, pairs: Exam, say: Say) -> None:
+    """Set the margin on dev pairs, then measure without and with it.
+
+    The judge gives each answer a number, so no order of the answers can matter.
+    """
+    name, card = judge.id, _trained(out, judge.id)
     mark = content_hash(pairs.mark, card["made_from"])
     if card.get("tested_on") == mark:
         return
@@ -131,22 +134,12 @@ async def _measure_reward(base: Path, out: Path, pairs: Exam, say: Say) -> None:
     verdicts = await _judged(judge, pairs.test, say)
     plain, with_ties = tested(verdicts, pairs.test), tested(at_margin(verdicts, tau), pairs.test)
     results = {"tau": tau, "tested": plain, "tested_at_tau": with_ties["all"]}
-    _write(out, REWARD, card | results | {"tested_on": mark})
-    say(f"{REWARD}: right on {plain['all']['accuracy']:.0%} of {plain['all']['n']} pairs")
-
-
-async def _measure_judge(judge: LlmJudge, out: Path, pairs: Exam, say: Say) -> None:
-    card = _trained(out, JUDGE)
-    mark = content_hash(pairs.mark, card["made_from"])
-    if card.get("tested_on") == mark:
-        return
-    results = tested(await _judged(judge, pairs.test, say), pairs.test, JUDGE_TRAINED_ON)
-    _write(out, JUDGE, card | {"tested": results, "tested_on": mark})
-    say(f"{JUDGE}: right on {results['all']['accuracy']:.0%} of {results['all']['n']} pairs")
+    _write(out, name, card | results | {"tested_on": mark})
+    say(f"{name}: right on {plain['all']['accuracy']:.0%} of {plain['all']['n']} pairs")
 
 
 def at_margin(verdicts: Sequence[Verdict], tau: float) -> list[Verdict]:
-    """Return a reward model's verdicts as they are with another margin."""
+    """Return the verdicts of a judge of margins as they are with another margin."""
     nan = float("nan")
     return [
         replace(

@@ -1,9 +1,9 @@
 """Train and measure the embedded judges: ``studio judges train``.
 
-A reward model is made on the embedded base and, where asked for, a judge that answers "A" or "B".
-Both learn from pairs of the tasks' train splits only; what they are worth is measured by
-``studio.judge_measure`` on test splits. Work that is there and was made from the same data and
-settings is kept.
+A reward model is made on the embedded base and, where asked for, a judge that says of one answer
+whether it is right, yes or no. Both learn from pairs of the tasks' train splits only; what they are
+worth is measured by ``studio.judge_measure`` on test splits. Work that is there and was made from
+the same data and settings is kept.
 """
 
 from __future__ import annotations

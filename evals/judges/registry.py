@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from evals.judges.baselines import FirstJudge, LongerJudge
 from evals.judges.core import Judge
 from evals.judges.llm_judge import LlmJudge
+from evals.judges.pointwise import PointwiseJudge
 from evals.judges.reward_model import RewardJudge
 from protocols.core.engine import Engine
 from protocols.core.errors import ContributorError, UserError, unknown
@@ -33,7 +34,9 @@ class JudgeSpec(Frozen):
     """One judge as the file describes it."""
 
     id: str
-    kind: Literal["llm", "reward"]
+    kind: Literal["llm", "pointwise", "reward"] = Field(
+        description="Compares two answers, or says yes or no to each, or gives each a number."
+    )
     note: str = Field("", description="A sentence for people who pick judges.")
     source: str
     revision: str = ""
@@ -41,7 +44,9 @@ class JudgeSpec(Frozen):
     name: str = ""
     repeats: int = Field(1, ge=1, le=20, description="Judgements per order in words.")
     tau: float | None = Field(
-        None, ge=0, description="Margin of rewards below which answers tie; empty = the card's."
+        None,
+        ge=0,
+        description="Margin of rewards or log-odds below which answers tie; empty = the card's.",
     )
     own_words: bool = Field(
         False, description="Keep the question it was trained with instead of a study's."
@@ -59,7 +64,7 @@ class JudgeEntry:
 
     @property
     def tau(self) -> float:
-        """The margin below which rewards tie: the file's, else the card's, else none."""
+        """The margin below which answers tie: the file's, else the card's, else none."""
         return float(self.card.get("tau", 0.0) if self.spec.tau is None else self.spec.tau)
 
 
@@ -119,6 +124,8 @@ def _made(entry: JudgeEntry, engine: Engine, *, rubric: str, seed: int) -> Judge
         if entry.model.is_endpoint:
             raise UserError(f"The reward model '{entry.spec.id}' cannot be an endpoint.")
         return RewardJudge(entry.spec.id, entry.model, tau=entry.tau)
+    if entry.spec.kind == "pointwise":
+        return PointwiseJudge(entry.spec.id, entry.model, engine, tau=entry.tau)
     judge = LlmJudge(entry.spec.id, entry.model, engine, repeats=entry.spec.repeats, seed=seed)
     if rubric and not entry.spec.own_words:
         judge.rubric = rubric

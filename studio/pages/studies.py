@@ -74,8 +74,8 @@ def build(ctx: StudioContext) -> None:
         with gr.Tabs():
             with gr.Tab("Plan"):
                 form = study_form.build(ctx)
-                create = gr.Button("Create the study", variant="primary")
                 power = gr.HTML("")
+                create = gr.Button("Create the study", variant="primary")
             with gr.Tab("Answers"):
                 answers = _answers_tab()
             with gr.Tab("Raters"):

@@ -15,6 +15,13 @@ from evals.human.studies import StudyRow
 
 SHOWN_PAIRS = 200
 
+WAY = (
+    ("Plan", "a short name, whose model is compared with which system, on which questions."),
+    ("Answers", "both arms answer every question; look at the pairs, then open the study."),
+    ("Raters", "a link for each rater."),
+    ("Monitor", "how many have voted; no result is shown yet."),
+    ("Results", "lock the study, then read its report."),
+)
 STEPS = (
     ("answers", "Answers made"),
     ("review", "Masks reviewed"),
@@ -40,8 +47,40 @@ def gate(logged_in: bool, generated: bool) -> str:
 
 
 def nothing_yet() -> str:
-    """What an empty list of studies says."""
-    return "<p>No study yet. Plan one below; a finished example is on the Results page.</p>"
+    """What an empty list of studies says: the whole way, and where it begins."""
+    steps = "".join(f"<li><strong>{tab}</strong>: {what}</li>" for tab, what in WAY)
+    return (
+        "<div class='studio-study'><h2>No study yet</h2><p>A study takes five steps, one tab each. "
+        f"Begin with the plan below; a finished example is on the Results page.</p>"
+        f"<ol>{steps}</ol></div>"
+    )
+
+
+def next_step(row: StudyRow, done: Progress) -> str:
+    """What the lab does next, in one sentence that names the tab."""
+    opened = row.state == "open"
+    waits = opened and done.votes_main < done.votes_target
+    steps = (
+        (row.state == "locked", "read the report under <strong>Results</strong>."),
+        (
+            waits and not done.invited and not row.spec.open_link,
+            "make a link for each rater under <strong>Raters</strong>.",
+        ),
+        (
+            waits,
+            "wait for the votes, which <strong>Monitor</strong> counts; then lock the study under "
+            "<strong>Results</strong>.",
+        ),
+        (opened, "all votes are in: lock the study under <strong>Results</strong>."),
+        (not row.pairs, "make or import the answers under <strong>Answers</strong>."),
+        (
+            not row.reviewed,
+            "look under <strong>Answers</strong> at the pairs as raters will see them, and say "
+            "there that you have.",
+        ),
+    )
+    ready = "open the study to raters under <strong>Answers</strong>."
+    return next((text for due, text in steps if due), ready)
 
 
 def status(row: StudyRow, done: Progress) -> str:
@@ -66,7 +105,9 @@ def status(row: StudyRow, done: Progress) -> str:
     rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return (
         f"<div class='studio-study'><h2>{escape(spec.title)} {simulated}</h2>"
-        f"<ol class='studio-steps'>{steps}</ol><dl class='studio-facts'>{rows}</dl></div>"
+        f"<ol class='studio-steps'>{steps}</ol>"
+        f"<p class='studio-next'>Next: {next_step(row, done)}</p>"
+        f"<dl class='studio-facts'>{rows}</dl></div>"
     )
 
 

@@ -101,8 +101,10 @@ def small(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(judge_train, "SAID_TOKENS", 4)
     monkeypatch.setattr(judge_train, "REWARD_EACH", 1)
     monkeypatch.setattr(judge_train, "JUDGE_EACH", 1)
-    for name in ("REWARD_SETTINGS", "JUDGE_SETTINGS"):
-        monkeypatch.setattr(judge_train, name, replace(getattr(judge_train, name), **few))
+    rewarding = replace(judge_train.REWARD_SETTINGS, **few)
+    judging = replace(judge_train.JUDGE_SETTINGS, warmup=1, first_layer=1, batch=12)
+    monkeypatch.setattr(judge_train, "REWARD_SETTINGS", rewarding)
+    monkeypatch.setattr(judge_train, "JUDGE_SETTINGS", judging)
     monkeypatch.setattr(judge_measure, "TEST_EACH", 1)
     monkeypatch.setattr(judge_measure, "DEV_EACH", 1)
     return tmp_path
@@ -119,7 +121,9 @@ def test_judges_are_trained_measured_and_kept(small: Path) -> None:
     for name in (REWARD, JUDGE):
         card = read_card(out / name)
         assert card["training"]["split"] == "train" and card["tested"]["all"]["n"] >= 12
-    assert "tau" in read_card(out / REWARD) and "swap" in read_card(out / JUDGE)["tested"]
+    for name in (REWARD, JUDGE):
+        assert "tau" in read_card(out / name) and "swap" not in read_card(out / name)["tested"]
+    assert read_card(out / JUDGE)["training"]["first_layer"] == 1
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     again: list[str] = []
     judge_train.train_judges(small, out, again.append, with_judge=True)
