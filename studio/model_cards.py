@@ -100,11 +100,20 @@ def tested(entry: Entry, assets: Path) -> list[dict[str, Any]]:
         rows = read_card(Path(entry.spec.adapter)).get("tested")
     elif rows is None and "generalist" in entry.spec.tags:
         rows = read_card(assets / "adapters", BASE_CARD)
-    if not isinstance(rows, dict):
-        return []
+    rows = _own_domain(entry) | (rows if isinstance(rows, dict) else {})
     names = ("accuracy", "n", "low", "high")
     found = [(d, r) for d, r in sorted(rows.items()) if isinstance(r, dict) and {*names} <= {*r}]
     return [{"domain": domain, **{name: row[name] for name in names}} for domain, row in found]
+
+
+def _own_domain(entry: Entry) -> dict[str, Any]:
+    """The result on its own domain, under a name that no other model's data has."""
+    own = entry.card.get("results", {}).get("own_domain") or {}
+    if "ci95" not in own:
+        return {}
+    low, high = own["ci95"]
+    name = str(entry.card.get("task") or f"own data of {entry.spec.id}")
+    return {name: {**own, "low": low, "high": high}}
 
 
 def measured(result: Any) -> str:

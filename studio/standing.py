@@ -64,10 +64,13 @@ def standing(model: str, assets: Path) -> Standing:
     state = tuple((str(p), p.stat().st_mtime_ns) for p in result_files(assets))
     if not state:
         return Standing((), (), ())
-    frame, worth = _frames(state)
-    return Standing(
-        tuple(_alone(model, frame)), tuple(_worth(model, worth)), tuple(_credit(model, frame))
-    )
+    return told_of(model, *_frames(state))
+
+
+def told_of(model: str, frame: pd.DataFrame, worth: pd.DataFrame) -> Standing:
+    """A model's lines out of all records and the table of :func:`strength`."""
+    lines = (_alone(model, frame), _worth(model, worth), _credit(model, frame))
+    return Standing(*(tuple(found) for found in lines))
 
 
 @lru_cache(maxsize=2)
@@ -103,8 +106,8 @@ def _credit(model: str, frame: pd.DataFrame) -> Iterator[Line]:
     from evals.analyses.core import mean_of, of_role
 
     systems = of_role(frame, "system")
-    inside = systems[systems["pool"].map(lambda pool: model in pool.split(","))]
-    credited = inside[inside["shares"].map(lambda text: bool(json.loads(text)))]
+    inside = systems[systems["pool"].map(lambda pool: model in pool.split(",")).astype(bool)]
+    credited = inside[inside["shares"].map(lambda text: bool(json.loads(text))).astype(bool)]
     for protocol, part in credited.groupby("protocol"):
         shares = part["shares"].map(lambda text: float(json.loads(text).get(model, 0.0)))
         by_task = shares.groupby([part["task"], part["item"]]).mean()

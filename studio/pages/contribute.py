@@ -87,6 +87,7 @@ def _hand_in_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
             file_types=[".zip", ".safetensors", ".json", ".md"],
             type="filepath",
             height=160,
+            elem_id="offer-files",
         )
         own = gr.File(
             label="Your own test questions: .jsonl or .csv with 'prompt' and 'answer' (optional)",

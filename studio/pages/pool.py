@@ -60,11 +60,17 @@ def _about(pools: Iterable[Pool]) -> list[dict[str, str]]:
 
 
 def _shown(pools: Iterable[Pool], held: Mapping[str, Word], assets: Path) -> list[dict[str, Any]]:
-    return [
-        {**card, **details(entry, pool, assets)}
-        for pool in pools
-        for card, entry in zip(cards(pool, held), pool.entries, strict=True)
-    ]
+    """One card a model, in the first pool that has it; ``pools`` are the titles of all that do."""
+    found: dict[str, dict[str, Any]] = {}
+    for pool in pools:
+        for card, entry in zip(cards(pool, held), pool.entries, strict=True):
+            if known_card := found.get(card["id"]):
+                known_card["pools"].append(pool.title)
+            else:
+                found[card["id"]] = {
+                    **card, **details(entry, pool, assets), "pools": [pool.title]
+                }  # fmt: skip
+    return list(found.values())
 
 
 def refreshed(ctx: StudioContext) -> gr.HTML:

@@ -142,8 +142,8 @@ def prefilled(ctx: StudioContext, model: str) -> dict[str, Any]:
                 return {
                     "slug": f"{_short(model)}-{datetime.now(UTC):%y%m%d}",
                     "pool": pool.id,
-                    "contributors": gr.Dropdown(choices=ids, value=[model]),
-                    "models": gr.Dropdown(choices=ids, value=[]),
+                    "contributors": gr.Dropdown(choices=ids, value=[model], multiselect=True),
+                    "models": gr.Dropdown(choices=ids, value=[], multiselect=True),
                     "questions": f"task:{task}/test" if task else gr.skip(),
                 }
     return {}

@@ -32,10 +32,15 @@ function valueOf(card, name) {
   return name === 'size' ? sizeOf(card) : String(card[name] || NONE);
 }
 
+function fits(card, name) {
+  if (!chosen[name]) return true;
+  return name === 'pool' ? card.pools.includes(chosen.pool) : valueOf(card, name) === chosen[name];
+}
+
 function matches(card) {
   const words = [card.id, card.name, card.domain, card.description, card.by, card.base, card.kind];
   return words.join(' ').toLowerCase().includes(query.trim().toLowerCase())
-    && FILTERS.every(([name]) => !chosen[name] || valueOf(card, name) === chosen[name]);
+    && FILTERS.every(([name]) => fits(card, name));
 }
 
 function factList(facts) {
@@ -150,7 +155,7 @@ function drawCards() {
   parts.count.textContent = `${shown.length} of ${props.cards.length} models`;
   const groups = [];
   for (const pool of props.pools) {
-    const inside = shown.filter((card) => card.pool === pool.title);
+    const inside = shown.filter((card) => (chosen.pool || card.pool) === pool.title);
     if (!inside.length) continue;
     const grid = el('div', 'studio-pool-grid');
     grid.append(...inside.map(cardNode));
@@ -162,6 +167,7 @@ function drawCards() {
 
 function options(name) {
   if (name === 'size') return SIZES.map(([label]) => label);
+  if (name === 'pool') return props.pools.map((pool) => pool.title);
   const known = new Set(props.cards.map((card) => valueOf(card, name)));
   return [...known].sort((a, b) => a.localeCompare(b));
 }

@@ -49,8 +49,8 @@ def test_a_visitor_s_upload_is_answered_with_its_points(
     page = visit(scripted_app(ScriptedEngine()) + "/pool").page
     page.get_by_role("button", name="Contribute a model").click()
     page.locator("#offer-id input, #offer-id textarea").fill("newcomer")
-    page.get_by_label("I may pass this model on").check()
-    page.locator("input[type=file]").set_input_files(
+    page.locator("#offer-consent input").check()
+    page.locator("#offer-files input[type=file]").set_input_files(
         {"name": "adapter_config.json", "mimeType": "application/json", "buffer": b"{}"}
     )
     expect(page.locator(".filename .stem")).to_contain_text("adapter_config")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from protocols.core.errors import ContributorError, EngineError, UserError
@@ -24,7 +25,7 @@ from studio.examples import TO_TRAIN, Example
 from studio.hub_offer import add_from_hub
 from studio.intake import Intake, Progress, Report, Work
 from studio.own_data import MOST, OwnResult, sample
-from studio.pages import contribute, pool
+from studio.pages import contribute, contributor, pool
 from studio.pages.contribute import FIELDS, NO_CONSENT, by_examples, hand_in, progress_html
 from studio.pool import load_pool
 from studio.private import contact_of, evaluation_of
@@ -155,17 +156,15 @@ def test_a_contact_is_the_lab_s_alone_and_goes_with_the_model(
 
 
 def test_a_contact_is_in_no_page_of_the_app(ctx: StudioContext, tmp_path: Path) -> None:
-    from studio.app import build
-
-    add(
-        replace(OFFER, contact=CANARY),
-        [adapter(tmp_path / "mine")],
-        ctx.settings,
-        who="x",
-        try_out=False,
-    )
+    offer = replace(OFFER, contact=CANARY)
+    add(offer, [adapter(tmp_path / "mine")], ctx.settings, who="x", try_out=False)
     ctx.pools["ours"] = load_pool("ours", ctx.settings)
-    config = json.dumps(build(ctx).get_config_file(), default=str)
+    with gr.Blocks() as demo:
+        for page in (pool, contributor):
+            page.build(ctx)
+    config = json.dumps(demo.get_config_file(), default=str) + contributor.card_html(
+        ctx, "newcomer"
+    )
     assert "newcomer" in config and CANARY not in config
 
 
