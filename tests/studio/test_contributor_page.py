@@ -75,7 +75,7 @@ def stored(folder: Path, run: str, shares: dict[str, float], count: int = 2) -> 
         models=(),
         question=QUESTION,
         seed=0,
-        budget=spec.budget,
+        budget=spec.budget.model_dump(),
     )
     events = [
         started,
