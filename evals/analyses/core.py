@@ -116,6 +116,18 @@ def of_role(frame: pd.DataFrame, *roles: str) -> pd.DataFrame:
     return frame[frame["role"].isin(roles) & (frame["split"] != "heldout")]
 
 
+def ordinary(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without pools that were composed to be more or less diverse.
+
+    Those would mix with the growing pools of the other analyses. A pool of different models in
+    their own order is one of these too, so it stays.
+    """
+    if "design" not in frame:
+        return frame
+    label = frame["design"].fillna("")
+    return frame[(label == "") | label.str.contains(r"distinct/\d+/\d+x1\b", regex=True)]
+
+
 def pools_of(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     """The distinct pools in a frame, smallest first."""
     found = {tuple(name.split(",")) for name in frame["pool"].unique()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from evals.analyses.core import Finding
+from evals.analyses.core import Finding, ordinary
 from evals.analyses.cost import cost
 from evals.analyses.diversity import diversity
 from evals.analyses.emergence import emergence
@@ -45,15 +45,15 @@ def _read(source: Path) -> list[BenchRecord]:
 def analyse(records: Sequence[BenchRecord], seed: int = 0) -> list[Finding]:
     """Every analysis, each with what it could find in these records."""
     frame = to_frame(records)
-    members = members_frame(records)
+    plain, members = ordinary(frame), members_frame(records)
     return [
-        scaling(frame, seed),
-        emergence(frame, members),
-        cost(frame, seed),
-        strength(frame, seed),
-        diversity(frame),
+        scaling(plain, seed),
+        emergence(plain, members),
+        cost(plain, seed),
+        strength(plain, seed),
+        diversity(plain),
         settings(frame, seed),
-        humans(frame, seed),
+        humans(plain, seed),
     ]
 
 

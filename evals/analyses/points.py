@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evals.analyses.core import Finding, first_pool, of_best, of_role
+from evals.analyses.core import Finding, first_pool, of_best, of_role, ordinary
 from evals.analyses.strength import whole_pool
 from protocols.core.errors import UserError
 
@@ -64,7 +64,8 @@ def chosen(frame: pd.DataFrame, finding: Finding, row: int) -> pd.DataFrame:
     """The same rows as :func:`behind`, in the order of the records."""
     if finding.id not in PICKS or row not in finding.table.index:
         raise UserError(f"'{finding.title}' has no point {row} that records stand behind.")
-    return PICKS[finding.id](frame, finding.table.loc[row].to_dict())
+    rows = frame if finding.id == "settings" else ordinary(frame)
+    return PICKS[finding.id](rows, finding.table.loc[row].to_dict())
 
 
 def _rank(members: str, value: float) -> int:

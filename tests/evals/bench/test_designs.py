@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.analyses.core import ordinary
 from evals.analyses.settings import settings
 from evals.bench import Runner, bench
 from evals.bench_plan import Planner
@@ -109,6 +110,8 @@ def test_a_bench_runs_composed_pools_only_and_labels_them(tmp_path: Path) -> Non
     systems = [one for one in records if one.role == "system"]
     assert {one.pool for one in systems} == {tuple(pool) for pool in asked.designed.values()}
     assert all(one.design for one in systems) and len({one.key for one in records}) == len(records)
+    plain = ordinary(to_frame(records))
+    assert set(plain.loc[plain["role"] == "system", "pool"]) == {"alpha,beta"}, "two different ones"
     table = settings(to_frame(records)).table
     assert set(table["setting"]) == {"distinct", "generations"}
     assert len(table) == len(found)
