@@ -180,3 +180,20 @@ def test_without_results_the_page_says_how_to_make_some(tmp_path: Path) -> None:
     finally:
         made.manager.close()
         made.lab.close()
+
+
+def test_the_results_that_ship_give_every_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ``make figures`` runs."""
+    monkeypatch.setenv("STUDIO_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("STUDIO_ASSETS", str(REPOSITORY / "assets"))
+    out = tmp_path / "figures"
+    result = CliRunner().invoke(main, ["figures", "--out", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    for name in ("scaling", "emergence", "cost", "participants", "harm"):
+        assert (out / f"{name}.html").is_file() and (out / f"{name}.csv").is_file()
+    attacks = pd.read_csv(out / "harm.csv")
+    assert attacks["null"].notna().all() and (attacks["items"] > 0).all()
+    claims = pd.read_csv(out / "claims.csv")
+    assert claims["verdict"].notna().all()
