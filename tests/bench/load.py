@@ -64,6 +64,8 @@ class Told:
     outcomes: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, float, int, int]] = field(default_factory=list)
     """(seconds, resident MiB, threads, open files)."""
+    busy: list[tuple[float, float]] = field(default_factory=list)
+    """(the server's processor seconds, the machine's load), beside each of them."""
 
 
 class Page:
@@ -178,6 +180,8 @@ class Crowd:
         while True:
             row = (time.monotonic() - begun, process.memory_info().rss / 2**20)
             self.told.memory.append((*row, process.num_threads(), process.num_fds()))
+            times = process.cpu_times()
+            self.told.busy.append((times.user + times.system, os.getloadavg()[0]))
             await asyncio.sleep(5)
 
     async def _visit(self, kind: str, number: int) -> None:
@@ -299,8 +303,12 @@ def report(told: Told, viewers: int, seconds: float, sizes: dict[str, int]) -> N
     marks = [told.memory[int(part * (len(told.memory) - 1))] for part in (0, 0.25, 0.5, 0.75, 1)]
     cells = [[f"{t:.0f}", f"{mib:.0f}", threads, files] for t, mib, threads, files in marks]
     table("The server over time", ["s", "resident MiB", "threads", "open files"], cells)
+    spent = (told.busy[-1][0] - told.busy[0][0]) / max(1.0, told.memory[-1][0])
+    loads = statistics.median(load for _, load in told.busy)
+    say(f"\nThe server used {100 * spent:.0f} % of a core; median load of the machine's "
+        f"{psutil.cpu_count()} cores: {loads:.1f}")  # fmt: skip
     middle, low, high = slope(told)
-    say(f"\nMemory after the first fifth: {middle:+.2f} MiB a minute ({low:+.2f} to {high:+.2f})")
+    say(f"Memory after the first fifth: {middle:+.2f} MiB a minute ({low:+.2f} to {high:+.2f})")
     say(f"Left on disk: {sizes['files']} stored runs, {sizes['bytes'] / 2**20:.1f} MiB")
 
 
