@@ -228,7 +228,10 @@ class HostedEngine:
         fuser = self._fusing(models)
         if fuser is not self and sum(_sizes(models).values()) > free_bytes() * MEMORY_SHARE:
             await self.hand_over()
-        await fuser.load(models, progress)
+        if isinstance(self._local, RayEngine):
+            await self._local.load_fused([m for m in models if not m.is_endpoint], progress)
+        else:
+            await fuser.load(models, progress)
 
     def _fusing(self, models: Sequence[ModelSpec]) -> HostedEngine:
         """This hosting if its local engine gives whole distributions, else the one beside it."""
@@ -266,7 +269,9 @@ class HostedEngine:
             if remote:
                 chunks = self._remote.stream_fused(request)
             elif fuser is self:
-                await self._hold(stack, request.models)
+                # The actors of a cluster load what they fuse themselves, all in one of them.
+                if not isinstance(self._local, RayEngine):
+                    await self._hold(stack, request.models)
                 chunks = self._local.stream_fused(request)
             else:
                 # What cannot be loaded is named by the one that fuses.

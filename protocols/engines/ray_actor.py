@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from protocols.core.engine import Chunk, FusedRequest, GenerateRequest, ScoreRequest, Scores
-from protocols.core.errors import StudioError
+from protocols.core.errors import LostModels, StudioError
 from protocols.core.models import ModelSpec
 from protocols.engines.ray_wire import Countable, Failure, Loaded, Part, Place, base_of
 
@@ -93,6 +93,7 @@ class Host:
         end: Failure | None = None
         try:
             if isinstance(request, FusedRequest):
+                _check_there(request.models)
                 chunks = self._engine.stream_fused(request)
             else:
                 chunks = self._engine.stream(request)
@@ -138,6 +139,13 @@ async def _collected(mail: Mail) -> tuple[tuple[Chunk, ...], Failure | None, boo
             return tuple(chunks), None, False
         item = mail.get_nowait()
     return tuple(chunks), item, True
+
+
+def _check_there(models: Sequence[ModelSpec]) -> None:
+    """Raise :class:`LostModels` for those that this node does not have."""
+    lost = {model.id: failure.error() for model in models if (failure := _absent(model))}
+    if lost:
+        raise LostModels(lost)
 
 
 def _absent(model: ModelSpec) -> Failure | None:

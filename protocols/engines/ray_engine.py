@@ -152,10 +152,10 @@ class RayEngine:
 
     @asynccontextmanager
     async def _serving(
-        self, group: Group, models: Sequence[ModelSpec]
+        self, group: Group, models: Sequence[ModelSpec], partly: bool = False
     ) -> AsyncGenerator[Replica, None]:
         """The replica that serves a request. An actor that is lost becomes an error."""
-        replica = await group.ready(models)
+        replica = await group.ready(models, partly)
         replica.open += 1
         try:
             yield replica
@@ -192,8 +192,9 @@ class RayEngine:
         try:
             await self._connect()
             asked = replace(request, models=tuple(map(absolute, request.models)))
+            group = self._fused_group(asked.models)
             async with (
-                self._serving(self._fused_group(asked.models), asked.models) as replica,
+                self._serving(group, asked.models, partly=True) as replica,
                 aclosing(replica.stream(asked)) as chunks,
             ):
                 async for chunk in chunks:

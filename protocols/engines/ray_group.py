@@ -181,14 +181,19 @@ class Group:
         if loaded.failure:
             raise loaded.failure.error()
 
-    async def ready(self, models: Sequence[ModelSpec]) -> Replica:
+    async def ready(self, models: Sequence[ModelSpec], partly: bool = False) -> Replica:
         """The least busy replica that has the models; they are loaded if need be.
 
-        Raises :class:`EngineError` if there is no such replica and none can be started.
+        Raises :class:`EngineError` if there is no such replica and none can be started. ``partly``
+        takes one too that could not load some of them: its engine says which.
         """
         if not (found := self._having(models)):
-            await self.load(models)
-            found = self._having(models)
+            try:
+                await self.load(models)
+            except StudioError:
+                if not (partly and self.replicas):
+                    raise
+            found = self._having([] if partly else models)
         if not found:
             raise EngineError(f"The Ray actor of '{models[0].title}' was lost. Run again.")
         self.replenish()

@@ -53,7 +53,14 @@ def tokens_of(chunks: Sequence[Chunk]) -> list[FusedToken]:
     return [token for chunk in chunks for token in chunk.fused]
 
 
-@pytest.fixture(params=["scripted", pytest.param("transformers", marks=pytest.mark.models)])
+@pytest.fixture(
+    params=[
+        "scripted",
+        "ray",
+        pytest.param("transformers", marks=pytest.mark.models),
+        pytest.param("ray_real", marks=[pytest.mark.models, pytest.mark.slow]),
+    ]
+)
 def fusing(request: pytest.FixtureRequest) -> World:
     found: World = request.getfixturevalue(request.param)
     assert "logits" in found.engine.capabilities(found.base)

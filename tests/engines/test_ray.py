@@ -10,6 +10,7 @@ import asyncio
 import os
 import pickle
 import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,10 +88,11 @@ def test_failures_in_an_actor_keep_their_kind_and_the_actor(ray: World, loop: Lo
             await ray.engine.load([away, ray.base])
         with pytest.raises(ContributorError, match=r"'away'.* no folder /nowhere/at/all"):
             await complete(ray, ask(away))
-        with pytest.raises(LostModels) as told:
-            async for _ in ray.engine.stream_fused(fused):
-                pass
-        assert told.value.models == ("lost",)
+        for request, gone in ((fused, "lost"), (replace(fused, models=(ray.base, away)), "away")):
+            with pytest.raises(LostModels) as told:
+                async for _ in ray.engine.stream_fused(request):
+                    pass
+            assert told.value.models == (gone,)
 
     loop.run(go())
     assert [replica.place.pid for replica in ray_replicas(ray)] == before
