@@ -14,6 +14,7 @@ from protocols.training import sft
 from protocols.training.greedy import greedy_answers, prompt_text
 
 ROWS = [(f"What is {a} + {b}?", str(a + b)) for a in range(8) for b in range(8)]
+VOCABULARY = 49152
 TINY = sft.SftConfig(steps=6, batch=4, warmup=1)
 
 
@@ -25,7 +26,7 @@ def tiny(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=49152,
+        vocab_size=VOCABULARY,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -124,6 +125,41 @@ def learned(trainer: Any, batch: dict[str, Any]) -> tuple[float, dict[str, Any]]
     loss.backward()
     trained = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
     return loss.item(), trained
+
+
+def test_no_row_multiplies_with_a_copy_of_the_vocabulary(tiny: Path, tmp_path: Path) -> None:
+    """A product per row copies the vocabulary's matrix for it: seconds for a batch of real size."""
+    import torch
+
+    from protocols.training.labels import label_loss
+
+    trainer = made_trainer(tiny, tmp_path)
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(4)])
+    model, tokenizer = sft.load_base(tiny, "cpu")
+    model.requires_grad_(False)  # as under an adapter; torch does better by trainable weights
+    questions = [question for question, _ in ROWS[:4]]
+    asked = tokenizer([prompt_text(tokenizer, q) for q in questions], return_tensors="pt")
+    labelled = {
+        **asked,
+        "position_ids": asked["attention_mask"].cumsum(dim=1) - 1,
+        "label_ids": asked["input_ids"][:, :2],
+        "target": asked["attention_mask"][:, :2] / 2,
+    }
+    assert not copies(lambda: trainer.compute_loss(trainer.model, dict(batch)).backward())
+    assert not copies(lambda: greedy_answers(model, tokenizer, questions, max_tokens=2))
+    assert not copies(lambda: label_loss(trainer.model, labelled).backward())
+    with torch.inference_mode():  # where this fails, torch needs no help any more
+        assert copies(lambda: model(labelled["input_ids"], logits_to_keep=2))
+
+
+def copies(work: Any) -> int:
+    """How many batched products with the vocabulary's matrix the work has."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+        work()
+    products = [one for one in seen.events() if one.name == "aten::bmm"]
+    return sum(any(VOCABULARY in shape for shape in one.input_shapes) for one in products)
 
 
 @pytest.mark.parametrize(
