@@ -39,7 +39,7 @@ def pool() -> None:
 
 
 @pool.command("train")
-@click.option("--only", default="", help="Specialist ids, separated by commas (default: all).")
+@click.option("--only", default="", help="Ids, separated by commas (default: all of embedded-32).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for adapters and cards.")
 @click.option(
     "--examples",
