@@ -291,7 +291,7 @@ class RunManager:
         """Stop every run, close the engine, end the loop. Closing again does nothing."""
         if self._loop.is_closed():
             return
-        self.submit(self._shut_down()).result(timeout=20)
+        self.submit(self._shut_down()).result(timeout=60)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,26 @@ settings.register_profile("long", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-TOGETHER = ("tests/engines/", "tests/browser/")
+TOGETHER = ("tests/browser/", "tests/engines/")
+"""Folders whose files stay on one worker. Engines are costly to start twice, and two browsers at
+once make each other late."""
+LONG = (
+    *TOGETHER,
+    "tests/protocols/test_text_fits.py",
+    "tests/laws/test_runs.py",
+    "tests/training/",
+    "tests/storms/",
+    "tests/protocols/",
+    "tests/evals/human/store/",
+    "tests/studio/",
+)
+"""What takes long, longest first. It starts first, so that no worker is left alone with it."""
 
 
 class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
     """With several workers a file stays on one of them; so do all of engines and all of browsers.
 
-    Engines are costly to start twice, and two browsers at once make each other late.
+    The order is that of collection.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -37,7 +51,24 @@ class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TogetherScheduling:
     """What ``pytest -n`` asks for its scheduler."""
+    config.option.loadscopereorder = False
     return TogetherScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On several workers the long ones come first, and then the larger files."""
+    if not hasattr(config, "workerinput"):
+        return
+    sizes = Counter(item.location[0] for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        file = item.location[0]
+        ranks = (rank for rank, part in enumerate(LONG) if file.startswith(part))
+        rank = next(ranks, len(LONG))
+        return rank, 0 if rank < len(TOGETHER) else -sizes[file]
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 from protocols.core.artifacts import ArtifactStore
@@ -15,6 +16,8 @@ from protocols.core.run import run
 from protocols.engines.scripted import ScriptedEngine
 from tests.fitted import artifacts_for
 
+HANGS_S = 300.0
+"""After so long something hangs: a busy machine may be late, and that is no failure."""
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 
 
@@ -45,6 +48,14 @@ def make_spec(protocol: str, count: int = 3, **changes: object) -> RunSpec:
 
 
 Watch = Callable[[Event, Control], None]
+
+
+def until(condition: Callable[[], object], what: str = "waited too long") -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + HANGS_S
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
 
 
 def score_for(spec: RunSpec) -> AnswerScore | None:
@@ -84,4 +95,4 @@ async def play(
 
 def played(spec: RunSpec, engine: Engine | None = None, watch: Watch | None = None) -> list[Event]:
     """:func:`play` for tests that are not async themselves."""
-    return asyncio.run(asyncio.wait_for(play(spec, engine, watch), 30))
+    return asyncio.run(asyncio.wait_for(play(spec, engine, watch), HANGS_S))

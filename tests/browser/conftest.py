@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from protocols.engines.scripted import ScriptedEngine
 from studio import app
+from studio.runs import RunManager
 from studio.settings import Settings
 from tests.browser.harness import CHROMIUM, PATIENCE_MS, Chromiums, running_app
 from tests.conftest import ROOT
+from tests.helpers import until
+
+Launched = tuple[RunManager, str]
 
 pytestmark = pytest.mark.browser
 
@@ -52,26 +57,51 @@ def real_app(
         yield url
 
 
-@pytest.fixture
-def scripted_app(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Launches the app on a scripted engine; returns its address."""
-    launched = []
-
-    def launch(engine: ScriptedEngine, **settings: object) -> str:
-        shutil.copytree(ROOT / "assets" / "pool", tmp_path / "assets" / "pool")
-        fields = {"workspace": tmp_path, "assets": tmp_path / "assets", "port": 0}
-        chosen = Settings.model_validate({**fields, **settings})
-        ctx = app.compose(chosen, engine)
-        demo = app.build(ctx)
-        app.launch(demo, ctx, block=False)
-        launched.append((demo, ctx))
-        return f"http://127.0.0.1:{demo.server_port}"
-
-    yield launch
-    for demo, ctx in launched:
+@contextmanager
+def launched(engine: ScriptedEngine, workspace: Path, **more: object) -> Iterator[Launched]:
+    """The app in this process; starting it takes seconds."""
+    assets = workspace / "assets"
+    shutil.copytree(ROOT / "assets" / "pool", assets / "pool")
+    fields = {"workspace": workspace, "assets": assets, "port": 0}
+    ctx = app.compose(Settings.model_validate({**fields, **more}), engine)
+    demo = app.build(ctx)
+    app.launch(demo, ctx, block=False)
+    try:
+        yield ctx.manager, f"http://127.0.0.1:{demo.server_port}"
+    finally:
         demo.close()
         ctx.manager.close()
         ctx.lab.close()
+
+
+@pytest.fixture(scope="package")
+def common_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    """The app for all tests that have nothing to set: each gives it an engine of its own."""
+    with launched(ScriptedEngine(), tmp_path_factory.mktemp("common")) as started:
+        yield started
+
+
+@pytest.fixture
+def scripted_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """Serves the app on a scripted engine; returns its address. With settings it is a new app."""
+    with ExitStack() as stack:
+
+        def serve(engine: ScriptedEngine, **settings: object) -> str:
+            if settings:
+                return stack.enter_context(launched(engine, tmp_path, **settings))[1]
+            manager, url = request.getfixturevalue("common_app")
+            manager.engine = engine
+            stack.callback(stop_all, manager)
+            return str(url)
+
+        yield serve
+
+
+def stop_all(manager: RunManager) -> None:
+    """Leave no run to the next test."""
+    for live in list(manager._runs.values()):
+        manager.stop(live.id, manager.owner_key(live.id))
+    until(lambda: not manager.playing and not manager.waiting)
 
 
 class Visit:

@@ -69,7 +69,7 @@ def test_one_failed_model_gets_a_card_and_the_others_go_on(
 
 def test_people_do_not_see_or_slow_each_other(scripted_app: Launch, visit: Open) -> None:
     slow = ScriptedEngine(
-        lambda r: "slow " * 3000 if "slow" in str(r.messages) else "quick.", delay_s=0.1
+        lambda r: "slow " * 3000 if "slow" in str(r.messages) else "quick.", delay_s=1.0
     )
     url = scripted_app(slow)
     one, two = visit(url).page, visit(url).page
@@ -83,7 +83,7 @@ def test_people_do_not_see_or_slow_each_other(scripted_app: Launch, visit: Open)
 
 
 def test_a_waiting_run_shows_its_place(scripted_app: Launch, visit: Open) -> None:
-    url = scripted_app(ScriptedEngine("word " * 3000, delay_s=0.1), parallel_runs=1)
+    url = scripted_app(ScriptedEngine("word " * 3000, delay_s=1.0), parallel_runs=1)
     one, two = visit(url).page, visit(url).page
     for page in (one, two):
         choose(page, "Majority vote", "Take your time", models=3)
@@ -95,7 +95,7 @@ def test_a_waiting_run_shows_its_place(scripted_app: Launch, visit: Open) -> Non
 
 def test_private_endpoints_check_what_they_are_given(scripted_app: Launch, visit: Open) -> None:
     """The page's server functions are open to anyone: junk gets a sentence, never a trace."""
-    url = scripted_app(ScriptedEngine("word " * 3000, delay_s=0.1))
+    url = scripted_app(ScriptedEngine("word " * 3000, delay_s=1.0))
     page = visit(url).page
     choose(page, "Majority vote", "Take your time", models=3)
     run(page)

@@ -46,7 +46,7 @@ def test_a_model_in_quarantine_cannot_be_picked(
 def test_a_visitor_s_upload_is_answered_with_its_points(
     scripted_app: Callable[..., str], visit: Callable[..., Visit]
 ) -> None:
-    page = visit(scripted_app(ScriptedEngine()) + "/pool").page
+    page = visit(scripted_app(ScriptedEngine(), hosted=False) + "/pool").page
     page.get_by_role("button", name="Contribute a model").click()
     page.locator("#offer-id input, #offer-id textarea").fill("newcomer")
     page.locator("#offer-consent input").check()

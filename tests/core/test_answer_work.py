@@ -17,7 +17,7 @@ from protocols.core.models import Budget
 from protocols.core.registry import Context
 from protocols.engines.scripted import ScriptedEngine
 from tests.core.toy import PROTOCOL, registered
-from tests.helpers import make_spec, play
+from tests.helpers import HANGS_S, make_spec, play
 
 LET_GO = threading.Event()
 
@@ -61,7 +61,7 @@ def run_it(question: str, stop: bool = False, seconds: float = 20.0) -> list[Eve
         LET_GO.set()  # or closing the loop would wait for the thread
         return events
 
-    return asyncio.run(asyncio.wait_for(go(), 15))
+    return asyncio.run(asyncio.wait_for(go(), HANGS_S))
 
 
 def test_the_result_comes_from_another_thread() -> None:

@@ -40,7 +40,7 @@ from protocols.core.models import Budget, Sampling
 from protocols.engines.scripted import ScriptedEngine
 from tests.conftest import ROOT
 from tests.core.toy import PROTOCOL, registered, toy_data, toy_spec
-from tests.helpers import make_pool, make_spec, play
+from tests.helpers import HANGS_S, make_pool, make_spec, play
 
 SAYS = {"alpha": "red", "beta": "red green", "gamma": "blue"}
 
@@ -212,9 +212,9 @@ def test_a_thread_that_outlives_its_fit_keeps_the_lock_and_then_leaves(tmp_path:
         stream = fit(toy_spec(), make_pool(3), engine(), toy_data(), store, control=control)
         assert isinstance(await anext(stream), RunStarted)
         ending = asyncio.ensure_future(anext(stream))
-        await asyncio.to_thread(began.wait, 10)
+        await asyncio.to_thread(began.wait, HANGS_S)
         control.stop()
-        event = await asyncio.wait_for(ending, 10)
+        event = await asyncio.wait_for(ending, HANGS_S)
         assert isinstance(event, Ended) and event.status == "cancelled"
         await stream.aclose()
         with pytest.raises(UserError, match="already"):

@@ -29,7 +29,7 @@ class Loop:
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
 
-    def run(self, work: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
+    def run(self, work: Coroutine[Any, Any, T], seconds: float = 600.0) -> T:
         async def in_time() -> T:
             async with asyncio.timeout(seconds):
                 return await work
@@ -102,7 +102,7 @@ def ray_real(
 
 
 def _running(loop: Loop, world: World) -> Iterator[World]:
-    loop.run(world.engine.load([world.base, *world.adapters]), seconds=300)
+    loop.run(world.engine.load([world.base, *world.adapters]))
     yield world
     loop.run(world.engine.close())
 

@@ -196,8 +196,8 @@ def test_prompts_are_counted(world: World) -> None:
 def test_loading_again_costs_nothing(world: World, loop: Loop) -> None:
     said: list[str] = []
     models = [world.base, *world.adapters]
-    loop.run(world.engine.load(models), seconds=60)
-    loop.run(world.engine.load(models, lambda done, total, note: said.append(note)), seconds=60)
+    loop.run(world.engine.load(models))
+    loop.run(world.engine.load(models, lambda done, total, note: said.append(note)))
     assert said == []
 
 

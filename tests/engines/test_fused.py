@@ -357,7 +357,7 @@ def test_fusions_over_several_bases_never_wait_for_each_other(several: Any, loop
             assert chunks[-1].finish
         assert await eventually(lambda: idle(engine))
 
-    loop.run(go(), seconds=60)
+    loop.run(go())
 
 
 @pytest.mark.models

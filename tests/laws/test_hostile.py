@@ -21,7 +21,7 @@ from protocols.engines.prompter import Prompter
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.text import CONTROL, FENCE
 from tests.fitted import artifacts_for
-from tests.helpers import NAMES, make_pool, make_spec, play
+from tests.helpers import HANGS_S, NAMES, make_pool, make_spec, play
 
 ALL = sorted(protocols())
 VICTIM = "beta"
@@ -51,7 +51,7 @@ def hostile_engine(attack: Attack) -> Impostor:
 def attacked(protocol: str, attack: str, **changes: object) -> list[Event]:
     spec = make_spec(protocol, 4, **{"budget": BUDGET, **changes})
     engine = hostile_engine(ATTACKS[attack])
-    return asyncio.run(asyncio.wait_for(play(spec, engine), 120))
+    return asyncio.run(asyncio.wait_for(play(spec, engine), HANGS_S))
 
 
 @every_protocol
@@ -109,7 +109,7 @@ def test_all_hostile_but_one_is_no_crash_either(protocol: str) -> None:
     spec = make_spec(protocol, 3, budget=BUDGET)
     attack = ATTACKS["control"]
     engine = Impostor(ScriptedEngine(honest_text), lambda m: m != NAMES[0], attack, CANARY)
-    last = asyncio.run(asyncio.wait_for(play(spec, engine), 120))[-1]
+    last = asyncio.run(asyncio.wait_for(play(spec, engine), HANGS_S))[-1]
     assert isinstance(last, Ended) and last.owner != "bug", last.message
 
 

@@ -7,7 +7,7 @@ import time
 from itertools import groupby
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.core.control import Control
@@ -35,6 +35,8 @@ from tests.helpers import NAMES, make_pool, make_spec, play, played, score_for
 
 ALL = sorted(protocols())
 every_protocol = pytest.mark.parametrize("protocol", ALL)
+few = settings(max_examples=settings.default.max_examples // 3)
+"""A law that every protocol obeys is tried on all of them: fewer examples for each."""
 counts = st.integers(2, 5)
 seeds = st.integers(0, 50)
 faults = st.sampled_from(["start", "middle", "empty", "load"])
@@ -63,6 +65,7 @@ def by_call(events: list[Event]) -> dict[str, list[dict[str, object]]]:
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds)
 def test_a_run_is_gapless_and_ends_once(protocol: str, count: int, seed: int) -> None:
     events = played(make_spec(protocol, count, seed=seed))
@@ -74,6 +77,7 @@ def test_a_run_is_gapless_and_ends_once(protocol: str, count: int, seed: int) ->
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds)
 def test_the_wire_loses_nothing(protocol: str, count: int, seed: int) -> None:
     events = played(make_spec(protocol, count, seed=seed))
@@ -83,6 +87,7 @@ def test_the_wire_loses_nothing(protocol: str, count: int, seed: int) -> None:
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds)
 def test_deltas_are_redundant_at_rest(protocol: str, count: int, seed: int) -> None:
     events = played(make_spec(protocol, count, seed=seed))
@@ -91,6 +96,7 @@ def test_deltas_are_redundant_at_rest(protocol: str, count: int, seed: int) -> N
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds, data=st.data())
 def test_deltas_make_the_text(protocol: str, count: int, seed: int, data: st.DataObject) -> None:
     stop_at = data.draw(st.integers(1, 60))
@@ -109,6 +115,7 @@ def test_deltas_make_the_text(protocol: str, count: int, seed: int, data: st.Dat
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds, data=st.data())
 def test_causes_come_first(protocol: str, count: int, seed: int, data: st.DataObject) -> None:
     broken = data.draw(st.sets(st.sampled_from(NAMES[:count])))
@@ -126,6 +133,7 @@ def test_causes_come_first(protocol: str, count: int, seed: int, data: st.DataOb
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds, data=st.data())
 def test_stopping_anywhere_frees_everything(
     protocol: str, count: int, seed: int, data: st.DataObject
@@ -158,6 +166,7 @@ def test_stopping_anywhere_frees_everything(
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds, data=st.data())
 def test_closing_the_stream_frees_everything(
     protocol: str, count: int, seed: int, data: st.DataObject
@@ -181,6 +190,7 @@ def test_closing_the_stream_frees_everything(
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds, data=st.data())
 def test_failing_models_never_hang_nor_answer(
     protocol: str, count: int, seed: int, data: st.DataObject
@@ -199,6 +209,7 @@ def test_failing_models_never_hang_nor_answer(
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds, data=st.data())
 def test_a_failed_text_goes_nowhere(
     protocol: str, count: int, seed: int, data: st.DataObject
@@ -222,6 +233,7 @@ def test_a_failed_text_goes_nowhere(
 
 
 @every_protocol
+@few
 @given(count=counts, seed=seeds)
 def test_equal_specs_play_equally(protocol: str, count: int, seed: int) -> None:
     """Whatever the pace of the models: events per call and the protocol's own are the same."""
@@ -232,6 +244,7 @@ def test_equal_specs_play_equally(protocol: str, count: int, seed: int) -> None:
 
 
 @every_protocol
+@few
 @given(
     count=counts,
     seed=seeds,
@@ -287,6 +300,7 @@ def test_stopping_one_model_lets_the_others_go_on(protocol: str) -> None:
 
 
 @every_protocol
+@few
 @given(seed=seeds, order=st.permutations(NAMES[:4]))
 def test_symmetric_protocols_do_not_care_about_order(
     protocol: str, seed: int, order: list[str]

@@ -6,7 +6,6 @@ import json
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from studio.endpoint.asked import question_of, read_request
 from studio.endpoint.routes import api_routes
 from studio.settings import Settings
 from tests.conftest import ROOT
+from tests.helpers import until
 
 TWO = "embedded:smollm2-base,smollm2-addition"
 Serve = Callable[..., tuple[str, StudioContext]]
@@ -169,10 +169,7 @@ def test_who_hangs_up_frees_the_models(serve: Serve) -> None:
     stream = ask(address, stream=True)
     next(iter(stream))
     stream.close()
-    end = time.monotonic() + 10
-    while engine.open_streams or not engine.peak_streams:
-        assert time.monotonic() < end, "somebody still generates"
-        time.sleep(0.02)
+    until(lambda: engine.peak_streams and not engine.open_streams, "somebody still generates")
 
 
 def test_only_known_keys_pass_once_there_are_keys(serve: Serve) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from studio.pool import load_pool
 from studio.record import Example, record
 from studio.settings import REPOSITORY, Settings
 from tests.core.toy import registered, toy_data, toy_spec
-from tests.helpers import make_pool
+from tests.helpers import make_pool, until
 
 SOUP = "greedy_soup"
 IDS = ["smollm2-addition", "smollm2-roman"]
@@ -75,11 +74,9 @@ def test_a_fit_starts_from_the_form_and_ends_in_the_list(ctx: StudioContext) -> 
     ticket, told = desk.start({}, None)  # type: ignore[arg-type]
     assert ticket and not told.visible
     run = ctx.manager.get(ticket["run"])
-    end = time.monotonic() + 20
-    while run and not run.ended:
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    assert run and isinstance(run.events[-1], Ended) and run.events[-1].status == "ok"
+    assert run
+    until(lambda: run.ended)
+    assert isinstance(run.events[-1], Ended) and run.events[-1].status == "ok"
     changed = desk.finish(ticket)
     key = changed[desk.panel.artifact].value
     assert ctx.workspace.artifacts.get("cascade", key)
@@ -184,10 +181,7 @@ def test_a_fitted_protocol_can_be_recorded(tmp_path: Path) -> None:
                 asyncio.run(record(example, pool, ScriptedEngine(), settings))
             spec, data = toy_spec(pool=ids), toy_data()
             live = ctx.manager.start_fit(spec, pool.specs, data)
-            end = time.monotonic() + 20
-            while not live.ended:
-                assert time.monotonic() < end
-                time.sleep(0.02)
+            until(lambda: live.ended)
             assert asyncio.run(record(example, pool, ScriptedEngine(), settings)) == "ok"
         finally:
             ctx.manager.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +19,9 @@ from studio.runs import LiveRun, RunManager
 from studio.settings import Settings
 from studio.workspace import Workspace
 from tests.core.toy import registered, toy_data, toy_spec
-from tests.helpers import make_pool, make_spec
+from tests.helpers import make_pool, make_spec, until
 
 SAYS = {"alpha": "red", "beta": "red green", "gamma": "blue"}
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
 
 
 def ended(live: LiveRun) -> Ended:

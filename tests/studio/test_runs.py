@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from studio.bus import coalesce, follow
 from studio.runs import LiveRun, RunManager
 from studio.settings import Settings
 from studio.workspace import Workspace
-from tests.helpers import make_pool, make_spec, played
+from tests.helpers import HANGS_S, make_pool, make_spec, played, until
 
 MakeManager = Callable[..., RunManager]
 
@@ -36,13 +35,6 @@ def make_manager(tmp_path: Path) -> Iterator[MakeManager]:
     yield make
     for manager in made:
         manager.close()
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
 
 
 def ended(live: LiveRun) -> Ended:
@@ -137,7 +129,7 @@ def collect(manager: RunManager, live: LiveRun, after: int = -1) -> list[dict[st
     async def all_of() -> list[dict[str, object]]:
         return [json.loads(text) async for text in follow(manager, live, after)]
 
-    return asyncio.run(asyncio.wait_for(all_of(), 20))
+    return asyncio.run(asyncio.wait_for(all_of(), HANGS_S))
 
 
 def test_two_watchers_see_the_same_run(make_manager: MakeManager) -> None:

@@ -16,7 +16,7 @@ from evals.tasks.suite import BenchItem, BenchTask
 from protocols.core.engine import Engine, GenerateRequest
 from protocols.core.events import Progress
 from protocols.engines.scripted import ScriptedEngine
-from tests.helpers import NAMES, make_pool
+from tests.helpers import HANGS_S, NAMES, make_pool
 
 
 def graded(gold: str) -> Callable[[str], Graded]:
@@ -98,4 +98,4 @@ def measure(
                     break
         return made, told
 
-    return asyncio.run(asyncio.wait_for(collect(), 60))
+    return asyncio.run(asyncio.wait_for(collect(), HANGS_S))

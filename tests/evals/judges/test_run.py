@@ -21,6 +21,7 @@ from evals.judges.sealed import judge_study, judged
 from protocols.core.events import Progress
 from protocols.engines.scripted import ScriptedEngine
 from tests.evals.judges.helpers import JUDGE, judge_all, labels, make_pairs, scoring
+from tests.helpers import HANGS_S
 
 
 def warnings_of(events: list[Progress | Verdict]) -> list[str]:
@@ -85,7 +86,7 @@ def test_closing_cancels_what_is_running() -> None:
         assert engine.peak_streams > 1
         return engine.open_streams
 
-    assert asyncio.run(asyncio.wait_for(stopped(), 20)) == 0
+    assert asyncio.run(asyncio.wait_for(stopped(), HANGS_S)) == 0
 
 
 def test_progress_counts_to_the_end() -> None:

@@ -31,7 +31,7 @@ from protocols.core.registry import protocols
 from protocols.core.trace import read_trace
 from protocols.engines.scripted import ScriptedEngine
 from tests.fitted import artifacts_for
-from tests.helpers import make_pool, make_spec
+from tests.helpers import HANGS_S, make_pool, make_spec
 
 POOL = make_pool(3)
 
@@ -77,7 +77,7 @@ async def collect(
 
 
 def made(work: Sequence[Job], folder: Path, engine: ScriptedEngine, **more: Any) -> list[Response]:
-    events = asyncio.run(asyncio.wait_for(collect(work, folder, engine, **more), 30))
+    events = asyncio.run(asyncio.wait_for(collect(work, folder, engine, **more), HANGS_S))
     return [event for event in events if isinstance(event, Response)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from evals.human.records import Guess, StudyData
 from evals.human.render import render_html, to_text
 from evals.human.report import build_report
+from evals.human.reporting.model import Report
 from tests.evals.human.report.studies import (
     counted,
     figure_8,
@@ -47,6 +49,11 @@ def full(name: str = "plain") -> StudyData:
     return replace(data, verdicts=tuple(said), pairs=pairs)
 
 
+@cache
+def plain_report() -> Report:
+    return build_report(full())
+
+
 class Page(HTMLParser):
     """Tags and attributes of a page; fails on tags that do not close."""
 
@@ -71,7 +78,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_asks_nothing_of_anybody() -> None:
-    text = render_html(build_report(full()))
+    text = render_html(plain_report())
     page = Page(text)
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
@@ -85,7 +92,7 @@ def test_the_page_asks_nothing_of_anybody() -> None:
 
 
 def test_the_contents_lead_to_sections_that_exist() -> None:
-    page = Page(render_html(build_report(full())))
+    page = Page(render_html(plain_report()))
     ids = [a["id"] for _, a in page.tags if "id" in a]
     links = [a["href"] for tag, a in page.tags if tag == "a"]
     assert len(ids) == len(set(ids)) and {f"#{i}" for i in ids} >= set(links)
@@ -93,7 +100,7 @@ def test_the_contents_lead_to_sections_that_exist() -> None:
 
 
 def test_every_picture_has_words_and_every_table_a_caption() -> None:
-    text = render_html(build_report(full()))
+    text = render_html(plain_report())
     page = Page(text)
     for tag, attributes in page.tags:
         if tag == "svg" and attributes.get("role") == "img":
@@ -105,13 +112,12 @@ def test_every_picture_has_words_and_every_table_a_caption() -> None:
 
 def test_hostile_names_stay_text() -> None:
     # Contributors' ids have no such characters in a pool, but a plan may say anything.
-    for text in (HOSTILE, "</svg><svg onload=x>", "{% raw %}", "\u202eevil"):
-        shown = render_html(build_report(full(text)))
-        page = Page(shown)
+    for text in (HOSTILE, "</svg><svg onload=x>{% raw %}\u202eevil a\x1b[31mred\nline"):
+        report = build_report(full(text))
+        page = Page(render_html(report))
         assert not {"script", "img"} & {tag for tag, _ in page.tags}
         assert not [a for _, a in page.tags if set(a) & {"onerror", "onload"}]
-    terminal = to_text(build_report(full("a\x1b[31mred\nline")))
-    assert "\x1b" not in terminal
+        assert "\x1b" not in to_text(report)
 
 
 @given(st.text(min_size=1, max_size=30))
@@ -123,8 +129,8 @@ def test_any_title_gives_a_well_formed_page(title: str) -> None:
 
 
 def test_no_rater_id_reaches_the_page() -> None:
-    data = full()
-    shown = render_html(build_report(data)) + to_text(build_report(data))
+    report = plain_report()
+    shown = render_html(report) + to_text(report)
     assert "rater-0" not in shown and "rater-1" not in shown
 
 
