@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,6 @@ WHOLE = "whole"
 PREFIX = "checkpoint-"
 Watch = Callable[[int, Mapping[str, float]], None]
 """Is told the step and its numbers, also where a step begins (without numbers); may raise."""
-
-
-def quiet_dataset(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Rows as a data set that is prepared without progress bars: the fit's stream tells enough."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    return datasets.Dataset.from_list([dict(row) for row in rows])
-
-
-def quiet(trainer: Any) -> Any:
-    """The trainer without the habit of printing its numbers: a command's output is its own."""
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def newest(folder: Path) -> str | None:

@@ -7,25 +7,17 @@ and stays an adapter of its own base.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protocols.core.errors import EngineError
-from protocols.training.checkpoints import (
-    Resuming,
-    Watch,
-    carried_on,
-    lasting,
-    quiet,
-    quiet_dataset,
-    watched,
-)
+from protocols.training.checkpoints import Watch, lasting, watched
 from protocols.training.preferences import Preference
-from protocols.training.sft import ATTENTION_AND_MLP, Trained, conversation, save_adapter
+from protocols.training.sft import ATTENTION_AND_MLP, Trained, conversation, finished
 from protocols.training.students import Student, load_student
+from protocols.training.trainers import device, make_trainer, modest, quiet_dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +68,11 @@ def train_dpo(
     Raises:
         EngineError: there are no pairs.
     """
-    import torch
-
     if not pairs:
         raise EngineError("There is nothing to train on: the list of preferences is empty.")
     settings = config or DpoSettings()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = dpo_trainer(who, pairs, state, settings, watch, device)
-    start = time.perf_counter()
-    loss = carried_on(trainer, state)
-    save_adapter(trainer.model, out, who.base_id)
-    return Trained(out, time.perf_counter() - start, device, loss)
+    trainer = dpo_trainer(who, pairs, state, settings, watch, device())
+    return finished(trainer, out, who.base_id, state)
 
 
 def dpo_trainer(
@@ -95,23 +81,20 @@ def dpo_trainer(
     state: Path,
     settings: DpoSettings,
     watch: Watch | None,
-    device: str,
+    where: str,
 ) -> Any:
     """trl's trainer, ready to train."""
     from trl import DPOTrainer
 
-    class Trainer(Resuming, DPOTrainer):  # type: ignore[misc]
-        """Goes on from its own checkpoints."""
-
-    model, tokenizer = load_student(who, device)
-    trainer = Trainer(
+    model, tokenizer = load_student(who, where)
+    return make_trainer(
+        DPOTrainer,
+        watched(watch),
         model=with_adapter(model, who, settings),
         args=_arguments(settings, state),
         train_dataset=quiet_dataset([dpo_row(pair) for pair in pairs]),
         processing_class=tokenizer,
-        callbacks=[watched(watch)],
     )
-    return quiet(trainer)
 
 
 def with_adapter(model: Any, who: Student, settings: Any) -> Any:
@@ -140,25 +123,18 @@ def with_adapter(model: Any, who: Student, settings: Any) -> Any:
 
 
 def _arguments(settings: DpoSettings, state: Path) -> Any:
-    """trl's arguments; see ``sft._arguments`` for the reasons they share."""
-    import torch
+    """trl's arguments."""
     from trl import DPOConfig
 
     return DPOConfig(
+        **modest(),
         **lasting(state, settings.save_every),
         max_steps=settings.steps or -1,
         num_train_epochs=1,
         per_device_train_batch_size=settings.batch,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup,
-        lr_scheduler_type="cosine",
         beta=settings.beta,
         max_length=settings.max_length,
         seed=settings.seed,
-        bf16=False,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
     )

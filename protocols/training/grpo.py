@@ -7,7 +7,6 @@ likelier.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,18 +15,11 @@ from typing import Any
 
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import Message
-from protocols.training.checkpoints import (
-    Resuming,
-    Watch,
-    carried_on,
-    lasting,
-    quiet,
-    quiet_dataset,
-    watched,
-)
+from protocols.training.checkpoints import Watch, lasting, watched
 from protocols.training.dpo import with_adapter
-from protocols.training.sft import ATTENTION_AND_MLP, Trained, save_adapter
+from protocols.training.sft import ATTENTION_AND_MLP, Trained, finished
 from protocols.training.students import Student, load_student
+from protocols.training.trainers import device, make_trainer, modest, quiet_dataset
 
 Reward = Callable[[str, str], float]
 """How good a text is as the answer to the exercise with this key, 0 to 1."""
@@ -86,17 +78,11 @@ def train_grpo(
     Raises:
         EngineError: there are no exercises.
     """
-    import torch
-
     if not exercises:
         raise EngineError("There is nothing to train on: the list of exercises is empty.")
     settings = config or GrpoSettings()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = grpo_trainer(who, exercises, reward, state, settings, watch, device)
-    start = time.perf_counter()
-    loss = carried_on(trainer, state)
-    save_adapter(trainer.model, out, who.base_id)
-    return Trained(out, time.perf_counter() - start, device, loss)
+    trainer = grpo_trainer(who, exercises, reward, state, settings, watch, device())
+    return finished(trainer, out, who.base_id, state)
 
 
 def grpo_trainer(
@@ -106,7 +92,7 @@ def grpo_trainer(
     state: Path,
     settings: GrpoSettings,
     watch: Watch | None,
-    device: str,
+    where: str,
 ) -> Any:
     """trl's trainer, ready to train."""
 
@@ -114,33 +100,31 @@ def grpo_trainer(
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
     from trl import GRPOTrainer
 
-    class Trainer(Resuming, GRPOTrainer):  # type: ignore[misc]
-        """Goes on from its own checkpoints."""
-
     def rewards(completions: list[Any], key: list[str], **_: Any) -> list[float]:
         if watch:  # drawing answers is the long part of a step: a stopped fit leaves here
             watch(int(trainer.state.global_step), {})
         texts = [completion[0]["content"] for completion in completions]
         return [reward(one, text) for one, text in zip(key, texts, strict=True)]
 
-    model, tokenizer = load_student(who, device)
-    trainer = Trainer(
+    model, tokenizer = load_student(who, where)
+    trainer = make_trainer(
+        GRPOTrainer,
+        watched(watch),
         model=with_adapter(model, who, settings),
         reward_funcs=rewards,
         args=_arguments(settings, state),
         train_dataset=quiet_dataset([grpo_row(exercise) for exercise in exercises]),
         processing_class=tokenizer,
-        callbacks=[watched(watch)],
     )
-    return quiet(trainer)
+    return trainer
 
 
 def _arguments(settings: GrpoSettings, state: Path) -> Any:
-    """trl's arguments; see ``sft._arguments`` for the reasons they share."""
-    import torch
+    """trl's arguments."""
     from trl import GRPOConfig
 
     return GRPOConfig(
+        **modest(),
         **lasting(state, settings.save_every),
         max_steps=settings.steps or -1,
         num_train_epochs=1,
@@ -151,13 +135,6 @@ def _arguments(settings: GrpoSettings, state: Path) -> Any:
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
-        lr_scheduler_type="cosine",
         beta=settings.beta,
         seed=settings.seed,
-        bf16=False,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
     )

@@ -8,7 +8,6 @@ are trained with this; it knows nothing of either.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 from protocols.core.errors import EngineError
 from protocols.engines.prompter import Prompter
 from protocols.lib.prompts import Message
-from protocols.training.checkpoints import Resuming, Watch, carried_on, lasting, quiet, watched
+from protocols.training.checkpoints import Watch, lasting, watched
 from protocols.training.sft import (
     ATTENTION_AND_MLP,
     SftConfig,
     Trained,
     attach_lora,
-    save_adapter,
+    finished,
 )
 from protocols.training.students import Student, load_student
+from protocols.training.trainers import device, make_trainer, modest
 
 if TYPE_CHECKING:
     import torch
@@ -87,15 +87,9 @@ def train_labels(
     Raises:
         EngineError: there are no rows, or all are too long.
     """
-    import torch
-
     settings = config or LabelSettings()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = label_trainer(who, rows, state, settings, watch, device)
-    start = time.perf_counter()
-    loss = carried_on(trainer, state)
-    save_adapter(trainer.model, out, who.base_id)
-    return Trained(out, time.perf_counter() - start, device, loss)
+    trainer = label_trainer(who, rows, state, settings, watch, device())
+    return finished(trainer, out, who.base_id, state)
 
 
 def encoded(who: Student, tokenizer: Any, row: LabelRow) -> dict[str, list[Any]]:
@@ -117,18 +111,18 @@ def label_trainer(
     state: Path,
     settings: LabelSettings,
     watch: Watch | None,
-    device: str,
+    where: str,
 ) -> Any:
     """transformers' trainer with the loss over labels, ready to train."""
     from transformers import Trainer
 
-    class LabelTrainer(Resuming, Trainer):  # type: ignore[misc]
+    class LabelTrainer(Trainer):  # type: ignore[misc]
         """Scores labels where the answer would begin, and nothing else of the vocabulary."""
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
             return label_loss(model, inputs)
 
-    model, tokenizer = load_student(who, device)
+    model, tokenizer = load_student(who, where)
     found = [encoded(who, tokenizer, row) for row in rows]
     kept = [one for one in found if len(one["input_ids"]) <= settings.max_length]
     if not kept:
@@ -136,14 +130,14 @@ def label_trainer(
             "There is nothing to train on: there are no rows of at most "
             f"{settings.max_length} tokens."
         )
-    trainer = LabelTrainer(
+    return make_trainer(
+        LabelTrainer,
+        watched(watch),
         model=_with_lora(model, settings),
         args=_arguments(settings, state, len(kept)),
         train_dataset=kept,
         data_collator=lambda batch: collated(batch, tokenizer.pad_token_id or 0),
-        callbacks=[watched(watch)],
     )
-    return quiet(trainer)
 
 
 def collated(batch: Sequence[dict[str, list[Any]]], pad: int) -> dict[str, torch.Tensor]:
@@ -200,23 +194,16 @@ def _with_lora(model: Any, settings: LabelSettings) -> Any:
 
 
 def _arguments(settings: LabelSettings, state: Path, rows: int) -> Any:
-    """transformers' arguments; see ``sft._arguments`` for the reasons they share."""
-    import torch
+    """transformers' arguments."""
     from transformers import TrainingArguments
 
     return TrainingArguments(
+        **modest(),
         **lasting(state, settings.save_every),
         max_steps=settings.count(rows),
         per_device_train_batch_size=settings.batch,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup,
-        lr_scheduler_type="cosine",
         seed=settings.seed,
         remove_unused_columns=False,
-        bf16=False,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
     )

@@ -7,7 +7,6 @@ on a GPU. It knows preferences and adapters; it does not know tasks, judges or s
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ from protocols.training.sft import (
     ATTENTION_AND_MLP,
     OnStep,
     Trained,
+    finished,
     report_to,
-    save_adapter,
 )
+from protocols.training.trainers import device, make_trainer, modest, quiet_dataset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -76,19 +76,14 @@ def train_reward(
     settings = config or RewardSettings()
     # The head starts from random numbers, so the seed is set before the base is loaded.
     torch.manual_seed(settings.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, tokenizer = load_scorer(base, device)
+    model, tokenizer = load_scorer(base, device())
     lora = attach_head(model, settings)
     trainer = _trainer(lora, tokenizer, preferences, settings, out, on_step)
-    start = time.perf_counter()
-    result = trainer.train()
-    seconds = time.perf_counter() - start
-    save_adapter(lora, out, base_id)
-    return Trained(out, seconds, device, float(result.training_loss))
+    return finished(trainer, out, base_id)
 
 
 def load_scorer(
-    base: Path, device: str, dtype: str = "bfloat16"
+    base: Path, where: str, dtype: str = "bfloat16"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a base model with a fresh head of one output, and its tokenizer."""
     import torch
@@ -106,7 +101,7 @@ def load_scorer(
             trust_remote_code=False,
         )
     model.config.pad_token_id = tokenizer.pad_token_id
-    return model.to(device), tokenizer
+    return model.to(where), tokenizer
 
 
 def attach_head(model: PreTrainedModel, config: RewardSettings) -> Any:
@@ -132,41 +127,34 @@ def _trainer(
     out: Path,
     on_step: OnStep | None,
 ) -> Any:
-    from datasets import Dataset
     from trl import RewardTrainer
 
     mixed = list(preferences)
     random.Random(config.seed).shuffle(mixed)
-    return RewardTrainer(
+    return make_trainer(
+        RewardTrainer,
+        *([report_to(on_step)] if on_step else []),
         model=model,
         args=_arguments(config, out),
-        train_dataset=Dataset.from_list([preference_row(one) for one in mixed]),
+        train_dataset=quiet_dataset([preference_row(one) for one in mixed]),
         processing_class=tokenizer,
-        callbacks=[report_to(on_step)] if on_step else [],
     )
 
 
 def _arguments(config: RewardSettings, out: Path) -> Any:
-    """Return trl's arguments; see ``sft._arguments`` for the reasons they share."""
-    import torch
+    """Return trl's arguments."""
     from trl import RewardConfig
 
     return RewardConfig(
+        **modest(),
         output_dir=str(out),
         max_steps=config.steps,
         per_device_train_batch_size=config.batch,
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup,
-        lr_scheduler_type="cosine",
         max_length=config.max_length,
         center_rewards_coefficient=config.centre,
         seed=config.seed,
-        bf16=False,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        report_to="none",
         save_strategy="no",
         logging_steps=5,
-        disable_tqdm=True,
     )

@@ -16,15 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import question_messages
-from protocols.training.checkpoints import (
-    Resuming,
-    Watch,
-    carried_on,
-    lasting,
-    quiet,
-    quiet_dataset,
-    watched,
-)
+from protocols.training.checkpoints import Watch, carried_on, lasting, watched
+from protocols.training.trainers import device, make_trainer, modest, quiet_dataset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -117,8 +110,7 @@ def train_sft(
         raise EngineError("There is nothing to train on: the list of rows is empty.")
     settings = config or SftConfig()
     torch.manual_seed(settings.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, tokenizer = load_base(base, device)
+    model, tokenizer = load_base(base, device())
     if template:
         tokenizer.chat_template = template
     lora = resume_lora(model, start) if start else attach_lora(model, settings)
@@ -126,14 +118,10 @@ def train_sft(
         for name, weight in lora.named_parameters():
             weight.requires_grad_(weight.requires_grad and frozen not in name)
     trainer = _trainer(lora, tokenizer, rows, settings, out, on_step, state, watch)
-    began = time.perf_counter()
-    loss = carried_on(trainer, state) if state else float(trainer.train().training_loss)
-    seconds = time.perf_counter() - began
-    save_adapter(lora, out, base_id)
-    return Trained(out, seconds, device, loss)
+    return finished(trainer, out, base_id, state)
 
 
-def load_base(base: Path, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_base(base: Path, where: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a base model in bf16 and its tokenizer, padded on the left as generation needs."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -141,7 +129,7 @@ def load_base(base: Path, device: str) -> tuple[PreTrainedModel, PreTrainedToken
     tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left", trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
         base, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False
-    ).to(device)
+    ).to(where)
     return model, tokenizer
 
 
@@ -186,14 +174,15 @@ def _trainer(
     mixed = list(rows)
     random.Random(config.seed).shuffle(mixed)
     saving = lasting(state, SAVE_EVERY) if state else {"output_dir": str(out)}
-    trainer = _answer_trainer()(
+    return make_trainer(
+        _answer_trainer(),
+        watched(watch),
+        *([report_to(on_step)] if on_step else []),
         model=model,
         args=_arguments(config, saving),
         train_dataset=quiet_dataset([conversation(*row) for row in mixed]),
         processing_class=tokenizer,
-        callbacks=[watched(watch), *([report_to(on_step)] if on_step else [])],
     )
-    return quiet(trainer)
 
 
 def _answer_trainer() -> Any:
@@ -206,7 +195,7 @@ def _answer_trainer() -> Any:
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
 
-    class AnswerTrainer(Resuming, SFTTrainer):  # type: ignore[misc]
+    class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         """SFTTrainer with the loss of the answer tokens alone."""
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
@@ -271,30 +260,18 @@ def _read_once(model: Any, ids: Any, rows: int) -> Any:
 
 
 def _arguments(config: SftConfig, saving: dict[str, Any]) -> Any:
-    """Return trl's arguments; every one that differs from its default is there for a reason.
-
-    Gradient checkpointing costs time and saves memory nobody needs here; ``bf16`` is about mixed
-    precision, and these weights are bf16 already; loss is on the answer only.
-    """
-    import torch
+    """Return trl's arguments; loss is on the answer only."""
     from trl import SFTConfig
 
     return SFTConfig(
-        **{"save_strategy": "no", "logging_steps": 5, **saving},
+        **{**modest(), "save_strategy": "no", "logging_steps": 5, **saving},
         max_steps=config.steps,
         per_device_train_batch_size=config.batch,
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup,
-        lr_scheduler_type="cosine",
         max_length=config.max_length,
         seed=config.seed,
         completion_only_loss=True,
-        bf16=False,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
     )
 
 
@@ -310,6 +287,15 @@ def report_to(on_step: OnStep) -> Any:
                 on_step(int(state.global_step), float(logs["loss"]))
 
     return Report()
+
+
+def finished(trainer: Any, out: Path, base_id: str, state: Path | None = None) -> Trained:
+    """Train, or go on from what is in ``state``, and save the adapter in ``out``."""
+    start = time.perf_counter()
+    loss = carried_on(trainer, state) if state else float(trainer.train().training_loss)
+    seconds = time.perf_counter() - start
+    save_adapter(trainer.model, out, base_id)
+    return Trained(out, seconds, device(), loss)
 
 
 def save_adapter(model: Any, folder: Path, base_id: str) -> None:

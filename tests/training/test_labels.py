@@ -117,6 +117,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(tiny: ModelSpec, tmp_path
     seen: list[int] = []
     assert train("b", lambda step, _: seen.append(step)) == whole
     assert min(seen) == 2, "it began again"
+    after: list[int] = []  # killed after the last checkpoint: that is what would have been saved
+    assert train("b", lambda step, _: after.append(step)) == whole
+    assert after == []
 
 
 def test_no_rows_and_rows_too_long_are_said(tiny: ModelSpec, tmp_path: Path) -> None:

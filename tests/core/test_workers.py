@@ -1,0 +1,79 @@
+"""Threads of fits under stress: nothing said is lost, each leaves when told, the end comes once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from protocols.core.events import Progress
+from protocols.core.workers import FitStopped, Workers
+from tests.helpers import HANGS_S
+
+THREADS, REPORTS = 8, 40
+
+
+class Told:
+    """What the threads of one storm did."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.settled: list[int] = []
+
+    def work(self, workers: Workers, number: int) -> None:
+        try:
+            for step in range(REPORTS):
+                workers.tell(Progress(unit="step", done=step, note=str(number)))
+            self.ended.append("done")
+        except FitStopped:
+            self.ended.append("left")
+            raise
+
+
+async def storm(close_after: int) -> tuple[Told, int]:
+    """Threads report until so many reports have been heard; then the fit is over."""
+    told = Told()
+    workers = Workers(lambda: told.settled.append(len(told.ended)))
+    works = [
+        asyncio.ensure_future(workers.run(partial(told.work, workers, n))) for n in range(THREADS)
+    ]
+    heard = 0
+    while heard < close_after:
+        heard += isinstance(await workers.mail.get(), Progress)
+    workers.close()
+    await asyncio.gather(*works, return_exceptions=True)
+    return told, heard
+
+
+def test_every_report_arrives_and_the_end_comes_once() -> None:
+    told, heard = asyncio.run(asyncio.wait_for(storm(THREADS * REPORTS), HANGS_S))
+    assert heard == THREADS * REPORTS and told.ended == ["done"] * THREADS
+    assert told.settled == [THREADS]
+
+
+def test_threads_leave_whenever_the_fit_ends() -> None:
+    rng = random.Random(3)
+    for _ in range(30):
+        close_after = rng.randint(0, THREADS * REPORTS - 1)
+        told, _ = asyncio.run(asyncio.wait_for(storm(close_after), HANGS_S))
+        assert len(told.ended) == THREADS
+        assert told.settled == [THREADS], "the last thread ends a fit, and only once"
+
+
+def test_work_of_a_fit_takes_no_thread_from_the_engines() -> None:
+    go_on = threading.Event()
+
+    async def both() -> str:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        workers = Workers(lambda: None)
+        works = [asyncio.ensure_future(workers.run(go_on.wait)) for _ in range(3)]
+        await asyncio.sleep(0)  # now they have begun
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(lambda: "loaded"), 30)
+        finally:
+            go_on.set()
+            await asyncio.gather(*works)
+
+    assert asyncio.run(both()) == "loaded"
