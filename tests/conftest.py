@@ -21,31 +21,32 @@ settings.register_profile("long", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-TOGETHER = ("tests/browser/", "tests/engines/")
-"""Folders whose files stay on one worker. Engines are costly to start twice, and two browsers at
-once make each other late."""
-LONG = (
-    *TOGETHER,
-    "tests/protocols/test_text_fits.py",
-    "tests/laws/test_runs.py",
-    "tests/training/",
-    "tests/storms/",
-    "tests/protocols/",
-    "tests/evals/human/store/",
-    "tests/studio/",
-)
+TOGETHER = {
+    "tests/browser/": "browser",
+    "tests/engines/": "engines",
+    **dict.fromkeys(
+        (
+            "tests/training/",
+            "tests/protocols/test_text_fits.py",
+            "tests/protocols/test_multiagent_fit.py",
+            "tests/protocols/weight/test_distillation.py",
+            "tests/studio/test_judge_train.py",
+        ),
+        "training",
+    ),
+}
+"""What stays on one worker: engines and trl are costly to start twice, and two browsers at once
+make each other late."""
+LONG = (*TOGETHER, "tests/laws/", "tests/storms/", "tests/protocols/", "tests/studio/")
 """What takes long, longest first. It starts first, so that no worker is left alone with it."""
 
 
 class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
-    """With several workers a file stays on one of them; so do all of engines and all of browsers.
-
-    The order is that of collection.
-    """
+    """With several workers a file, or a group of them, stays on one. The order is collection's."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return next((part for part in TOGETHER if file.startswith(part)), file)
+        return next((group for part, group in TOGETHER.items() if file.startswith(part)), file)
 
 
 @pytest.hookimpl(optionalhook=True)
