@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from protocols.core.call import Call
-from protocols.core.events import Answer, Artifact, Progress
+from protocols.core.events import Answer, Artifact, Event, Progress
 from protocols.lib.parsing import read_answer
-from protocols.lib.votes import Tally, medoid, spokesman
+from protocols.lib.votes import Tally, count, medoid, parsed, require_quorum, spokesman
+
+
+def after_round(
+    calls: Sequence[Call], before: Mapping[str, Call], number: int, models: int
+) -> tuple[dict[str, Call], Tally, list[Event]]:
+    """Everybody's last good answer by model id, their tally, and what is shown of the round.
+
+    Raises :class:`EngineError` unless at least half of so many ``models`` have answered.
+    """
+    fresh = [call for call in calls if call.ok]
+    said = {**before, **{call.model: call for call in fresh}}
+    require_quorum(len(said), models)
+    tally = count(list(said.values()))
+    shown: list[Event] = [*stale(calls, before), parsed(fresh, number)]
+    return said, tally, [*shown, agreement(tally, number, before, said), best_so_far(tally, said)]
 
 
 def agreement(

@@ -12,7 +12,7 @@ from protocols.core.models import content_hash
 from protocols.lib.candidates import Result
 from protocols.lib.coefficients import interval
 from protocols.lib.graphs import Graph
-from protocols.lib.journal import Journal
+from protocols.lib.jsonlines import append_rows, read_rows
 from protocols.lib.networks import node_messages, speaker
 from protocols.lib.prompts import Message
 
@@ -55,8 +55,8 @@ class Networks:
 
     def __init__(self, ctx: FitContext) -> None:
         self.ctx, self.spoken = ctx, 0
-        self._journal = Journal(ctx.state / "texts.jsonl")
-        self._texts: dict[str, str | None] = {r["key"]: r["text"] for r in self._journal.read()}
+        self._file = ctx.state / "texts.jsonl"
+        self._texts: dict[str, str | None] = {r["key"]: r["text"] for r in read_rows(self._file)}
         self._scores: dict[Graph, dict[str, float | None]] = {}
 
     async def score(self, graphs: Iterable[Graph], items: Sequence[FitItem]) -> AsyncIterator[Step]:
@@ -103,7 +103,7 @@ class Networks:
             ]
             yield calls
             new = {key: said(call) for (key, _), call in zip(part, calls, strict=True)}
-            self._journal.add({"key": key, "text": text} for key, text in new.items())
+            append_rows(self._file, ({"key": key, "text": text} for key, text in new.items()))
             self._texts |= new
 
     @property

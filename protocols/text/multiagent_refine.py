@@ -14,11 +14,11 @@ from pydantic import Field
 from protocols.core.call import Call, Step
 from protocols.core.events import Phase
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.debate import agreement, best_so_far, moved_on, stale
+from protocols.lib.debate import after_round, moved_on
 from protocols.lib.prompts import Message, question_messages
-from protocols.lib.summary import conclude, summary_call
+from protocols.lib.summary import sum_up
 from protocols.lib.text import fence, fenced, shortened
-from protocols.lib.votes import Tally, count, parsed, require_quorum
+from protocols.lib.votes import Tally
 
 REFINE = """\
 You are one of several models that answer the same question together. You answered:
@@ -106,23 +106,14 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         yield Phase(name="round", title=title, index=number, total=config.rounds)
         calls = [round_call(ctx, m.id, number, said) for m in ctx.models]
         yield calls
-        before, said = said, said | {call.model: call for call in calls if call.ok}
-        for note in stale(calls, before):
-            yield note
-        require_quorum(len(said), len(ctx.models))
-        tally = count(list(said.values()))
-        yield parsed([call for call in calls if call.ok], number)
-        yield agreement(tally, number, before, said)
-        yield best_so_far(tally, said)
+        before = said
+        said, tally, events = after_round(calls, before, number, len(ctx.models))
+        for event in events:
+            yield event
         if settled(config, tally, number == 0 or moved_on(before, said)):
             break
-    yield Phase(name="summary", title="One model sums up", index=config.rounds)
-    tally = count(list(said.values()))
-    yield tally.artifact()
-    summary = summary_call(ctx, said, tally, config.summariser)
-    yield summary
-    for event in conclude(summary, tally, said):
-        yield event
+    async for step in sum_up(ctx, said, config.summariser, config.rounds):
+        yield step
 
 
 PROTOCOL = ProtocolSpec(

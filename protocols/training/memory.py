@@ -6,9 +6,7 @@ being told what was said then.
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from protocols.core.call import AnyCall, Call, ScoreCall, Step
@@ -16,6 +14,7 @@ from protocols.core.errors import ContributorError, EngineError
 from protocols.core.events import Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import Sampling
+from protocols.lib.jsonlines import append_rows, read_rows
 from protocols.lib.prompts import question_messages
 
 WAVE = 64
@@ -33,7 +32,7 @@ class Memory:
     def __init__(self, ctx: FitContext) -> None:
         self.ctx = ctx
         self._file = ctx.state / "said.jsonl"
-        self._known = {row["id"]: row["said"] for row in _rows(self._file)}
+        self._known = {row["id"]: row["said"] for row in read_rows(self._file)}
 
     async def play(self, calls: Sequence[AnyCall], what: str) -> AsyncIterator[Step]:
         """End all calls, remembered or played; ``what`` names them in the progress shown.
@@ -60,13 +59,12 @@ class Memory:
         return True
 
     def _keep(self, calls: Sequence[AnyCall]) -> None:
-        with self._file.open("a", encoding="utf-8") as file:
-            for call in calls:
-                if call.error and not isinstance(call.error, ContributorError):
-                    raise EngineError(f"The fit cannot go on: {call.error.message}")
-                said = None if not call.ok else _said(call)
-                self._known[call.id] = said
-                file.write(json.dumps({"id": call.id, "said": said}, ensure_ascii=False) + "\n")
+        for call in calls:
+            if call.error and not isinstance(call.error, ContributorError):
+                raise EngineError(f"The fit cannot go on: {call.error.message}")
+            said = None if not call.ok else _said(call)
+            self._known[call.id] = said
+            append_rows(self._file, [{"id": call.id, "said": said}])
 
 
 def _said(call: AnyCall) -> Any:
@@ -79,15 +77,6 @@ def _settled(call: AnyCall) -> AnyCall:
         call.messages, call.sees, call.min_sees = call.render(), (), 0
     call.quiet = True
     return call
-
-
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    """What was kept; a last line that a kill cut off is taken away."""
-    text = file.read_bytes() if file.is_file() else b""
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        file.write_bytes(whole)
-    return map(json.loads, whole.splitlines())
 
 
 def asked(name: str, model: str, item: FitItem, sampling: Sampling | None = None) -> Call:

@@ -16,7 +16,7 @@ from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import content_hash
 from protocols.core.registry import Context
 from protocols.lib.drafts import Draft, Written, written
-from protocols.lib.journal import Journal
+from protocols.lib.jsonlines import append_rows, read_rows
 from protocols.lib.switching import patch_call
 
 WAVE = 64
@@ -58,10 +58,9 @@ class Desk:
 
     def __init__(self, ctx: FitContext, patch: int) -> None:
         self.ctx, self.patch = ctx, patch
-        self._journal = Journal(ctx.state / "patches.jsonl")
-        self._known = {row["key"]: Written(*row["written"]) for row in self._journal.read()}
-        self._scored = Journal(ctx.state / "scores.jsonl")
-        self._scores = {row["key"]: row["scores"] for row in self._scored.read()}
+        self._patches, self._judged = ctx.state / "patches.jsonl", ctx.state / "scores.jsonl"
+        self._known = {row["key"]: Written(*row["written"]) for row in read_rows(self._patches)}
+        self._scores = {row["key"]: row["scores"] for row in read_rows(self._judged)}
 
     def line(self, item: FitItem, number: int = 0) -> Line:
         """An empty text for an item."""
@@ -96,7 +95,8 @@ class Desk:
             for _, call in wave:
                 self._check(call)
             new = {key: written(call) for key, call in wave}
-            self._journal.add({"key": key, "written": list(one)} for key, one in new.items())
+            rows = ({"key": key, "written": list(one)} for key, one in new.items())
+            append_rows(self._patches, rows)
             self._known |= new
 
     async def finish(self, lines: Sequence[Line], choose: Choose) -> AsyncIterator[Step]:
@@ -119,7 +119,7 @@ class Desk:
             for _, call in wave:
                 self._check(call)
             said = {key: call.logprobs if call.ok else None for key, call in wave}
-            self._scored.add({"key": key, "scores": one} for key, one in said.items())
+            append_rows(self._judged, ({"key": key, "scores": one} for key, one in said.items()))
             self._scores |= said
         for key, call in zip(keys, calls, strict=True):
             if not call.done and self._scores[key] is not None:

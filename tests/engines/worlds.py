@@ -31,6 +31,7 @@ from protocols.engines.transformers_engine import TransformersEngine
 from protocols.engines.vllm_engine import VllmEngine
 from protocols.lib.prompts import question_messages
 from tests.conftest import ROOT
+from tests.helpers import HANGS_S
 
 T = TypeVar("T")
 ADAPTERS = 7
@@ -305,7 +306,7 @@ async def complete(world: World, request: GenerateRequest) -> list[Chunk]:
         return [chunk async for chunk in stream]
 
 
-async def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
+async def eventually(holds: Callable[[], bool], seconds: float = HANGS_S) -> bool:
     """Whether a condition comes true in time; it is asked in a thread."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
