@@ -64,7 +64,7 @@ class Settings(RayOptions):
         1 if HOSTED else 0, ge=0, description="Trusted proxies in front, for visitors' addresses."
     )
     grace_s: float = Field(30.0, gt=0, description="Seconds a run goes on with nobody watching.")
-    stall_s: float = Field(180.0, gt=0, description="Seconds a model may stay silent.")
+    stall_s: float = Field(180.0, gt=0, description="Seconds a model may stay silent in its turn.")
     database_url: str = Field(
         "", description="Where studies are kept: empty = SQLite in the workspace, or PostgreSQL."
     )

@@ -87,9 +87,9 @@ async def run(
     """Play one run and yield its events, stamped and in order; the last one is ``ended``.
 
     ``control`` stops the run or one model from outside; closing the iterator aborts everything at
-    once. ``stall_s`` is how long a model may stay silent before its call fails. ``artifacts`` is
-    where fitted protocols find what fitting left. ``score`` says how right an answer is; only
-    yardsticks are given it, no other protocol can see it.
+    once. ``stall_s`` is how long a model may stay silent, once it is its turn, before its call
+    fails. ``artifacts`` is where fitted protocols find what fitting left. ``score`` says how right
+    an answer is; only yardsticks are given it, no other protocol can see it.
     Raises :class:`UserError` before the first event if the spec cannot be carried out.
     """
     prepared = prepare(spec, pool, engine, artifacts, score)

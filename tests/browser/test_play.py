@@ -68,7 +68,7 @@ def shots(page: Page, name: str) -> None:
 
 def test_a_debate(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
-    choose(page, "Multi-agent refine", "What is 47 + 38?", models=4)
+    choose(page, "Multi-agent refine", "What is 47 + 38?", 4, "quick")
     run(page)
     assert states(page) >= 4, "fewer than three intermediate states"
     assert page.locator(".ps-lane").count() >= 4
@@ -90,7 +90,7 @@ def test_switch_generation_names_the_author_of_every_word(real_app: str, visit: 
 
 def test_a_swarm_lights_up(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
-    choose(page, "Heterogeneous swarms", "What is the capital of Kenya?", models=4)
+    choose(page, "Heterogeneous swarms", "What is the capital of Kenya?", 4, "quick")
     run(page)
     assert states(page) >= 3
     expect(page.locator(".ps-view-dag svg")).to_be_visible()
@@ -100,7 +100,7 @@ def test_a_swarm_lights_up(real_app: str, visit: Open) -> None:
 
 def test_routing_shows_the_distribution(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
-    choose(page, "Prompt routing", "What is 47 + 38?", models=4)
+    choose(page, "Prompt routing", "What is 47 + 38?", 4, "quick")
     run(page)
     assert states(page) >= 2
     expect(page.locator(".ps-view-routing")).to_contain_text("%")
@@ -110,7 +110,7 @@ def test_routing_shows_the_distribution(real_app: str, visit: Open) -> None:
 
 def test_votes_are_tallied(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
-    choose(page, "Majority vote", "What is 47 + 38?", models=4)
+    choose(page, "Majority vote", "What is 47 + 38?", 4, "quick")
     run(page)
     states(page)
     expect(page.locator(".ps-view-votes")).to_be_visible()
@@ -130,7 +130,7 @@ def test_stop_gives_the_best_so_far_and_frees_the_models(real_app: str, visit: O
 
 def test_a_run_outlives_its_page_and_is_seen_by_others(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
-    choose(page, "Multi-agent refine", "What is 12 + 30?", models=4)
+    choose(page, "Multi-agent refine", "What is 12 + 30?", 4, "quick")
     run(page)
     page.wait_for_selector(".ps-lane")
     address = page.url
