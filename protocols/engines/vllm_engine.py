@@ -7,9 +7,11 @@ bases on the hardware and choosing between engines is the business of hosting.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import logging
 import os
+import weakref
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -182,7 +184,10 @@ class VllmEngine(WithoutLogits):
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except Exception as error:
             raise not_loaded(model, error) from error
-        return Base(engine, prompter, slots, rank)
+        base = Base(engine, prompter, slots, rank)
+        # Whoever forgets to close: vLLM's own finaliser finds its modules gone at exit.
+        atexit.register(_shut_down_left, weakref.ref(base))
+        return base
 
     def _prompter_for(self, model: ModelSpec) -> Prompter:
         place = self._place(model)
@@ -312,6 +317,13 @@ def _shut_down(base: Base) -> None:
     base.engine.shutdown()
     base.engine = None
     gc.collect()
+
+
+def _shut_down_left(left: weakref.ref[Base]) -> None:
+    """End what nobody has closed, while there still is an interpreter."""
+    base = left()
+    if base and base.engine:
+        _shut_down(base)
 
 
 def _rank(model: ModelSpec) -> int:
