@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
@@ -32,9 +31,6 @@ class Workers:
         self.mail: asyncio.Queue[Event | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._settle = settle
-        # Of their own: trainings that nobody waits for any more must not take the few threads of
-        # the loop, in which engines load models.
-        self._threads = ThreadPoolExecutor(thread_name_prefix="fit")
         self._running, self._closed, self._settled = 0, False, False
         self._lock = threading.Lock()
 
@@ -42,7 +38,7 @@ class Workers:
         """The function's result; the thread goes on alone if the caller is cancelled."""
         with self._lock:
             self._running += 1
-        return await self._loop.run_in_executor(self._threads, self._guarded, function)
+        return await self._loop.run_in_executor(None, self._guarded, function)
 
     def _guarded(self, function: Callable[[], T]) -> T:
         try:
@@ -57,7 +53,6 @@ class Workers:
             over = self._closed and not self._running and not self._settled
             self._settled = self._settled or over
         if over:
-            self._threads.shutdown(wait=False)
             self._settle()
 
     def tell(self, event: Event) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import secrets
 import statistics
@@ -264,8 +263,7 @@ def server(engine: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     (folder / "models").symlink_to((ROOT / ".studio" / "models").resolve())
     command = [sys.executable, *(["-c", SCRIPTED] if engine == "scripted" else ["app.py"])]
     # Thirty viewers share this machine's address, and with it the API's window.
-    os.environ["STUDIO_API_PER_MINUTE"] = "6000"
-    with running_app(command, folder) as (url, process):
+    with running_app(command, folder, STUDIO_API_PER_MINUTE="6000") as (url, process):
         yield url, psutil.Process(process.pid)
 
 

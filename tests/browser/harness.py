@@ -98,10 +98,10 @@ class Chromiums:
 
 @contextmanager
 def running_app(
-    command: list[str], workspace: Path, seconds: float = 180.0
+    command: list[str], workspace: Path, seconds: float = 180.0, **more: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The app in a process of its own, on a free port that it takes itself."""
-    environment = {**os.environ, "STUDIO_WORKSPACE": str(workspace), "STUDIO_PORT": "0"}
+    environment = {**os.environ, "STUDIO_WORKSPACE": str(workspace), "STUDIO_PORT": "0", **more}
     log = workspace / "log"
     with log.open("wb") as said:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from protocols.core.events import Progress
@@ -60,20 +58,3 @@ def test_threads_leave_whenever_the_fit_ends() -> None:
         told, _ = asyncio.run(asyncio.wait_for(storm(close_after), HANGS_S))
         assert len(told.ended) == THREADS
         assert told.settled == [THREADS], "the last thread ends a fit, and only once"
-
-
-def test_work_of_a_fit_takes_no_thread_from_the_engines() -> None:
-    go_on = threading.Event()
-
-    async def both() -> str:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-        workers = Workers(lambda: None)
-        works = [asyncio.ensure_future(workers.run(go_on.wait)) for _ in range(3)]
-        await asyncio.sleep(0)  # now they have begun
-        try:
-            return await asyncio.wait_for(asyncio.to_thread(lambda: "loaded"), 30)
-        finally:
-            go_on.set()
-            await asyncio.gather(*works)
-
-    assert asyncio.run(both()) == "loaded"
