@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from protocols.core.errors import StudioError
+
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -18,3 +20,8 @@ def notice(sentence: str, kind: str = "alert") -> gr.HTML:
     look = "studio-warn" if kind == "alert" else "studio-said"
     told = f"<p role='{kind}' class='{look}'>{html.escape(sentence)}</p>"
     return gr.HTML(told, visible=bool(sentence))
+
+
+def warning(error: StudioError) -> str:
+    """Why a cost cannot be told; it may quote what somebody typed."""
+    return f"<p class='studio-cost studio-warn'>{html.escape(error.message)}</p>"
