@@ -34,11 +34,15 @@ log = logging.getLogger(__name__)
 Asked = dict[str, Any]
 
 
-def mount(kind: str) -> gr.HTML:
-    """An empty place that studio.js fills; ``kind`` names the view it mounts there."""
+def mount(title: str, sentence: str, *, busy: bool = False) -> gr.HTML:
+    """An empty place that studio.js fills; until there is a run, it says what will be there.
+
+    ``busy`` shows that something is under way.
+    """
+    said = f'data-title="{title}" data-sentence="{sentence}" data-busy="{str(busy).lower()}"'
     return gr.HTML(
         "",
-        html_template=f'<div class="studio-mount" data-view="{kind}"></div>',
+        html_template=f'<div class="studio-mount" {said}></div>',
         js_on_load=asset("mount.js"),
         elem_classes="studio-live",
         padding=False,

@@ -11,57 +11,22 @@ from gradio.components import Component
 
 from protocols.core.errors import StudioError
 from protocols.core.models import RunSpec
-from protocols.core.registry import ProtocolSpec, get_protocol, protocols
+from protocols.core.registry import get_protocol, protocols
 from studio import cost, form, live
 from studio.context import StudioContext
 from studio.headless import make_spec
+from studio.pages import controls as column
 from studio.pages import fitting, picker
 from studio.pages.common import PRIVATE, notice, warning
+from studio.pages.controls import OPENING_PROTOCOL, Controls, describe, run_fields, told_cost
 from studio.pool import Pool
 
-LEVEL_NAMES = {
-    "api": "who answers?",
-    "text": "what do they say?",
-    "logit": "next token",
-    "weight": "who do they become?",
-    "baselines": "baseline",
-}
-OPENING_PROTOCOL = "multiagent_refine"
 Values = dict[Component, Any]
 BuildPage = Callable[[StudioContext], None]
 WELCOME = (
-    "<h1>Participation Studio</h1><p>Small language models, each contributed for what it is good "
-    "at, answer together. Pick some, choose how they collaborate, ask, and watch.</p>"
+    "<h1>Small models, answering together</h1><p>Each model was contributed for what it is good "
+    "at. Ask, choose how they work together, and watch who says what.</p>"
 )
-
-
-@dataclass(frozen=True)
-class Controls:
-    """The left column's components."""
-
-    pool: gr.Dropdown
-    models: gr.HTML
-    protocol: gr.Dropdown
-    about: gr.HTML
-    effort: gr.Radio
-    tokens: gr.Slider
-    seed: gr.Number
-    settings: gr.HTML
-    fitting: fitting.Panel
-    cost: gr.HTML
-    question: gr.Textbox
-    examples: gr.Dataset
-    run: gr.Button
-    notice: gr.HTML
-
-    def counted(self) -> set[Component]:
-        """The components whose values decide what a run or a fit costs."""
-        own = {self.pool, self.models, self.protocol, self.effort, self.tokens, self.settings}
-        return own | self.fitting.inputs()
-
-    def everything(self) -> set[Component]:
-        """All components whose values decide a run."""
-        return self.counted() | {self.seed, self.question, self.fitting.artifact}
 
 
 def build(ctx: StudioContext) -> None:
@@ -69,9 +34,9 @@ def build(ctx: StudioContext) -> None:
     with gr.Row(elem_classes="studio-play"):
         with gr.Column(scale=4, min_width=320, elem_classes="studio-controls"):
             gr.HTML(WELCOME, elem_classes="studio-brand")
-            controls = _controls(ctx)
+            controls = column.build(ctx)
         with gr.Column(scale=9, min_width=320, elem_classes="studio-stage"):
-            live.mount("run")
+            _stage(ctx)
     bus = live.bus(ctx)
     ticket = gr.State(None)
     handlers = fitting.Handlers(
@@ -82,79 +47,11 @@ def build(ctx: StudioContext) -> None:
     _connect_run(Form(ctx, controls, handlers), bus, ticket)
 
 
-def _controls(ctx: StudioContext) -> Controls:
-    pool, first = ctx.opening_pool, OPENING_PROTOCOL
-    question = gr.Textbox(
-        label="Your question",
-        lines=3,
-        max_lines=8,
-        placeholder="Ask something the models can work on together",
-        value=protocols()[first].examples[0],
-        elem_id="question",
-    )
-    examples = gr.Dataset(
-        components=[gr.Textbox(visible=False)],
-        samples=[[e] for e in protocols()[first].examples],
-        label="Examples",
-        type="values",
-    )
-    run = gr.Button("Run", variant="primary", elem_id="run")
-    told = gr.HTML("", elem_classes="studio-notice", visible=False)
-    shown = gr.HTML(_cost(first, {}, len(picker.opening(pool)), cost.MAX_TOKENS["balanced"]))
-    protocol = gr.Dropdown(_protocol_choices(), value=first, label="Protocol", elem_id="protocol")
-    about = gr.HTML(describe(protocols()[first]), elem_classes="studio-about")
-    panel = fitting.build(ctx, protocols()[first])
-    with gr.Accordion("Models", open=True):
-        names = [(p.title, p.id) for p in ctx.pools.values()]
-        preset = gr.Dropdown(names, value=pool.id, label="Pool", visible=len(names) > 1)
-        models = picker.build(pool, picker.opening(pool))
-    effort = gr.Radio(list(cost.EFFORTS), value="balanced", label="Effort", elem_id="effort")
-    with gr.Accordion("Details", open=False):
-        tokens = gr.Slider(8, 1024, cost.MAX_TOKENS["balanced"], step=8, label="Tokens per answer")
-        seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="Equal seeds repeat a run.")
-        opening = protocols()[first]
-        settings = form.build("settings", opening, run_fields(opening), pool.specs)
-    return Controls(
-        pool=preset, models=models, protocol=protocol, about=about, effort=effort, tokens=tokens,
-        seed=seed, settings=settings, fitting=panel, cost=shown, question=question,
-        examples=examples, run=run, notice=told,
-    )  # fmt: skip
-
-
-def _protocol_choices() -> list[tuple[str, str]]:
-    """Yardsticks pick with the right answer at hand, which a live question does not have."""
-    live = [p for p in protocols().values() if not p.yardstick]
-    return [(f"{p.title} · {LEVEL_NAMES[p.level]}", p.id) for p in live]
-
-
-def run_fields(spec: ProtocolSpec) -> list[str]:
-    """The settings of an answer. How a protocol is fitted is asked in the panel for that."""
-    fit = spec.fit_fields if spec.fit else ()
-    return [name for name in spec.config.model_fields if name not in fit]
-
-
-def describe(spec: ProtocolSpec) -> str:
-    """A protocol's paragraph with its citation. The text is ours, so it may be markup."""
-    fit = (
-        "<p>It answers once it has been fitted to a task: choose a fitted artifact below, or make "
-        "one.</p>"
-        if spec.needs_artifact
-        else ""
-    )
-    return (
-        f"<p>{spec.summary}</p>{fit}<p class='studio-cite'>Source: "
-        f"<a href='{spec.paper.url}' target='_blank' rel='noopener'>{spec.paper.title}</a></p>"
-    )
-
-
-def _cost(protocol: str, config: dict[str, Any], models: int, tokens: int) -> str:
-    try:
-        spec = get_protocol(protocol)
-        spec.check_pool(models)
-        bound = spec.estimate(spec.configure(config), models, tokens)
-    except StudioError as error:
-        return warning(error)
-    return f"<p class='studio-cost'>{cost.sentence(bound, models)}</p>"
+def _stage(ctx: StudioContext) -> None:
+    if opening_recording(ctx):
+        live.mount("A recorded run is opening", "It shows how models work together.", busy=True)
+    else:
+        live.mount("The models work here", "Ask a question and press Run.")
 
 
 def _config(controls: Controls, given: Values) -> tuple[str, dict[str, Any]]:
@@ -215,7 +112,7 @@ class Form:
         controls, models = self.controls, given[self.controls.models] or []
         try:
             name, config = _config(controls, given)
-            line = _cost(name, config, len(models), int(given[controls.tokens] or 1))
+            line = told_cost(name, config, len(models), int(given[controls.tokens] or 1))
         except StudioError as error:
             line = warning(error)
         return {controls.cost: line, controls.fitting.cost: self.fits.recount(given)}

@@ -170,7 +170,9 @@
   const live = () => !store.player && store.state.status === 'running';
   const desk = {
     state: () => store.state,
-    situation: () => ({ notice: store.notice, run: store.run, queue: store.queue }),
+    situation: () => ({
+      notice: store.notice, run: store.run, queue: store.queue, empty: store.empty || {},
+    }),
     mayStop: () => live() && Boolean(links.cancel) && Boolean(keyOf(store.run)),
     async stop(model) {
       const asked = { run: store.run, key: keyOf(store.run) };
@@ -195,11 +197,15 @@
     },
   };
 
-  /** Build the live area inside `element` and keep it painted. Calling again does nothing. */
-  S.mount = (element) => {
+  /**
+   * Build the live area inside `element` and keep it painted; `empty`, `{title, sentence, busy}`,
+   * says what will be there. Calling again does nothing.
+   */
+  S.mount = (element, empty = {}) => {
     if (mounts.some((one) => one.element === element && element.contains(one.root))) return;
     const root = S.el('div', 'ps');
     element.replaceChildren(root);
+    store.empty = empty;
     mounts.push({ element, root, generation: -1, screen: null, bar: null, player: null });
     S.repaint();
   };

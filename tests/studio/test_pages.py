@@ -15,7 +15,7 @@ from protocols.engines.scripted import ScriptedEngine
 from studio import cost, form, live
 from studio.app import build, compose
 from studio.context import StudioContext
-from studio.pages import play
+from studio.pages import controls
 from studio.settings import REPOSITORY, Settings
 from tests.helpers import make_pool, make_spec
 
@@ -41,7 +41,7 @@ def test_every_setting_of_every_protocol_has_a_field() -> None:
         every = tuple(spec.config.model_fields)
         shown = form.fields(spec, every, models)
         assert [one["name"] for one in shown] == list(every)
-        asked = set(play.run_fields(spec)) | set(spec.fit_fields if spec.fit else ())
+        asked = set(controls.run_fields(spec)) | set(spec.fit_fields if spec.fit else ())
         assert asked == set(every), "a setting is asked for nowhere"
         for one in shown:
             assert one["info"] == spec.config.model_fields[one["name"]].description
