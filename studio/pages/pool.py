@@ -41,11 +41,16 @@ FIELDS = {
     "licence": ("Licence of the weights", "For example Apache-2.0. Required."),
     "paper": ("Paper", "A link, if there is one."),
 }
+INTRO = (
+    "<h1>Pool</h1><p>The models that can be picked: who contributed which, what it is good at, and "
+    "how good it was when it was measured on items that it was not trained on.</p>"
+)
 CONSENT = "I may pass this model on, and it may be used and combined with others here."
 
 
 def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
+    gr.HTML(INTRO, elem_classes="studio-brand")
     shown = [_cards(pool) for pool in ctx.pools.values()]
     told = notice("")
     with gr.Accordion("Contribute a model", open=False):
@@ -73,7 +78,7 @@ def _cards(pool: Pool) -> gr.HTML:
 
 def _shown(pool: Pool, held: Mapping[str, Word]) -> list[dict[str, Any]]:
     each = zip(cards(pool, held), pool.entries, strict=True)
-    return [{**card, "facts": facts(entry)} for card, entry in each]
+    return [{**card, "facts": facts(entry), "bars": bars(entry)} for card, entry in each]
 
 
 def refreshed(ctx: StudioContext) -> list[gr.HTML]:
@@ -216,27 +221,39 @@ def history(ctx: StudioContext, request: Any) -> str:
 
 
 def facts(entry: Entry) -> list[tuple[str, str]]:
-    """The measured and stated facts of a card, as (name, value) rows."""
-    training, results = entry.card.get("training", {}), entry.card.get("results", {})
+    """The stated facts of a card, as (name, value) rows."""
+    training = entry.card.get("training", {})
     rows = [
         ("Contributed by", entry.spec.contributor.name),
         ("Licence", entry.spec.contributor.licence),
-        ("Own domain", _measured(results.get("own_domain"))),
-        ("Base model there", _measured(results.get("base"))),
-        ("Other domains", _measured(results.get("others"))),
         ("Training examples", str(training.get("examples", ""))),
         ("Training", _trained(training)),
     ]
     return [(name, value) for name, value in rows if value]
 
 
-def _measured(result: Any) -> str:
-    """An accuracy with its sample size and interval."""
-    if not isinstance(result, dict) or "accuracy" not in result:
-        return ""
+def bars(entry: Entry) -> list[dict[str, Any]]:
+    """What was measured of a model: accuracies with their intervals and numbers of items."""
+    results = entry.card.get("results", {})
+    named = {"own_domain": "Own domain", "base": "Base model there", "others": "Other domains"}
+    found = [(name, results.get(key)) for key, name in named.items()]
+    return [
+        _bar(name, result)
+        for name, result in found
+        if isinstance(result, dict) and "accuracy" in result
+    ]
+
+
+def _bar(name: str, result: dict[str, Any]) -> dict[str, Any]:
     interval = result.get("ci95")
     between = f", 95% interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else ""
-    return f"{result['accuracy']:.0%} (n={result.get('n', '?')}{between})"
+    return {
+        "name": name,
+        "value": result["accuracy"],
+        "percent": f"{result['accuracy']:.0%}",
+        "interval": interval,
+        "told": f"n={result.get('n', '?')}{between}",
+    }
 
 
 def _trained(training: dict[str, Any]) -> str:

@@ -23,6 +23,10 @@ INTRO = (
     "against. What cannot be shown at this size is said to be so.</p>"
 )
 ANALYSES = ("scaling", "emergence", "cost", "strength", "diversity")
+READING = (
+    "<div class='studio-reading' role='status'><p>Reading the stored results. The first time takes "
+    "some seconds.</p><span class='studio-busy'></span></div>"
+)
 NONE_STORED = "<p>No results are stored here yet. Make some with <code>studio bench</code>.</p>"
 
 
@@ -31,7 +35,7 @@ def build(ctx: StudioContext) -> None:
     gr.HTML(INTRO, elem_classes="studio-brand")
     with gr.Tabs() as tabs:
         with gr.Tab("The paper's questions", id="questions"):
-            overview = gr.HTML("<p>Reading the stored results …</p>")
+            overview = gr.HTML(READING)
             parts = [(gr.HTML(""), gr.Plot(visible=False, show_label=False)) for _ in ANALYSES]
         with gr.Tab("Blinded studies", id="studies"):
             chosen = gr.Dropdown([], label="Study", elem_id="result")

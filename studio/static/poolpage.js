@@ -15,6 +15,23 @@ function factList(facts) {
   return list;
 }
 
+// An accuracy as a bar with its interval; the numbers are in the text.
+function barNode(bar) {
+  const [node, track] = [el('div', 'studio-measure'), el('span', 'studio-measure-track')];
+  node.style.setProperty('--value', String(bar.value));
+  track.append(el('span', 'studio-measure-fill'));
+  if (bar.interval) {
+    const whisker = el('span', 'studio-measure-interval');
+    whisker.style.setProperty('--low', String(bar.interval[0]));
+    whisker.style.setProperty('--high', String(bar.interval[1]));
+    track.append(whisker);
+  }
+  node.append(el('span', 'studio-measure-name', bar.name),
+    el('strong', '', bar.percent), track,
+    el('span', 'studio-measure-told', bar.told));
+  return node;
+}
+
 function cardNode(card) {
   const node = el('article', 'studio-pool-card');
   node.dir = 'auto';
@@ -22,6 +39,7 @@ function cardNode(card) {
   head.append(el('span', '', card.name), el('span', 'studio-card-size', card.size));
   node.append(head, el('p', 'studio-card-domain', card.description || card.domain));
   if (card.held) node.append(el('p', 'studio-card-held', card.held));
+  node.append(...card.bars.map(barNode));
   node.append(factList(card.facts), el('code', 'studio-card-id', card.id));
   return node;
 }
@@ -29,7 +47,7 @@ function cardNode(card) {
 function draw() {
   const grid = el('div', 'studio-pool-grid');
   grid.append(...props.cards.map(cardNode));
-  root.replaceChildren(el('h1', '', props.title), el('p', '', props.about), grid);
+  root.replaceChildren(el('h2', '', props.title), el('p', '', props.about), grid);
 }
 
 draw();
