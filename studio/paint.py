@@ -304,7 +304,7 @@ def _node(view: View, node: dict[str, str], place: Point) -> Html:
         ),
         tag("text", "ps-node-name", text(label[:15]), x=48, y=21),
         tag("text", "ps-node-info", text(info), x=48, y=38),
-        tag("text", "ps-node-sign", text(SIGNS[state]), x=WIDTH - 16, y=middle),
+        tag("text", "ps-node-sign", text(SIGNS[state]), x=WIDTH - 16, y=39),
     ]
     move = f"translate({left:g} {top:g})"
     return tag("g", f"ps-node {_author(view, model)}", *parts, transform=move, data_state=state)

@@ -45,7 +45,7 @@ class Controls:
     fitting: fitting.Panel
     cost: gr.HTML
     question: gr.Textbox
-    examples: gr.Dataset
+    examples: gr.HTML
     run: gr.Button
     notice: gr.HTML
 
@@ -79,11 +79,11 @@ def _ask(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
         value=first.examples[0],
         elem_id="question",
     )
-    examples = gr.Dataset(
-        components=[gr.Textbox(visible=False)],
-        samples=[[e] for e in first.examples],
-        label="Or try one of these",
-        type="values",
+    examples = gr.HTML(
+        "",
+        html_template='<div class="studio-examples"></div>',
+        js_on_load=asset("examples.js"),
+        samples=list(first.examples),
         elem_id="examples",
     )
     run = gr.Button("Run", variant="primary", elem_id="run")

@@ -101,7 +101,14 @@ def build(ctx: StudioContext, first: ProtocolSpec) -> Panel:
                 ITEMS, precision=0, minimum=0, label="Items", info="Of each part; 0 = all.",
                 elem_id="fit-items", min_width=120,
             )  # fmt: skip
-            seed = gr.Number(0, precision=0, minimum=0, label="Seed", min_width=120)
+            seed = gr.Number(
+                0,
+                precision=0,
+                minimum=0,
+                label="Seed",
+                info="Equal seeds repeat it.",
+                min_width=120,
+            )
         cost = gr.HTML("")
         with gr.Row():
             start = gr.Button("Start", variant="primary", elem_id="fit-start", min_width=90)

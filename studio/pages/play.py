@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from protocols.core.errors import StudioError
+from protocols.core.errors import NotFittedError, StudioError
 from protocols.core.models import RunSpec
-from protocols.core.registry import get_protocol, protocols
+from protocols.core.registry import ProtocolSpec, get_protocol, protocols
 from studio import cost, form, live
 from studio.context import StudioContext
 from studio.headless import make_spec
@@ -26,6 +26,11 @@ BuildPage = Callable[[StudioContext], None]
 WELCOME = (
     "<h1>Small models, answering together</h1><p>Each model was contributed for what it is good "
     "at. Ask, choose how they work together, and watch who says what.</p>"
+)
+
+UNFITTED = (
+    "{} has to be fitted to these models first: press Start under Train / search, or choose there "
+    "what was fitted before."
 )
 
 
@@ -107,6 +112,10 @@ class Form:
         """The pool on show."""
         return self.ctx.pools.get(str(given[self.controls.pool])) or self.ctx.opening_pool
 
+    def spec(self, given: Values) -> ProtocolSpec:
+        """The chosen protocol."""
+        return get_protocol(str(given[self.controls.protocol]))
+
     def costs(self, given: Values) -> Values:
         """What a run and a fit would cost at most."""
         controls, models = self.controls, given[self.controls.models] or []
@@ -119,13 +128,13 @@ class Form:
 
     def protocol(self, given: Values, fit: Mapping[str, Any] | None = None) -> Values:
         """Another protocol: its explanation, examples and forms, that of ``fit`` not as usual."""
-        controls, spec = self.controls, get_protocol(str(given[self.controls.protocol]))
+        controls, spec = self.controls, self.spec(given)
         models, dialled = self.pool(given).specs, cost.dial(spec, given[controls.effort])
         fields = run_fields(spec)
         now = {**given, controls.settings: form.value(spec, fields, dialled)}
         return {
             controls.about: describe(spec),
-            controls.examples: gr.Dataset(samples=[[e] for e in spec.examples]),
+            controls.examples: gr.HTML(samples=list(spec.examples)),
             controls.settings: form.update(spec, fields, models, dialled),
             **controls.fitting.chosen(self.ctx, spec, models, fit),
             **self.costs(now),
@@ -133,7 +142,7 @@ class Form:
 
     def effort(self, given: Values) -> Values:
         """Another effort level: what it means for the protocol, the rest as it is."""
-        controls, spec = self.controls, get_protocol(str(given[self.controls.protocol]))
+        controls, spec = self.controls, self.spec(given)
         level: cost.Effort = given[controls.effort]
         changed = {**form.values(given[controls.settings], spec), **cost.dial(spec, level)}
         now = {
@@ -144,7 +153,7 @@ class Form:
 
     def picker(self, given: Values) -> Values:
         """Another pool: its models, also where a setting names one."""
-        controls, spec = self.controls, get_protocol(str(given[self.controls.protocol]))
+        controls, spec = self.controls, self.spec(given)
         pool, panel = self.pool(given), self.controls.fitting
         picked = picker.opening(pool, self.ctx.workspace.quarantine.held())
         return {
@@ -179,7 +188,9 @@ def _connect_form(page: Form) -> None:
     controls.protocol.select(page.protocol, counted, page.explained(), **PRIVATE)
     dialled = [controls.tokens, controls.settings, *costs]
     controls.effort.input(page.effort, counted, dialled, **PRIVATE)
-    controls.examples.click(lambda row: row[0], controls.examples, controls.question, **PRIVATE)
+    controls.examples.input(
+        None, controls.examples, controls.question, js="(text) => text", **PRIVATE
+    )
     shown = [controls.models, controls.settings, panel.settings, *costs]
     controls.pool.input(page.picker, counted, shown, **PRIVATE)
     made = [controls.models, *costs]
@@ -220,6 +231,8 @@ def _connect_run(page: Form, bus: gr.HTML, ticket: gr.State) -> None:
             spec = make_spec(name, picked, question, seed, tokens, config)
             spec = with_artifact(ctx, spec, str(given[panel.artifact] or ""))
             return live.ticket_for(ctx, ctx.manager.start(spec, page.pool(given).specs)), notice("")
+        except NotFittedError:
+            return None, notice(UNFITTED.format(page.spec(given).title))
         except StudioError as error:
             return None, notice(error.message)
 

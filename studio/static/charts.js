@@ -39,7 +39,7 @@
       S.setText(title, headingOf(decision));
       bars.replaceChildren(...S.decisionBars(state, decision));
       S.setText(sure, S.sureness(state, decision));
-      S.setText(why, decision.why);
+      S.setText(why, S.withNames(state, decision.why));
     });
     return {
       node,
