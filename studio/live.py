@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -116,6 +117,7 @@ def recording(trace: Trace) -> Asked:
 async def watch(ctx: StudioContext, ticket: Asked | None) -> AsyncGenerator[str, None]:
     """Bus messages for a ticket ``{"run": id, "key": owner key or nothing}``."""
     if not ticket:
+        yield encode({"v": BUS_VERSION, "idle": time.time()})
         return
     live = ctx.manager.get(ticket["run"])
     if live is None:

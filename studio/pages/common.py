@@ -9,6 +9,8 @@ import gradio as gr
 
 from protocols.core.errors import StudioError
 
+EXPECT = "(...given) => { window.Studio?.expect?.(); return given; }"
+"""Tells the live area that a run was asked for, before the server has answered."""
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 

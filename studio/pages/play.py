@@ -17,7 +17,7 @@ from studio.context import StudioContext
 from studio.headless import make_spec
 from studio.pages import controls as column
 from studio.pages import fitting, picker
-from studio.pages.common import PRIVATE, notice, warning
+from studio.pages.common import EXPECT, PRIVATE, notice, warning
 from studio.pages.controls import OPENING_PROTOCOL, Controls, describe, run_fields, told_cost
 from studio.pool import Pool
 
@@ -265,7 +265,12 @@ def _connect_run(page: Form, bus: gr.HTML, ticket: gr.State) -> None:
         arrive, controls.counted(), [ticket, *restored], queue=False, **PRIVATE
     ).then(watch, ticket, bus, **watching).then(fits.finish, ticket, made, **PRIVATE)
     started = panel.start.click(
-        fits.start, controls.everything(), [ticket, panel.told], concurrency_limit=None, **PRIVATE
+        fits.start,
+        controls.everything(),
+        [ticket, panel.told],
+        js=EXPECT,
+        concurrency_limit=None,
+        **PRIVATE,
     )
     started.then(watch, ticket, bus, **watching).then(fits.finish, ticket, made, **PRIVATE)
     gr.on(
@@ -273,6 +278,7 @@ def _connect_run(page: Form, bus: gr.HTML, ticket: gr.State) -> None:
         start,
         controls.everything(),
         [ticket, controls.notice],
+        js=EXPECT,
         concurrency_limit=None,
         **PRIVATE,
     ).then(watch, ticket, bus, **watching)

@@ -61,13 +61,14 @@
     return {
       node,
       update(begun) {
-        const { notice, run, queue, empty } = desk.situation();
+        const { notice, run: shown, queue, empty, expecting } = desk.situation();
+        const run = shown || expecting;
         const busy = run || empty.busy === 'true';
-        S.show(node, !begun || notice);
-        S.show(bar.node, busy && !begun && !notice);
-        S.setText(title, notice ? 'This run cannot be shown' : headline(run, queue, empty));
-        S.setText(text, notice || explanation(run, queue, empty));
-        S.setData(node, 'kind', notice ? 'notice' : run ? 'starting' : 'empty');
+        S.show(node, !begun || notice || expecting);
+        S.show(bar.node, expecting || (busy && !begun && !notice));
+        S.setText(title, notice && !expecting ? 'This run cannot be shown' : headline(run, queue, empty));
+        S.setText(text, (!expecting && notice) || explanation(run, queue, empty));
+        S.setData(node, 'kind', notice && !expecting ? 'notice' : run ? 'starting' : 'empty');
       },
     };
   }
