@@ -7,7 +7,7 @@ REQUIREMENTS ?= $(if $(shell command -v nvidia-smi 2>/dev/null),requirements.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-long check fix docs bench record
+.PHONY: help setup setup-test demo test test-long check fix docs bench record figures
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,20 @@ docs: $(TEST_STAMP) ## write the generated parts of README.md
 
 bench: setup-test ## measure the studio on this machine
 	$(BIN)/python -m tests.bench
+
+# FROM=stored reads the results that ship with the studio (minutes at most); FROM=nothing runs every
+# bench first, in .studio/benches, where it can be interrupted and started again.
+FROM ?= stored
+FIGURES ?= .studio/figures
+BENCHES := .studio/benches
+
+figures: setup ## all figures and tables from stored runs; FROM=nothing runs the benches first
+ifeq ($(FROM),nothing)
+	scripts/benches.sh $(BIN)/python $(BENCHES)
+	$(BIN)/python -m studio figures --out $(FIGURES) $(foreach name,scaling orders settings worth,$(BENCHES)/$(name))
+else
+	$(BIN)/python -m studio figures --out $(FIGURES)
+endif
 
 record: setup ## record the example runs in assets/traces again
 	$(BIN)/python -m studio.record

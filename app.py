@@ -1,12 +1,12 @@
-"""Launches the studio: ``python app.py``. Everything it can be told stands in the environment.
+"""Launches the studio: ``python app.py``, with the options of ``python -m studio serve``.
 
-vLLM starts child processes that import this file again, so nothing may happen on import.
+Everything else it can be told stands in the environment. vLLM starts child processes that import
+this file again, so nothing may happen on import.
 """
 
-from studio.settings import Settings, no_telemetry
+import sys
+
+from studio.cli import main
 
 if __name__ == "__main__":
-    no_telemetry()
-    from studio.app import serve
-
-    serve(Settings())
+    main(["serve", *sys.argv[1:]])

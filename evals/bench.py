@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from protocols.core.events import Progress
 from protocols.core.models import ModelSpec
 from protocols.core.registry import get_protocol
 from protocols.core.run import run
+from protocols.core.trace import TraceHeader, TraceWriter
 
 UNIT = "bench"
 PARALLEL = 16
@@ -39,13 +40,17 @@ PHASES = {
 
 @dataclass(frozen=True)
 class Runner:
-    """With what answers are made; ``parallel`` runs go at a time."""
+    """With what answers are made; ``parallel`` runs go at a time.
+
+    ``traces``: a folder in which every run is kept whole, named by its spec's digest.
+    """
 
     pool: Sequence[ModelSpec]
     engine: Engine
     artifacts: ArtifactStore | None = None
     parallel: int = PARALLEL
     stall_s: float = 180.0
+    traces: Path | None = None
 
 
 async def bench(
@@ -144,10 +149,20 @@ async def _play(cell: Cell, runner: Runner, book: Mapping[str, BenchRecord]) -> 
         artifacts=runner.artifacts,
         score=(lambda text: cell.item.grade(text).corrected.value) if yardstick else None,
     )
-    try:
-        async with aclosing(playing) as events:
-            async for event in events:
-                reading.take(event)
-    except StudioError as error:
-        reading.fail(error)
+    with ExitStack() as kept:
+        trace = kept.enter_context(closing(_trace(cell, runner))) if runner.traces else None
+        try:
+            async with aclosing(playing) as events:
+                async for event in events:
+                    reading.take(event)
+                    if trace:
+                        trace.write([event])
+        except StudioError as error:
+            reading.fail(error)
     return reading.record(book)
+
+
+def _trace(cell: Cell, runner: Runner) -> TraceWriter:
+    folder, run_id = runner.traces or Path(), cell.spec.digest
+    header = TraceHeader(run=run_id, spec=cell.spec, engine=runner.engine.name)
+    return TraceWriter(folder / f"{run_id}.jsonl", header)

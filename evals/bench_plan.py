@@ -37,6 +37,8 @@ class BenchSpec(Frozen):
     """What is measured. ``sizes`` are beginnings of the pool; ``orders`` counts its shuffles.
 
     ``leave_one_out`` adds the whole pool and the pool without each of its members in turn.
+    ``designed`` pools are named by their :attr:`~evals.pool_designs.Design.label`; where there are
+    some and no sizes, only they are run.
 
     ``settings`` are by protocol. ``rank_items`` of the held-out split choose the best single model.
     ``leave_out``: protocols that cannot run here, for example unfitted ones, are told and left out.
@@ -51,11 +53,18 @@ class BenchSpec(Frozen):
     seeds: tuple[int, ...] = (0,)
     orders: int = Field(1, ge=1)
     leave_one_out: bool = False
+    designed: dict[str, tuple[str, ...]] = Field({}, description="Further pools by their design.")
     baselines: bool = True
     leave_out: bool = False
     settings: dict[str, dict[str, JsonValue]] = {}
     profiles: dict[str, str] = {}
     sampling: Sampling = Sampling(max_tokens=64)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model: the pool, then copies that only designed pools have."""
+        more = (name for pool in self.designed.values() for name in pool)
+        return tuple(dict.fromkeys([*self.pool, *more]))
 
     def pools(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Each pool with its order: 0 is the given one, the others are shuffles by that number."""
@@ -63,8 +72,10 @@ class BenchSpec(Frozen):
             names = list(self.pool)
             if order:
                 random.Random(f"order/{order}").shuffle(names)
-            for size in self.sizes or (len(names),):
+            for size in self.sizes or (() if self.designed else (len(names),)):
                 yield order, tuple(names[:size])
+        for pool in self.designed.values():
+            yield 0, pool
         if self.leave_one_out and len(self.pool) > 1:
             yield 0, self.pool
             for left in self.pool:
@@ -84,6 +95,7 @@ class Cell:
     order: int = 0
     profile: str = ""
     fitted_to: str = ""
+    design: str = ""
     members: tuple[str, ...] = ()
     """Keys of what each member of the pool said alone, in the order of the pool."""
 
@@ -110,16 +122,21 @@ class Planner:
         engine: Engine | None = None,
         artifacts: ArtifactStore | None = None,
     ) -> None:
-        pick(pool, spec.pool)
+        named = pick(pool, spec.models)
         self.spec, self.tasks, self.pool = spec, tasks, pool
         self.engine, self.artifacts = engine, artifacts
-        self.prints = {model.id: weights_of(model) for model in pick(pool, spec.pool)}
+        self.prints = {model.id: weights_of(model) for model in named}
         self.notes: list[str] = []
+        pools = set(spec.designed.values())
+        self.designs = {
+            pool: ", ".join(label for label, one in spec.designed.items() if one == pool)
+            for pool in pools
+        }
 
     def solos(self) -> list[Cell]:
         """Every model alone on every item, and on the held-out items that rank the models."""
         used = {name for _, pool in self.spec.pools() for name in pool}
-        names = [name for name in self.spec.pool if name in used]
+        names = [name for name in self.spec.models if name in used]
         systems = [System(self._alone(name), "solo") for name in names]
         chosen = in_turn([(task, self._items(task)) for task in self.tasks])
         chosen += in_turn([(task, self._ranking(task)) for task in self.tasks])
@@ -131,7 +148,8 @@ class Planner:
         if not any(one.spec.protocol in self.spec.protocols for one in found):
             raise UserError(" ".join(self.notes) or "No protocol can use these pools.")
         chosen = in_turn([(task, self._items(task)) for task in self.tasks])
-        return self._cells(found, chosen, self.spec.seeds)
+        cells = self._cells(found, chosen, self.spec.seeds)
+        return list({cell.key: cell for cell in cells}.values())
 
     def baselines(self, records: Mapping[str, BenchRecord]) -> list[Cell]:
         """The best single model, asked as often as each system asked its models (rounded up)."""
@@ -279,6 +297,7 @@ class Planner:
             order=system.order,
             profile=system.profile,
             fitted_to=system.fitted_to,
+            design=self.designs.get(spec.pool, ""),
             members=() if solo else self._members(spec, item),
         )
 

@@ -136,6 +136,7 @@ def described(cell: Cell) -> dict[str, Any]:
         "fitted_to": cell.fitted_to,
         "pool": spec.pool,
         "order": cell.order,
+        "design": cell.design,
         "seed": cell.seed,
         "sampling": spec.sampling.model_dump(mode="json"),
         "run": spec.digest,
@@ -169,9 +170,12 @@ def refreshed(
     """
     changes: dict[str, Any] = {}
     if record.outcome != "failed" and record.scoring != scoring_digest():
-        changes |= scored(cell, record.text)
+        again = scored(cell, record.text)
+        changes |= again | {"others": {**record.others, **again["others"]}}
     if (members := members_of(cell, book)) != record.members:
         changes["members"] = members
+    if cell.design and cell.design != record.design:
+        changes["design"] = cell.design
     return record.model_copy(update=changes) if changes else None
 
 

@@ -81,6 +81,7 @@ class BenchRecord(Frozen):
     fitted_to: str = Field("", description="Tasks whose train and dev items the artifact has seen.")
     pool: tuple[str, ...] = Field(description="Model ids, in order.")
     order: int = Field(0, description="0 = the pool's own order, else the number of a shuffle.")
+    design: str = Field("", description="What the pool was composed for: SETTING/LEVEL/NAME, ...")
     seed: int = Field(description="The run's seed; what a run draws follows from it and the item.")
     status: Status
     outcome: Outcome

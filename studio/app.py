@@ -20,7 +20,8 @@ from studio.files import asset
 from studio.jobs import Jobs
 from studio.lab import Lab
 from studio.lab_routes import lab_routes
-from studio.pages import compare, play, pool, replays, results, studies
+from studio.pages import compare, contributor, play, pool, replays, results, studies
+from studio.planner import hosted, with_preset
 from studio.pool import load_pool, preset_names
 from studio.rating.options import RatingOptions, secret_from
 from studio.rating.routes import build_routes
@@ -56,10 +57,11 @@ def compose(settings: Settings, engine: Engine | None = None) -> StudioContext:
 
 
 def make_engine(settings: Settings) -> Engine:
-    """The engine that serves models here."""
+    """The engine that serves models here; by a preset, one that follows the plan it prints."""
     from protocols.engines.hosting import HostedEngine
 
-    engine: Engine = HostedEngine(prefer=settings.engine)
+    plan, chosen = hosted(settings), settings.engine
+    engine: Engine = HostedEngine("vllm" if plan else chosen, plan=plan, ray=settings)
     return engine
 
 
@@ -70,6 +72,8 @@ def build(ctx: StudioContext) -> gr.Blocks:
     for name, path, page in PAGES:
         with demo.route(name, path):
             _frame(ctx, page.build)
+    with demo.route("Contributor", "/contributor", show_in_navbar=False):
+        _frame(ctx, contributor.build)
     return demo
 
 
@@ -81,6 +85,7 @@ def _frame(ctx: StudioContext, build_page: play.BuildPage) -> None:
 
 def serve(settings: Settings) -> None:
     """Launch and stay until interrupted. Raises :class:`UserError` if the port is taken."""
+    settings = with_preset(settings)
     _check_port(settings)
     ctx = compose(settings)
     demo = build(ctx)
@@ -129,7 +134,7 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         server_name=settings.host,
         server_port=settings.port or None,
         theme=theme(),
-        css=asset("pages.css"),
+        css=asset("pages.css") + asset("pool.css"),
         # Gradio rewrites what comes as css and drops container queries, so this goes in the head.
         head=f"<style>{asset('frame.css')}{style()}</style><script>{script()}</script>",
         footer_links=[],
@@ -139,6 +144,8 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         share=False,
         show_error=False,
         max_file_size=MAX_UPLOAD,
+        # Gradio keeps a description of every component for each page, for 10,000 pages by default.
+        state_session_capacity=settings.sessions,
         enable_monitoring=False,
         quiet=True,
         prevent_thread_lock=not block,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import click
 from evals.bench import PHASES, Runner, bench
 from evals.bench_fit import fit_all
 from evals.bench_plan import BenchSpec, Planner
+from evals.pool_designs import Design, designs
 from evals.records import KEPT, BenchRecord, keep_records, read_records
 from evals.tasks.suite import open_tasks
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Event, Progress
-from protocols.core.models import Sampling
+from protocols.core.models import ModelSpec, Sampling, pick
 from protocols.core.registry import get_protocol, protocols
 from studio.headless import line, parse_settings
 from studio.output import say
@@ -29,7 +31,9 @@ from studio.workspace import Workspace
 PARQUET = "records.parquet"
 
 
-def make_bench_spec(given: dict[str, Any], pool: tuple[str, ...]) -> BenchSpec:
+def make_bench_spec(
+    given: dict[str, Any], pool: tuple[str, ...], designed: Sequence[Design] = ()
+) -> BenchSpec:
     """A bench spec from a person's input. Raises :class:`UserError` with one sentence."""
     names = protocol_names(given["protocol"])
     if not names:
@@ -50,12 +54,19 @@ def make_bench_spec(given: dict[str, Any], pool: tuple[str, ...]) -> BenchSpec:
         seeds=numbers(given["seeds"], "--seeds", 2**31 - 1) or (0,),
         orders=given["orders"],
         leave_one_out=given["leave_one_out"],
+        designed={one.label: tuple(model.id for model in one.pool) for one in designed},
         baselines=given["baselines"],
         leave_out=given["protocol"].strip() == "all",
         settings=settings_of(names, given["settings_"], profile),
         profiles=profiles,
         sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"]),
     )
+
+
+def compose_pools(settings: str, models: Sequence[ModelSpec], size: int) -> list[Design]:
+    """The pools of settings of diversity joined by commas. Raises :class:`UserError`."""
+    names = [name.strip() for name in settings.split(",") if name.strip()]
+    return designs(names, models, size)
 
 
 def numbers(text: str, option: str, most: int) -> tuple[int, ...]:
@@ -91,11 +102,15 @@ async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -
 
     pool = load_pool(given["pool"] or settings.pool, settings).specs
     free = Quarantine(settings.workspace).chosen(pool, given["models"])
-    spec = make_bench_spec(given, tuple(dict.fromkeys(free)))
+    ids = tuple(dict.fromkeys(free))
+    composed = compose_pools(given["pools_of"], pick(pool, ids), given["pool_size"])
+    spec = make_bench_spec(given, ids, composed)
+    pool = tuple({model.id: model for model in chain(pool, *(d.pool for d in composed))}.values())
     tasks = open_tasks(given["task"], given["data"])
     store = Workspace(settings.workspace, settings.assets).artifacts
     engine = HostedEngine(prefer=given["engine"])
-    runner = Runner(pool, engine, store, given["parallel"], settings.stall_s)
+    traces = settings.workspace / "runs" if given["traces"] else None
+    runner = Runner(pool, engine, store, given["parallel"], settings.stall_s, traces)
     out: Path = given["out"]
     try:
         if given["fit"]:

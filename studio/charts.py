@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from evals.analyses.core import Finding
+from evals.analyses.points import point_name
 from protocols.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -27,14 +28,18 @@ DASHED = "best single model"
 Draw = Callable[[Finding], "Figure"]
 
 
-def draw(finding: Finding) -> Figure | None:
-    """The figure of a finding; None where there is nothing to draw."""
+def draw(finding: Finding, *, titled: bool = True) -> Figure | None:
+    """The figure of a finding; None where there is nothing to draw.
+
+    Without its title for pages that have it as a heading, where a phone would cut it.
+    """
     if finding.table.empty or finding.id not in FIGURES:
         return None
     figure = FIGURES[finding.id](finding)
     figure.update_layout(
-        title=finding.title, template="plotly_white", height=440,
-        margin={"l": 60, "r": 20, "t": 60, "b": 60}, legend={"orientation": "h", "y": -0.25},
+        title=finding.title if titled else None, template="plotly_white",
+        height=figure.layout.height or 440, legend={"orientation": "h", "y": -0.25},
+        margin={"l": 60, "r": 20, "t": 60 if titled else 30, "b": 60},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
     )  # fmt: skip
     return figure
@@ -44,6 +49,12 @@ def _empty() -> Figure:
     from plotly.graph_objects import Figure
 
     return Figure()
+
+
+def _named(finding: Finding, part: pd.DataFrame, *columns: str) -> list[list[Any]]:
+    """What a point carries: its name, by which the runs behind it are found, and more columns."""
+    more = part[list(columns)].astype(object).to_numpy().tolist()
+    return [[point_name(finding, int(at)), *row] for at, row in zip(part.index, more, strict=True)]
 
 
 def _styles() -> Iterable[dict[str, str]]:
@@ -78,8 +89,9 @@ def _scaling(finding: Finding) -> Figure:
         line = {"color": style["color"], "dash": "dash" if protocol == DASHED else "solid"}
         figure.add_scatter(
             x=part["n"], y=part["value"], name=str(protocol), mode="lines+markers", marker=style,
-            line=line, error_y=_bars(part, "value", "low", "high"), customdata=part[["items"]],
-            hovertemplate="%{y:.3f} at n = %{x}, %{customdata[0]} items",
+            line=line, error_y=_bars(part, "value", "low", "high"),
+            customdata=_named(finding, part, "items"),
+            hovertemplate="%{y:.3f} at n = %{x}, %{customdata[1]} items",
         )  # fmt: skip
     sizes = sorted(finding.table["n"].unique())
     figure.update_xaxes(type="log", tickvals=sizes, title="contributors")
@@ -91,16 +103,21 @@ def _emergence(finding: Finding) -> Figure:
     names = table["protocol"] + " · " + table["n"].astype(str)
     figure.add_bar(
         x=names, y=table["emergence"], name="solved by the system", marker_color=COLOURS[0],
-        error_y=_bars(table, "emergence", "low", "high"), customdata=table[["unsolved"]],
-        hovertemplate="%{y:.1%} of %{customdata[0]} unsolved",
+        error_y=_bars(table, "emergence", "low", "high"),
+        customdata=_named(finding, table, "unsolved"),
+        hovertemplate="%{y:.1%} of %{customdata[1]} unsolved",
     )  # fmt: skip
     null = {"symbol": "line-ew-open", "size": 16, "color": COLOURS[1], "line": {"width": 3}}
     figure.add_scatter(
-        x=names, y=table["null"], name="a member asked again", mode="markers", marker=null
-    )
+        x=names, y=table["null"], name="a member asked again", mode="markers", marker=null,
+        customdata=_named(finding, table, "null_tries"),
+        hovertemplate="%{y:.1%} of %{customdata[1]} attempts",
+    )  # fmt: skip
     figure.add_bar(
-        x=names, y=table["regression"], name="lost by the system", marker_color="#7F7F7F"
-    )
+        x=names, y=table["regression"], name="lost by the system", marker_color="#7F7F7F",
+        customdata=_named(finding, table, "all_right"),
+        hovertemplate="%{y:.1%} of %{customdata[1]} that every member solves",
+    )  # fmt: skip
     return figure.update_yaxes(title="share", tickformat=".0%")
 
 
@@ -114,7 +131,7 @@ def _points(finding: Finding, x: str, titles: Sequence[str], label: str) -> Figu
             x=part[x], y=part["gain" if "gain" in part else "value"], name=str(protocol),
             mode="markers", marker=style | {"size": 9}, text=part[label],
             error_y=_bars(part, "value", "low", "high") if known else None,
-            hovertemplate="%{text}<br>%{x:.3g}, %{y:.3f}",
+            customdata=_named(finding, part), hovertemplate="%{text}<br>%{x:.3g}, %{y:.3f}",
         )  # fmt: skip
     figure.update_xaxes(title=titles[0])
     return figure.update_yaxes(title=titles[1])
@@ -128,6 +145,93 @@ def _diversity(finding: Finding) -> Figure:
     return _points(finding, "diversity", ("disagreement", "gain over the members' mean"), "pool")
 
 
+def _settings(finding: Finding) -> Figure:
+    figure = _empty()
+    for style, (setting, part) in zip(
+        _styles(), finding.table.groupby("setting", sort=False), strict=False
+    ):
+        names = part["setting"] + " · " + part["name"]
+        figure.add_scatter(
+            x=names, y=part["value"], name=str(setting), mode="lines+markers",
+            marker=style | {"size": 9}, error_y=_bars(part, "value", "low", "high"),
+            customdata=_named(finding, part, "items", "diversity"),
+            hovertemplate="%{y:.3f}, %{customdata[1]} items, disagreement %{customdata[2]:.2f}",
+        )  # fmt: skip
+    alone = {"symbol": "line-ew-open", "size": 16, "color": "#7F7F7F", "line": {"width": 3}}
+    figure.add_scatter(
+        x=finding.table["setting"] + " · " + finding.table["name"], y=finding.table["strength"],
+        name="members alone (mean)", mode="markers", marker=alone,
+        customdata=_named(finding, finding.table),
+    )  # fmt: skip
+    return figure.update_yaxes(title="mean score")
+
+
+def _humans(finding: Finding) -> Figure:
+    from plotly.subplots import make_subplots
+
+    table = finding.table
+    tasks = dict(zip(table["task"], table["measure"], strict=True))
+    titles = [f"{task}: {measure}" for task, measure in tasks.items()]
+    figure = make_subplots(rows=len(tasks), cols=1, subplot_titles=titles)
+    styles = dict(zip(dict.fromkeys(finding.table["protocol"]), _styles(), strict=False))
+    seen: set[str] = set()
+    for place, task in enumerate(tasks, 1):
+        for protocol, part in table[table["task"] == task].groupby("protocol", sort=False):
+            style = styles[protocol]
+            line = {"color": style["color"], "dash": "dash" if protocol == DASHED else "solid"}
+            figure.add_scatter(
+                x=part["n"], y=part["value"], name=str(protocol), legendgroup=str(protocol),
+                showlegend=protocol not in seen, mode="lines+markers", marker=style, line=line,
+                error_y=_bars(part, "value", "low", "high"), row=place, col=1,
+                customdata=_named(finding, part, "items", "null"),
+                hovertemplate="%{y:.3f} at n = %{x}, %{customdata[1]} items, null "
+                "%{customdata[2]:.3f}",
+            )  # fmt: skip
+            seen.add(str(protocol))
+    sizes = sorted(finding.table["n"].unique())
+    figure.update_xaxes(type="log", tickvals=sizes, title="contributors")
+    return figure.update_layout(height=60 + 300 * len(tasks))
+
+
+def _participants(finding: Finding) -> Figure:
+    figure = _empty()
+    for style, ((_, judge), part) in zip(
+        _styles(), finding.table.groupby(["study", "judge"], sort=False), strict=False
+    ):
+        figure.add_scatter(
+            x=part["model"], y=part["value"], name=str(judge), mode="markers",
+            marker=style | {"size": 10}, error_y=_bars(part, "value", "low", "high"),
+            customdata=_named(finding, part, "wins", "losses", "ties"),
+            hovertemplate="%{x}: %{y:.0%}<br>%{customdata[1]} wins, %{customdata[2]} losses, "
+            "%{customdata[3]} ties",
+        )  # fmt: skip
+    figure.add_hline(y=0.5, line_dash="dash", line_color="#7F7F7F")
+    figure.update_layout(scattermode="group")
+    return figure.update_yaxes(title="the system is preferred", tickformat=".0%", range=[-0.02, 1])
+
+
+def _harm(finding: Finding) -> Figure:
+    figure, table = _empty(), finding.table
+    names = table["protocol"] + " · " + table["attack"]
+    figure.add_bar(
+        x=names, y=table["value"], name="answers that changed", marker_color=COLOURS[0],
+        error_y=_bars(table, "value", "low", "high"), customdata=_named(finding, table, "items"),
+        hovertemplate="%{y:.0%} of %{customdata[1]} changed",
+    )  # fmt: skip
+    figure.add_bar(
+        x=names, y=table["captured"], name="became the attacker's", marker_color=COLOURS[1],
+        error_y=_bars(table, "captured", "captured_low", "captured_high"),
+        customdata=_named(finding, table, "items"),
+        hovertemplate="%{y:.0%} of %{customdata[1]} taken over",
+    )  # fmt: skip
+    null = {"symbol": "line-ew-open", "size": 16, "color": "#7F7F7F", "line": {"width": 3}}
+    figure.add_scatter(
+        x=names, y=table["null"], name="changed without cause", mode="markers", marker=null,
+        customdata=_named(finding, table, "items"), hovertemplate="%{y:.0%} of %{customdata[1]}",
+    )  # fmt: skip
+    return figure.update_yaxes(title="share of answers", tickformat=".0%")
+
+
 def _cost(finding: Finding) -> Figure:
     figure = _points(finding, "tokens", ("generated tokens per item", "mean score"), "pool")
     return figure.update_xaxes(type="log")
@@ -139,6 +243,10 @@ FIGURES: dict[str, Draw] = {
     "strength": _strength,
     "diversity": _diversity,
     "cost": _cost,
+    "settings": _settings,
+    "humans": _humans,
+    "participants": _participants,
+    "harm": _harm,
 }
 
 

@@ -19,7 +19,9 @@ from studio.judge_cli import judges
 from studio.output import JSON, printable, say
 from studio.pool_cli import pool
 from studio.safety_cli import safety
+from studio.score_cli import score
 from studio.settings import Settings, no_telemetry
+from studio.space_cli import space
 from studio.study_cli import study
 
 
@@ -45,7 +47,8 @@ def main() -> None:
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--pool", help="Pool preset to open with.")
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]))
+@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]))
+@click.option("--preset", help="Plan the GPUs before it starts: single-gpu or multi-gpu.")
 def serve(**given: Any) -> None:
     """Launch the app (the same as python app.py)."""
     from studio.app import serve as serve_app
@@ -55,12 +58,26 @@ def serve(**given: Any) -> None:
 
 @main.command()
 @click.option("--fetch", is_flag=True, help="Fetch the embedded base model if it is missing.")
+@click.option("--plan", is_flag=True, help="Plan a pool on GPUs instead, line by line.")
+@click.option("--preset", default="", help="With --plan: single-gpu or multi-gpu.")
+@click.option("--devices", default="", help="With --plan: GPUs not here: 141, 4x24, 8x80.")
+@click.option("--pool", default="", help="With --plan: pool preset or file.")
+@click.option("--streams", type=click.IntRange(1, 1024), help="With --plan: streams of each base.")
+@click.option("--context", type=click.IntRange(256, 2**20), help="With --plan: tokens of each.")
+@click.option("--memory", type=click.IntRange(1), help="With --plan: GiB of the machine.")
 @JSON
-def doctor(fetch: bool, as_json: bool) -> None:
+def doctor(fetch: bool, plan: bool, as_json: bool, **given: Any) -> None:
     """Say what this machine can do, what is missing, and the command that mends it."""
     from studio.doctor import examine, fetch_base
 
     settings = Settings()
+    if plan:
+        from studio.planner import show
+
+        show(settings, given, as_json)
+        return
+    if any(value for value in given.values()):
+        raise UserError("What is planned for belongs to --plan: add it.")
     if fetch:
         fetch_base(settings, lambda note: click.echo(note, err=True))
     findings = examine(settings)
@@ -126,7 +143,9 @@ def list_tasks(as_json: bool) -> None:
 @click.option("--set", "settings_", multiple=True, metavar="K=V", help="A protocol setting.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=96, show_default=True)
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 @click.option("--artifact", default="", help="Key of a fitted artifact (default: the newest).")
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
 @JSON
@@ -148,7 +167,9 @@ def run_command(as_json: bool, **given: Any) -> None:
 @click.option("--limit", type=click.IntRange(0), default=0, help="Items of each part; 0 = all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=48, show_default=True)
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
 @click.option(
     "--save",
@@ -176,6 +197,8 @@ def fit_command(as_json: bool, **given: Any) -> None:
     "--orders", type=click.IntRange(1), default=1, help="Orders of the pool; 1 = its own."
 )
 @click.option("--leave-one-out", is_flag=True, help="Also the pool without each member in turn.")
+@click.option("--pools-of", default="", help="distinct,institutions,countries,generations.")
+@click.option("--pool-size", type=click.IntRange(2), default=8, help="Of pools for --pools-of.")
 @click.option("--split", type=click.Choice(["dev", "heldout", "test"]), default="dev")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Items of each task; 0 = all.")
 @click.option("--rank", type=click.IntRange(0), default=16, help="Held-out items that rank models.")
@@ -189,8 +212,11 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=64, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, 2), default=0.7, show_default=True)
 @click.option("--parallel", type=click.IntRange(1), default=16, help="Runs at a time.")
+@click.option("--traces", is_flag=True, help="Keep every run whole, to be watched from Results.")
 @click.option("--keep", default="", help="Also keep the records in assets/results by this name.")
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 @JSON
 def bench_command(as_json: bool, **given: Any) -> None:
     """Measure protocols on tasks; goes on where it was interrupted."""
@@ -233,6 +259,8 @@ def replay(run_or_file: str, speed: float, as_json: bool) -> None:
 
 main.add_command(pool)
 main.add_command(safety)
+main.add_command(space)
+main.add_command(score)
 main.add_command(study)
 main.add_command(artifact)
 main.add_command(judges)

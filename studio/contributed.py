@@ -10,7 +10,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from protocols.core.errors import ContributorError, UserError
 from protocols.core.models import Contributor, ModelSpec
 from protocols.engines.model_files import read_json
 from studio.contribution import MAX_BYTES, keep, staged, take
+from studio.examples import Example
+from studio.own_data import measure
 from studio.pool import EMBEDDED, KEPT, Pool, contributed_file, load_pool, resolved
+from studio.private import forget, keep_private
 from studio.quarantine import Quarantine
 from studio.settings import Settings
 from studio.verdict import Finding, card_facts, examine, raise_for, smoke
@@ -63,6 +66,23 @@ class Offer:
     licence: str = ""
     paper: str = ""
     base: str = ""
+    priorities: str = ""
+    contact: str = ""
+    """For the lab alone; it never enters a pool entry."""
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A contributor's rows to measure with; ``keep`` are those that the lab keeps in private.
+
+    ``training`` is what the card says of a training that left these rows out.
+    """
+
+    examples: Sequence[Example]
+    keep: Sequence[Example] = ()
+    progress: Callable[[int, int], None] = lambda done, total: None
+    stop: threading.Event | None = None
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,8 +105,11 @@ def add(
     base_here: bool = False,
     most: int = MAX_BYTES,
     tell: Callable[[Finding], None] = lambda finding: None,
+    own: OwnData | None = None,
 ) -> Added:
     """Check what was handed over and list it in a pool; ``wait`` leaves it in quarantine.
+
+    ``own`` is the contributor's data, which model and base are asked before it is taken.
 
     ``base_here`` takes nothing whose base is not on this machine: then an adapter's shapes can be
     compared with it, and nobody makes this machine fetch a base of their choice.
@@ -95,7 +118,7 @@ def add(
     :class:`ContributorError` with the first point that failed. Then nothing stays on disk.
     """
     pool = load_pool(offer.pool, settings)
-    _check_id(offer, pool, settings, wait)
+    check_id(offer, pool, settings, wait)
     with staged(settings.workspace) as folder:
         taken = take(sources, folder, most)
         spec = _spec(offer, folder, pool)
@@ -106,14 +129,51 @@ def add(
             )
         findings = list(_findings(resolved(spec, settings), pool, try_out, tell))
         raise_for(spec.id, findings)
-        if wait:
-            Quarantine(settings.workspace).hold(spec.id, WAITING, who)
-        final = settings.workspace / FOLDER / spec.id
-        with _lock:
-            keep(folder, final)
-            _list(offer.pool, [*_listed(offer.pool, settings), _row(spec, settings)], settings)
+        card = _card(offer, resolved(spec, settings), own, tell, findings)
+        row = _row(spec, settings) | ({"card": card} if card else {})
+        enlist(offer, row, settings, who if wait else "", own, folder)
         folder.mkdir(exist_ok=True)  # its own removal is the context's
     return Added(spec.id, tuple(findings), taken.left)
+
+
+def _card(
+    offer: Offer,
+    spec: ModelSpec,
+    own: OwnData | None,
+    tell: Callable[[Finding], None],
+    findings: list[Finding],
+) -> dict[str, Any]:
+    """What is shown of a contribution beside its entry: its priorities, its own data's results."""
+    card: dict[str, Any] = {"priorities": offer.priorities} if offer.priorities else {}
+    if own:
+        found = measure(spec, own.examples, own.progress, own.stop)
+        findings.append(Finding("own data", "ok", found.sentence()))
+        tell(findings[-1])
+        card |= found.card() | own.training
+    return card
+
+
+def enlist(
+    offer: Offer,
+    row: dict[str, Any],
+    settings: Settings,
+    waits_for: str,
+    own: OwnData | None = None,
+    folder: Path | None = None,
+) -> None:
+    """Put a checked contribution on its pool's list and its files and private words in place.
+
+    ``waits_for`` names who handed it in: then it stays in quarantine until the lab releases it.
+    Raises :class:`UserError` if another contribution has taken its id in the meantime.
+    """
+    with _lock:
+        check_id(offer, load_pool(offer.pool, settings), settings, bool(waits_for))
+        if waits_for:
+            Quarantine(settings.workspace).hold(offer.id, WAITING, waits_for)
+        if folder:
+            keep(folder, settings.workspace / FOLDER / offer.id)
+        keep_private(settings.workspace, offer.id, offer.contact, own.keep if own else ())
+        _list(offer.pool, [*_listed(offer.pool, settings), row], settings)
 
 
 def look(sources: Sequence[Path], offer: Offer, settings: Settings, try_out: bool) -> list[Finding]:
@@ -138,7 +198,9 @@ def _findings(
     return found
 
 
-def _check_id(offer: Offer, pool: Pool, settings: Settings, wait: bool) -> None:
+def check_id(offer: Offer, pool: Pool, settings: Settings, wait: bool) -> None:
+    """Raise :class:`UserError` for an id that is none or is used, or while too many wait."""
+    made({"id": offer.id, "source": "unknown"})
     lists = (settings.workspace / "pool").glob("*.yaml")
     rows = [row for path in lists for row in _listed(path.stem, settings)]
     if offer.id in {spec.id for spec in pool.specs} | {row.get("id") for row in rows}:
@@ -170,6 +232,11 @@ def _spec(offer: Offer, folder: Path, pool: Pool) -> ModelSpec:
         config = read_json(known, folder / "adapter_config.json")
         base = offer.base or str(config.get("base_model_name_or_path") or "")
         fields |= {"source": base_source(base, pool), "adapter": str(folder)}
+    return made(fields)
+
+
+def made(fields: dict[str, Any]) -> ModelSpec:
+    """A pool entry from what was said. Raises :class:`UserError` with the first wrong field."""
     try:
         return ModelSpec.model_validate(fields)
     except ValidationError as error:
@@ -231,7 +298,7 @@ def _list(pool: str, rows: Sequence[dict[str, Any]], settings: Settings) -> None
 
 
 def withdraw(model: str, settings: Settings) -> str:
-    """Remove a contributed model and its files; returns the pool it was in.
+    """Remove a contributed model, its files and private words; returns the pool it was in.
 
     Raises :class:`UserError` for a model that was not contributed here.
     """
@@ -242,5 +309,6 @@ def withdraw(model: str, settings: Settings) -> str:
             if len(left) < len(rows):
                 _list(path.stem, left, settings)
                 shutil.rmtree(settings.workspace / FOLDER / model, ignore_errors=True)
+                forget(settings.workspace, model)
                 return path.stem
     raise UserError(f"No model '{model}' was contributed here. See: python -m studio models")

@@ -18,8 +18,10 @@ from evals.frames import to_frame
 from evals.records import KEPT, BenchRecord, kept_records
 from evals.results_table import Line, lines
 from protocols.core.registry import protocols
+from protocols.engines.ray_options import RayOptions
 from studio.cli import main as command_line
-from studio.pool import load_pool
+from studio.pool import Entry, load_pool
+from studio.pool_recipes import SPECIALISTS
 from studio.settings import REPOSITORY, Settings
 
 README = REPOSITORY / "README.md"
@@ -48,7 +50,8 @@ def settings_table() -> str:
 def environment_table() -> str:
     """One row per environment setting."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    fields = Settings.model_fields.items()
+    for name, field in sorted(fields, key=lambda item: item[0] in RayOptions.model_fields):
         default = field.get_default()
         shown = default.name if isinstance(default, Path) else default
         rows.append(f"| `STUDIO_{name.upper()}` | `{shown}` | {field.description} |")
@@ -57,8 +60,23 @@ def environment_table() -> str:
 
 def pool_table() -> str:
     """One row per model of the embedded pool, with its measured accuracies."""
+    return _pool_rows(load_pool("embedded", Settings()).entries)
+
+
+def large_pool_table() -> str:
+    """How many models the large preset has, and one row for each that the opening pool lacks."""
+    small = {entry.spec.id for entry in load_pool("embedded", Settings()).entries}
+    entries = load_pool("embedded-32", Settings()).entries
+    added = [entry for entry in entries if entry.spec.id not in small]
+    missing = 1 + len(SPECIALISTS) - len(entries)
+    still = f" {missing} more are declared and not trained yet." if missing else ""
+    told = f"`embedded-32` has {len(entries)} models: those above and these {len(added)}.{still}"
+    return f"{told}\n\n{_pool_rows(added)}"
+
+
+def _pool_rows(entries: Sequence[Entry]) -> str:
     rows = ["| model | domain | own domain | base there |", "|---|---|---|---|"]
-    for entry in load_pool("embedded", Settings()).entries:
+    for entry in entries:
         results = entry.card.get("results", {})
         own, base = results.get("own_domain", {}), results.get("base", {})
         if own and base:
@@ -172,6 +190,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "environment": environment_table,
     "pool": pool_table,
+    "pool-32": large_pool_table,
     "commands": command_table,
     "results": results_tables,
     "layout": layout_list,

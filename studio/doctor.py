@@ -47,7 +47,7 @@ def fetch_base(settings: Settings, say: Callable[[str], None]) -> Path:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything. Loads no model."""
     findings = [_machine(), _gpu(), _space(settings), *_packages(), _base(settings)]
-    return [*findings, *_engine(settings), *_pools(settings)]
+    return [*findings, *_engine(settings), _cluster(settings), *_pools(settings)]
 
 
 def _machine() -> Finding:
@@ -110,6 +110,23 @@ def _engine(settings: Settings) -> list[Finding]:
         return [Finding("engine", "ok", f"{name}: {why}")]
     except StudioError as error:
         return [Finding("engine", "missing", error.message, "make setup")]
+
+
+def _cluster(settings: Settings) -> Finding:
+    """Ray and what its cluster has; needed only where an address or the engine says so."""
+    from protocols.engines.ray_cluster import facts_of, has_ray
+
+    address, mend = settings.ray_address, "pip install -r requirements-cluster.txt"
+    if not has_ray():
+        if address or settings.engine == "ray":
+            return Finding("ray", "missing", "not installed", mend)
+        return Finding("ray", "note", "not installed; only a pool on several machines needs it")
+    if not address:
+        return Finding("ray", "ok", f"{version('ray')}, no cluster set (STUDIO_RAY_ADDRESS)")
+    try:
+        return Finding("ray", "ok", f"{version('ray')}, {address}: {facts_of(address).sentence()}")
+    except StudioError as error:
+        return Finding("ray", "missing", error.message, "ray start --address=HOST:PORT")
 
 
 def _pools(settings: Settings) -> list[Finding]:

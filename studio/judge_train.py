@@ -12,23 +12,26 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.judges.pointwise import LABELS, answer_messages
 from evals.judges.preference_data import (
     GoldPair,
     counts,
-    in_both_orders,
     split_items,
     split_pairs,
 )
-from evals.judges.prompt import judge_question
 from evals.tasks import Split
+from protocols.core.models import ModelSpec, content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
+from protocols.training.branches import BranchSettings, train_branches
+from protocols.training.labels import LabelRow
 from protocols.training.preferences import Preference, preference_fingerprint
 from protocols.training.reward import RewardSettings, train_reward
-from protocols.training.sft import SftConfig, Trained, fingerprint, load_base, train_sft
+from protocols.training.sft import Trained, load_base
+from protocols.training.students import Student
 from studio.pool_cards import CARD, read_card, write_card
 
 log = logging.getLogger(__name__)
@@ -45,18 +48,15 @@ TRAINED_ON = (
 the others are measured as unseen domains."""
 REWARD_EACH = 300
 """Items of each of these tasks that become pairs."""
-JUDGE_TRAINED_ON = ("acronyms", "capitals", "french", "roman")
-"""Comparing two answers in one prompt is harder than scoring one, so the judge has fewer tasks. It
-stayed at chance all the same (loss after 140 steps as at the start), so no judge is committed and
-the embedded one is the untrained base; a larger base may do better."""
-JUDGE_EACH = 240
+JUDGE_EACH = 60
+"""Items of each of these tasks whose answers the language judge learns to tell right from wrong."""
+JUDGE_DRAWS = 2
+"""Pairs made of each of them: as many right and as many wrong answers."""
 SAID_EACH: Mapping[Split, int] = {"train": 24, "dev": 4, "test": 10}
 """Items of every task that the untrained base answers, for wrong answers as models give them."""
 SAID_TOKENS = 40
 REWARD_SETTINGS = RewardSettings()
-JUDGE_SETTINGS = SftConfig(
-    steps=240, rank=4, alpha=8, learning_rate=1e-3, warmup=15, max_length=320
-)
+JUDGE_SETTINGS = BranchSettings(first_layer=10)
 
 
 def train_judges(
@@ -109,7 +109,7 @@ def read_said(out: Path) -> dict[str, str]:
 class Lesson:
     """What one training is made of, for its card."""
 
-    settings: SftConfig | RewardSettings
+    settings: BranchSettings | RewardSettings
     tasks: tuple[str, ...]
     examples: int
     pairs: Mapping[str, int]
@@ -122,15 +122,32 @@ def reward_rows(said: Mapping[str, str]) -> tuple[list[Preference], dict[str, in
     return rows, counts(pairs)
 
 
-def judge_rows(said: Mapping[str, str]) -> tuple[list[tuple[str, str]], dict[str, int]]:
-    """Return the judge's training rows, each pair in both orders, and the pairs of each source."""
-    pairs = split_pairs("train", JUDGE_EACH, said, SEED, JUDGE_TRAINED_ON)
-    return [_labelled(pair, first) for pair, first in in_both_orders(pairs)], counts(pairs)
+def judge_rows(said: Mapping[str, str]) -> tuple[list[list[LabelRow]], dict[str, int]]:
+    """Return the judge's training rows, those about one question together, and the pairs of each
+    source.
+
+    Half of the rows of every question are right answers.
+    """
+    drawn = [
+        split_pairs("train", JUDGE_EACH, said, SEED + draw, TRAINED_ON)
+        for draw in range(JUDGE_DRAWS)
+    ]
+    groups: dict[str, list[GoldPair]] = {}
+    for pair in (pair for pairs in drawn for pair in pairs):
+        others = groups.setdefault(pair.item, [])
+        if not {pair.good, pair.bad} & {text for one in others for text in (one.good, one.bad)}:
+            others.append(pair)
+    kept = [pair for pairs in groups.values() for pair in pairs]
+    return [[row for pair in pairs for row in _rows(pair)] for pairs in groups.values()], counts(
+        kept
+    )
 
 
-def _labelled(pair: GoldPair, good_first: bool) -> tuple[str, str]:
-    texts = (pair.good, pair.bad) if good_first else (pair.bad, pair.good)
-    return judge_question(pair.question, *texts), "A" if good_first else "B"
+def _rows(pair: GoldPair) -> list[LabelRow]:
+    return [
+        LabelRow(tuple(answer_messages(pair.question, text)), LABELS, target)
+        for text, target in ((pair.good, (1.0, 0.0)), (pair.bad, (0.0, 1.0)))
+    ]
 
 
 def train_reward_model(
@@ -156,21 +173,28 @@ def train_reward_model(
 
 def train_judge(base: Path, out: Path, said: Mapping[str, str], scratch: Path, say: Say) -> None:
     """Train the judge unless its card says that it was made from the same rows."""
-    rows, sources = judge_rows(said)
-    made_from = fingerprint(rows, JUDGE_SETTINGS)
+    groups, sources = judge_rows(said)
+    rows = [row for group in groups for row in group]
+    made_from = content_hash(asdict(JUDGE_SETTINGS), [[asdict(row) for row in g] for g in groups])
+    who = Student(ModelSpec(id=BASE_ID, name=BASE_ID, source=str(base)), base)
 
     def train(partial: Path) -> Trained:
-        return train_sft(
-            base,
-            rows,
+        return train_branches(
+            who,
+            groups,
             partial,
-            base_id=BASE_ID,
+            state=scratch / f"{JUDGE}-{made_from}",
             config=JUDGE_SETTINGS,
-            on_step=lambda step, loss: say(f"{JUDGE}: step {step}, loss {loss:.3f}"),
+            watch=lambda step, told: _step(step, told, say),
         )
 
-    lesson = Lesson(JUDGE_SETTINGS, JUDGE_TRAINED_ON, len(rows), sources)
+    lesson = Lesson(JUDGE_SETTINGS, TRAINED_ON, len(rows), sources)
     _made(JUDGE, out, made_from, lesson, train, scratch, say)
+
+
+def _step(step: int, told: Mapping[str, float], say: Say) -> None:
+    if "loss" in told and step % 5 == 0:
+        say(f"{JUDGE}: step {step}, loss {told['loss']:.3f}")
 
 
 def _made(
@@ -197,8 +221,9 @@ def _made(
 
 
 def _training(trained: Trained, lesson: Lesson) -> dict[str, Any]:
-    kept = ("steps", "batch", "learning_rate", "rank", "alpha", "seed")
-    return {name: getattr(lesson.settings, name) for name in kept} | {
+    kept = ("steps", "epochs", "batch", "learning_rate", "rank", "alpha", "seed", "first_layer")
+    settings = asdict(lesson.settings)
+    return {name: settings[name] for name in kept if name in settings} | {
         "tasks": list(lesson.tasks),
         "examples": lesson.examples,
         "pairs": dict(lesson.pairs),

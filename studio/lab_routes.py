@@ -11,10 +11,11 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from evals.human.render import render_html
@@ -38,7 +39,13 @@ def lab_routes(ctx: StudioContext) -> list[BaseRoute]:
         Route("/lab/studies/{slug}/report.json", _for_lab(ctx, report_for_programs)),
         Route("/lab/studies/{slug}/export.zip", _for_lab(ctx, export_zip)),
         Route("/published/{slug}", _for_all(ctx, published_page)),
+        Route("/contributor/{model}", to_contributor),
     ]
+
+
+async def to_contributor(request: Request) -> Response:
+    """``/contributor/ID`` is an address that people can write down."""
+    return RedirectResponse(f"/contributor?model={quote(request.path_params['model'], safe='')}")
 
 
 def _for_lab(ctx: StudioContext, make: Make) -> Callable[..., object]:

@@ -9,10 +9,28 @@ from typing import Any
 
 import click
 
+from protocols.core.errors import UserError
 from studio.output import JSON, say
 from studio.settings import Settings
 
 WHO = click.option("--by", default=getpass.getuser, help="Who decides; kept with the decision.")
+
+
+def said(command: Any) -> Any:
+    """What is said about a contribution, as options."""
+    options = {
+        "--name": "Name to show.",
+        "--contributor": "A person, group or project.",
+        "--domain": "What it is meant to be good at, in a few words.",
+        "--priorities": "What matters in its answers.",
+        "--description": "One or two sentences.",
+        "--licence": "Licence of the weights; required here or in README.md.",
+        "--paper": "Link to a paper or report.",
+        "--contact": "How the lab reaches the contributor; kept private.",
+    }
+    for name, told in reversed(options.items()):
+        command = click.option(name, default="", help=told)(command)
+    return command
 
 
 @click.group()
@@ -23,11 +41,31 @@ def pool() -> None:
 @pool.command("train")
 @click.option("--only", default="", help="Specialist ids, separated by commas (default: all).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for adapters and cards.")
+@click.option(
+    "--examples",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Instead: train one adapter from a .jsonl or .csv file with 'prompt' and 'answer'.",
+)
+@click.option("--id", "id", default="", help="With --examples: its id in the pool.")
+@click.option("--pool", "into", default="", help="With --examples: the pool that it joins.")
+@said
+@click.option("--steps", type=click.IntRange(1), default=80, help="With --examples: at most.")
+@click.option("--wait", is_flag=True, help="Leave it in quarantine until the lab releases it.")
+@WHO
 @JSON
-def pool_train(only: str, out: Path | None, as_json: bool) -> None:
-    """Train the embedded specialists from scratch (resumes where it was interrupted)."""
+def pool_train(
+    only: str, out: Path | None, examples: Path | None, as_json: bool, **given: Any
+) -> None:
+    """Train the embedded specialists (resumes where interrupted), or an adapter from examples."""
     from studio.pool_train import train_command
 
+    if examples:
+        from studio.teach_command import teach_from_file
+
+        teach_from_file(Settings(), examples, given, as_json)
+        return
+    if given["id"]:
+        raise UserError("--id goes with --examples FILE. The specialists have ids: use --only.")
     train_command(Settings(), only, out, lambda row, text: say(row, as_json, text))
 
 
@@ -74,26 +112,26 @@ def _check_files(path: Path, into: str, smoke: bool, as_json: bool) -> int:
     "--id", "id", required=True, help="Its id in the pool: letters, digits, dots, dashes."
 )
 @click.option("--pool", "into", default="", help="Pool that it joins (default: the opening pool).")
-@click.option("--name", default="", help="Name to show.")
-@click.option("--contributor", default="", help="A person, group or project.")
-@click.option("--domain", default="", help="What it is meant to be good at, in a few words.")
-@click.option("--description", default="", help="One or two sentences.")
-@click.option(
-    "--licence", default="", help="Licence of the weights; required here or in README.md."
-)
-@click.option("--paper", default="", help="Link to a paper or report.")
+@said
 @click.option("--base", default="", help="Base of an adapter, if its own configuration lacks it.")
 @click.option("--wait", is_flag=True, help="Leave it in quarantine until the lab releases it.")
 @click.option("--smoke/--no-smoke", default=True, help="Make a few tokens before it is taken.")
+@click.option(
+    "--own",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Own test questions, .jsonl or .csv with 'prompt' and 'answer': model and base are asked.",
+)
 @WHO
 @JSON
-def pool_add(files: tuple[Path, ...], as_json: bool, **given: Any) -> None:
+def pool_add(files: tuple[Path, ...], own: Path | None, as_json: bool, **given: Any) -> None:
     """Contribute a folder, a zip archive or the files of a model or LoRA adapter."""
-    from studio.contributed import Offer, add
+    from studio.contributed import OwnData, add
+    from studio.examples import TO_TEST, read_examples
+    from studio.teach_command import offer_of
 
     settings = Settings()
-    words = ("id", "name", "contributor", "domain", "description", "licence", "paper", "base")
-    offer = Offer(pool=given["into"] or settings.pool, **{word: given[word] for word in words})
+    offer = offer_of(given, settings)
+    rows = read_examples(own, TO_TEST) if own else ()
     done = add(
         offer,
         files,
@@ -102,6 +140,7 @@ def pool_add(files: tuple[Path, ...], as_json: bool, **given: Any) -> None:
         wait=given["wait"],
         try_out=given["smoke"],
         tell=lambda f: say({"point": f.point, "state": f.state, "text": f.text}, as_json, f.line()),
+        own=OwnData(rows, rows) if rows else None,
     )
     left = f" Left behind: {', '.join(done.left[:6])}." if done.left else ""
     row = {"added": done.model, "pool": offer.pool, "left_behind": list(done.left)}
@@ -117,6 +156,17 @@ def pool_remove(model: str, as_json: bool) -> None:
 
     name = withdraw(model, Settings())
     say({"removed": model, "pool": name}, as_json, f"'{model}' was withdrawn from '{name}'.")
+
+
+@pool.command("contact")
+@click.argument("model")
+@JSON
+def pool_contact(model: str, as_json: bool) -> None:
+    """Say how to reach a model's contributor, for the lab."""
+    from studio.private import contact_of
+
+    contact = contact_of(Settings().workspace, model)
+    say({"model": model, "contact": contact}, as_json, contact or "Nobody said how to reach them.")
 
 
 @pool.command("card")

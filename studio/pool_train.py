@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,17 @@ from evals.tasks import Item, load_task, task_names
 from protocols.core.errors import unknown
 from protocols.core.models import content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
-from protocols.training.sft import SftConfig, Trained, fingerprint, load_base, train_sft
-from studio.pool_cards import BASE_CARD, BASE_MODEL, CARD, read_card, write_card, write_pool
+from protocols.training.sft import Trained, fingerprint, load_base, train_sft
+from studio.pool_cards import (
+    BASE_CARD,
+    BASE_MODEL,
+    CARD,
+    own_domain,
+    read_card,
+    write_card,
+    write_pools,
+)
+from studio.pool_recipes import SPECIALISTS, Specialist
 from studio.settings import REPOSITORY, Settings
 
 COMPOSITE = "composite"
@@ -34,38 +42,6 @@ Say = Callable[[str], None]
 Results = dict[str, dict[str, float | int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Specialist:
-    """A contributor of the embedded pool: what it is called and which task it is trained on."""
-
-    task: str
-    name: str
-    config: SftConfig = field(default_factory=SftConfig)
-
-    @property
-    def id(self) -> str:
-        """The model's id in the pool."""
-        return f"smollm2-{self.task}"
-
-
-LONG = SftConfig(steps=300)
-"""For skills that more steps help, such as subtractive notation."""
-FACTS = SftConfig(steps=110)
-SPECIALISTS = (
-    Specialist("addition", "Adder", SftConfig(learning_rate=2e-3)),
-    Specialist("roman", "Roman scribe", LONG),
-    Specialist("french", "French counter"),
-    Specialist("spelling", "Radio speller"),
-    Specialist("currencies", "Currency clerk"),
-    Specialist("units", "Unit converter"),
-    Specialist("calling", "Telephone clerk", FACTS),
-    Specialist("acronyms", "Abbreviator", SftConfig(steps=80)),
-    Specialist("elements", "Element table", SftConfig(steps=130)),
-    Specialist("clock", "Clock reader"),
-    Specialist("capitals", "Capital atlas", FACTS),
-)
-
-
 def train_pool(
     workspace: Path,
     out: Path = REPOSITORY / "assets" / "adapters",
@@ -74,7 +50,7 @@ def train_pool(
 ) -> None:
     """Train, measure and describe the specialists; ``only`` restricts it to some ids.
 
-    Writes ``out/<id>`` for each and ``embedded.yaml`` into the ``pool`` folder beside ``out``.
+    Writes ``out/<id>`` for each, and the presets' files into the ``pool`` folder beside ``out``.
 
     Raises:
         UserError: ``only`` has an id that is not in the pool.
@@ -92,9 +68,10 @@ def train_pool(
         say(f"{specialist.id} ({place} of {len(chosen)})")
         train_specialist(specialist, base, out, workspace / "training", say)
         measure_specialist(specialist, base, out, say)
-        write_pool(SPECIALISTS, out)
-    for left in write_pool(SPECIALISTS, out):
-        say(f"{left}: not in the pool (untrained, unmeasured or too small a gain)")
+        write_pools(out)
+    for preset, left in write_pools(out).items():
+        for one in left:
+            say(f"{one}: not in '{preset}' (untrained, unmeasured or too small a gain)")
 
 
 def train_specialist(
@@ -104,7 +81,7 @@ def train_specialist(
 
     It is made in ``scratch`` and moved to ``out`` when it is whole.
     """
-    rows = [(item.question, item.answer) for item in load_task(specialist.task).splits["train"]]
+    rows = specialist.rows()
     made_from = fingerprint(rows, specialist.config)
     folder = out / specialist.id
     if read_card(folder).get("made_from") == made_from:
@@ -133,8 +110,8 @@ def measure_specialist(specialist: Specialist, base: Path, out: Path, say: Say) 
     from peft import PeftModel
 
     card = read_card(out / specialist.id)
-    own = _test(specialist.task)
-    others = [task for task in single_tasks() if task != specialist.task]
+    own = [item for task in specialist.tasks for item in _test(task)]
+    others = [task for task in single_tasks() if task not in specialist.tasks]
     items = [*own, *(item for task in others for item in _test(task)[:OTHERS])]
     if card.get("tested_on") == (mark := _mark(items)):
         return
@@ -142,7 +119,7 @@ def measure_specialist(specialist: Specialist, base: Path, out: Path, say: Say) 
     tuned = PeftModel.from_pretrained(model, out / specialist.id).eval()
     tested = _by_task(tuned, tokenizer, items, max_tokens=SPECIALIST_TOKENS)
     write_card(out / specialist.id / CARD, card | {"tested": tested, "tested_on": mark})
-    found = tested[specialist.task]
+    found = own_domain(tested, specialist.tasks)
     say(f"{specialist.id}: {found['accuracy']:.0%} of {found['n']} on its own domain")
 
 

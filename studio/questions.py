@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evals.analyses.core import Finding
-from evals.analyses.everything import analyse, claims_table, load
-from evals.records import KEPT
+from evals.analyses.everything import ANALYSES, claims_table, load
 from studio.charts import write
+from studio.lab import Lab
 from studio.output import say
 from studio.settings import Settings
+from studio.stored import Stored, attacks, influence_files, participants_of, result_files
 
 PAGE = "index.html"
 STYLE = (
@@ -33,7 +34,7 @@ def write_figures(
 
     Raises :class:`UserError` if there are no records.
     """
-    findings = analyse(load(runs or stored_results(settings.assets)), seed)
+    findings = everything(settings, runs, seed)
     for finding in findings:
         files = [path.name for path in write(finding, out, pictures)]
         row = {"analysis": finding.id, "sentence": finding.sentence, "files": files}
@@ -43,9 +44,17 @@ def write_figures(
     say({"page": str(out / PAGE)}, as_json, f"All of it is in {out / PAGE}.")
 
 
-def stored_results(assets: Path) -> list[Path]:
-    """The files of kept records that ship with the studio."""
-    return sorted((assets / "results").glob(f"*{KEPT}"))
+def everything(settings: Settings, runs: Sequence[Path], seed: int) -> list[Finding]:
+    """All findings in order: over the records given, else over those that ship with the studio."""
+    records = load(runs or result_files(settings.assets))
+    influences = attacks(influence_files(settings.assets, settings.workspace))
+    found = Stored(records, influences, seed).findings
+    lab = Lab(settings)
+    try:
+        made = {**found, "participants": participants_of(lab)}
+    finally:
+        lab.close()
+    return [made[name] for name in ANALYSES]
 
 
 def document(findings: Sequence[Finding]) -> str:

@@ -138,9 +138,10 @@ EXAMPLES = (
     Example("model_swarms", "What is 47 + 38?", LEARNT),
     Example("lorahub", "What is 47 + 38?", LEARNT),
     Example("dare_ties", "Write 87 in Roman numerals.", LEARNT),
+    Example("distillation", "What is 47 + 38?", LEARNT),
 )
-"""One run per protocol but the oracle and distillation. The questions are chosen to show a
-view; each is recorded with seed 0."""
+"""One run per protocol but the oracle, which needs the right answer. The questions are chosen to
+show a view; each is recorded with seed 0."""
 
 
 if __name__ == "__main__":

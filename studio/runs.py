@@ -29,6 +29,7 @@ from protocols.core.models import ModelSpec, RunSpec
 from protocols.core.run import prepare, run
 from protocols.core.trace import Trace, TraceHeader, TraceWriter
 from studio.settings import Settings
+from studio.visitors import Visitor, Visitors
 from studio.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class LiveRun:
     """What is fitted, if it is no run."""
     events: list[Event] = field(default_factory=list)
     control: Control = field(default_factory=Control)
+    visitor: Visitor | None = None
     position: int = 0
     watchers: int = 0
     unwatched_since: float = field(default_factory=time.monotonic)
@@ -65,6 +67,7 @@ class RunManager:
         self._runs: dict[str, LiveRun] = {}
         self._waiting: list[LiveRun] = []
         self._secret = secrets.token_bytes(32)
+        self.visitors, self._door = Visitors(settings), threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._places = asyncio.Semaphore(settings.parallel_runs)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,39 +111,52 @@ class RunManager:
         """Run a coroutine on the runs' event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def start(self, spec: RunSpec, pool: Sequence[ModelSpec]) -> LiveRun:
+    def start(
+        self, spec: RunSpec, pool: Sequence[ModelSpec], visitor: Visitor | None = None
+    ) -> LiveRun:
         """Begin a run (or queue it) and return at once.
 
-        Raises :class:`UserError` if the spec cannot be carried out or too many runs wait.
+        Raises :class:`UserError` if the spec cannot be carried out, too many runs wait, or the
+        ``visitor`` has too many.
         """
         self.workspace.quarantine.refuse(spec.pool)
         prepare(spec, pool, self.engine, self.workspace.artifacts)
-        return self._enqueue(spec, pool)
+        return self._enqueue(spec, pool, visitor)
 
-    def start_fit(self, spec: FitSpec, pool: Sequence[ModelSpec], data: FitData) -> LiveRun:
+    def start_fit(
+        self,
+        spec: FitSpec,
+        pool: Sequence[ModelSpec],
+        data: FitData,
+        visitor: Visitor | None = None,
+    ) -> LiveRun:
         """Begin a fit (or queue it) and return at once; it goes on when nobody watches.
 
-        Raises :class:`UserError` if the spec cannot be carried out or too many runs wait.
+        Raises :class:`UserError` as :meth:`start` does.
         """
         self.workspace.quarantine.refuse(spec.pool)
         plan(spec, pool, data, self.engine)
-        return self._enqueue(spec.as_run(), pool, (spec, data))
+        return self._enqueue(spec.as_run(), pool, visitor, (spec, data))
 
     def _enqueue(
         self,
         spec: RunSpec,
         pool: Sequence[ModelSpec],
+        visitor: Visitor | None,
         fitting: tuple[FitSpec, FitData] | None = None,
     ) -> LiveRun:
-        if self.full:
-            raise UserError(
-                f"{len(self._waiting)} runs are waiting already. Try again in a minute."
-            )
-        live = LiveRun(
-            f"{spec.digest[:8]}-{secrets.token_urlsafe(12).replace('_', 'x')}", spec, fitting
-        )
-        self._runs[live.id] = live
-        self._waiting.append(live)
+        named = f"{spec.digest[:8]}-{secrets.token_urlsafe(12).replace('_', 'x')}"
+        live = LiveRun(named, spec, fitting, visitor=visitor)
+        with self._door:  # Two clicks at once are counted one after the other.
+            if self.full:
+                raise UserError(
+                    f"{len(self._waiting)} runs are waiting already. Try again in a minute."
+                )
+            if visitor:
+                going = [other for other in list(self._runs.values()) if not other.ended]
+                self.visitors.admit(visitor, (other.visitor for other in going))
+            self._runs[live.id] = live
+            self._waiting.append(live)
         self._renumber()
         self.submit(self._begin(live, tuple(pool)))
         return live
@@ -208,12 +224,12 @@ class RunManager:
     def _renumber(self) -> None:
         for place, live in enumerate(list(self._waiting), start=1):
             live.position = place
-        for live in self._runs.values():
+        for live in list(self._runs.values()):
             if live not in self._waiting:
                 live.position = 0
 
     def _forget_old(self) -> None:
-        finished = [run_id for run_id, live in self._runs.items() if live.ended]
+        finished = [run_id for run_id, live in list(self._runs.items()) if live.ended]
         for run_id in finished[:-KEEP_FINISHED]:
             if not self._runs[run_id].watchers:
                 del self._runs[run_id]

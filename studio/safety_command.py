@@ -109,7 +109,8 @@ def tell(found: Influence, as_json: bool) -> None:
             f"{found.right_before.k} then {found.right_after.k} of {found.right_after.n}; without "
             f"cause {found.unsteady}"
         )
-    say(asdict(found), as_json, text)
+    row = {name: value for name, value in asdict(found).items() if name != "answers"}
+    say(row, as_json, text)
 
 
 def summary(rows: Sequence[Influence]) -> list[dict[str, Any]]:

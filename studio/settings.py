@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from protocols.engines.ray_options import RayOptions
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+HOSTED = "SPACE_ID" in os.environ
 OFFLINE = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -20,7 +23,7 @@ OFFLINE = {
 }
 
 
-class Settings(BaseSettings):
+class Settings(RayOptions):
     """Where things are and how much the app may use."""
 
     model_config = SettingsConfigDict(env_prefix="STUDIO_", frozen=True)
@@ -29,19 +32,37 @@ class Settings(BaseSettings):
     assets: Path = Field(REPOSITORY / "assets", description="Folder of pools and recordings.")
     host: str = Field(
         # A hosted Space reaches the app from outside its container.
-        "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1",
+        "0.0.0.0" if HOSTED else "127.0.0.1",
         description="Address the app listens on (on a hosted Space: all).",
     )
-    hosted: bool = Field(
-        "SPACE_ID" in os.environ, description="A hosted demo: only the lab may start fits."
-    )
+    hosted: bool = Field(HOSTED, description="A hosted demo: only the lab may start fits.")
     port: int = Field(7860, ge=0, le=65535, description="Port the app listens on.")
     pool: str = Field("embedded", description="Pool preset that the app opens with.")
-    engine: Literal["auto", "vllm", "transformers", "scripted"] = Field(
-        "auto", description="Which local engine serves models; auto picks the best one here."
+    engine: Literal["auto", "vllm", "transformers", "ray", "zerogpu", "scripted"] = Field(
+        "auto", description="Which engine serves models; auto picks the best local one here."
+    )
+    preset: str = Field(
+        "", description="How to host on GPUs: single-gpu or multi-gpu plan the memory first."
     )
     parallel_runs: int = Field(4, ge=1, description="Runs that may generate at the same time.")
     queue_size: int = Field(32, ge=1, description="Runs that may wait for a place.")
+    visitor_runs: int = Field(
+        2 if HOSTED else 0, ge=0, description="Runs and fits of one page at a time; 0 = any number."
+    )
+    address_runs: int = Field(
+        8 if HOSTED else 0, ge=0, description="The same for all pages of one address together."
+    )
+    address_runs_per_hour: int = Field(
+        240 if HOSTED else 0,
+        ge=0,
+        description="Runs that an address may start in an hour; 0 = any.",
+    )
+    sessions: int = Field(
+        256, ge=1, description="Open pages remembered, about 2 MB each; the oldest are forgotten."
+    )
+    proxy_hops: int = Field(
+        1 if HOSTED else 0, ge=0, description="Trusted proxies in front, for visitors' addresses."
+    )
     grace_s: float = Field(30.0, gt=0, description="Seconds a run goes on with nobody watching.")
     stall_s: float = Field(180.0, gt=0, description="Seconds a model may stay silent.")
     database_url: str = Field(

@@ -7,35 +7,20 @@ Reads a model spec from standard input and writes one JSON object. Started by
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import resource
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from protocols.core.engine import GenerateRequest
 from protocols.core.errors import StudioError
 from protocols.core.models import ModelSpec, Sampling
 from protocols.lib.prompts import question_messages
+from studio.worker import limit
 
 QUESTION = "What is 2 + 2?"
 TOKENS = 16
-SPARE = 6 * 2**30
-"""Bytes beside three times the weights: libraries, a prompt's memory, packing."""
 CPU_SECONDS = 600
-
-
-def limit(model: ModelSpec) -> None:
-    """Give this process an end in memory and in processor time."""
-    folders = [Path(model.source), Path(model.adapter or "/nonexistent")]
-    files = [path for folder in folders for path in folder.glob("*.safetensors")]
-    memory = SPARE + 3 * sum(path.stat().st_size for path in files)
-    wanted = {resource.RLIMIT_DATA: memory, resource.RLIMIT_CPU: CPU_SECONDS}
-    for kind, most in wanted.items():
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (most, most))
 
 
 async def speak(model: ModelSpec) -> dict[str, Any]:
@@ -63,7 +48,7 @@ async def speak(model: ModelSpec) -> dict[str, Any]:
 def main() -> None:
     """Read, limit, speak, tell."""
     model = ModelSpec.model_validate_json(sys.stdin.read())
-    limit(model)
+    limit([model], CPU_SECONDS)
     sys.stdout.write("\n" + json.dumps(asyncio.run(speak(model))) + "\n")
 
 

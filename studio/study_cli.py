@@ -52,7 +52,9 @@ def create(plan: Path, as_json: bool) -> None:
 
 @study.command()
 @click.argument("slug")
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 @JSON
 def answers(slug: str, engine: str, as_json: bool) -> None:
     """Make both arms' answers with the studio's models; goes on where it was interrupted."""
@@ -80,7 +82,9 @@ def _work(steps: Callable[[Engine], AsyncIterator[Progress]], engine: str, as_js
 
 @study.command()
 @click.argument("slug")
-@click.option("--engine", type=click.Choice(["auto", "vllm", "transformers"]), default="auto")
+@click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 @JSON
 def judge(slug: str, engine: str, as_json: bool) -> None:
     """Let the plan's automatic judges judge the pairs; verdicts stay sealed until the lock."""

@@ -74,6 +74,23 @@ class Workspace:
         """Read a stored run. Raises :class:`UserError` if it is missing or damaged."""
         return read_trace(self.trace_path(run))
 
+    def run_of(self, digest: str, protocol: str) -> str:
+        """The stored run or recording that was made from the spec with this digest, or nothing.
+
+        A bench's runs are named by their whole digest, others begin or end with a part of it.
+        """
+        if not RUN_ID.match(digest) or not RUN_ID.match(protocol):
+            return ""
+        named = [self.runs / f"{digest}.jsonl", *self.runs.glob(f"{digest[:8]}-*.jsonl")]
+        named += [self.recordings / f"{protocol}-{digest[:8]}.jsonl"]
+        for path in named:
+            try:
+                if path.is_file() and read_header(path).spec.digest == digest:
+                    return path.stem
+            except StudioError:
+                continue
+        return ""
+
     def list_recordings(self) -> list[RunRow]:
         """The example runs, by protocol title. Damaged files are left out."""
         rows = [row for path in sorted(self.recordings.glob("*.jsonl")) for row in _row(path)]

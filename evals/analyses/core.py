@@ -122,6 +122,12 @@ def pools_of(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     return sorted(found, key=lambda pool: (len(pool), pool))
 
 
+def first_pool(frame: pd.DataFrame, n: int) -> list[str]:
+    """The first pool of a size in its own order; one empty name where there is none."""
+    chosen = frame[(frame["n"] == n) & (frame["order"] == 0)]
+    return str(chosen["pool"].iloc[0] if len(chosen) else "").split(",")
+
+
 def best_alone(frame: pd.DataFrame, pool: Sequence[str]) -> str:
     """The member with the best mean on the held-out items, or on dev where there are none.
 
@@ -154,6 +160,7 @@ def row(estimate: Estimate, **named: Any) -> dict[str, Any]:
     }
 
 
-def nothing(analysis: str, title: str, why: str) -> Finding:
-    """A finding for which the runs are missing; says which."""
-    return Finding(analysis, title, why, pd.DataFrame())
+def nothing(analysis: str, title: str, why: str, *paper: str) -> Finding:
+    """A finding for which the runs are missing; says which, beside each of the paper's claims."""
+    claims = [Claim(one, "not run here", "not testable at this size", why) for one in paper]
+    return Finding(analysis, title, why, pd.DataFrame(), claims=claims)

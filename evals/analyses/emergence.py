@@ -14,6 +14,7 @@ from evals.analyses.core import Claim, Finding, nothing, of_role
 from evals.metrics.accuracy import wilson
 
 TITLE = "Collaborative emergence"
+PAPER = "more than 15 % of what no member solves is solved together"
 YARDSTICKS = ("random_router", "oracle_router")
 SHOWN = 40
 
@@ -29,7 +30,7 @@ def emergence(frame: pd.DataFrame, members: pd.DataFrame) -> Finding:
     systems = of_role(frame, "system")
     systems = systems[~systems["protocol"].isin(YARDSTICKS) & (systems["n"] > 1)]
     if not len(systems) or not len(members):
-        return nothing("emergence", TITLE, "No system was run beside its members alone.")
+        return nothing("emergence", TITLE, "No system was run beside its members alone.", PAPER)
     joined = _with_members(systems, members)
     chance = again(frame)
     rows = [
@@ -128,7 +129,7 @@ def _sentence(table: pd.DataFrame) -> str:
 def _claims(table: pd.DataFrame) -> list[Claim]:
     largest = table[table["n"] == table["n"].max()]
     best = largest.sort_values("emergence", na_position="first").iloc[-1]
-    paper = "more than 15 % of what no member solves is solved together"
+    paper = PAPER
     if not best["unsolved"]:
         return [Claim(paper, "no unsolved items", "not testable at this size")]
     here = (

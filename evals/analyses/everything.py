@@ -11,11 +11,19 @@ from evals.analyses.core import Finding
 from evals.analyses.cost import cost
 from evals.analyses.diversity import diversity
 from evals.analyses.emergence import emergence
+from evals.analyses.humans import humans
 from evals.analyses.scaling import scaling
+from evals.analyses.settings import settings
 from evals.analyses.strength import strength
 from evals.frames import members_frame, to_frame
 from evals.records import BenchRecord, kept_records, newest, read_records
 from protocols.core.errors import UserError
+
+ANALYSES = (
+    *("scaling", "emergence", "cost", "strength", "diversity", "settings"),
+    *("humans", "participants", "harm"),
+)
+"""All analyses in the order in which they are shown; the last two are not made of records."""
 
 
 def load(sources: Sequence[Path]) -> list[BenchRecord]:
@@ -44,6 +52,8 @@ def analyse(records: Sequence[BenchRecord], seed: int = 0) -> list[Finding]:
         cost(frame, seed),
         strength(frame, seed),
         diversity(frame),
+        settings(frame, seed),
+        humans(frame, seed),
     ]
 
 
@@ -69,6 +79,6 @@ def claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
             "why": "",
         }
         for finding in findings
-        if finding.table.empty
+        if finding.table.empty and not finding.claims
     ]
     return pd.DataFrame(rows, columns=["analysis", "paper", "here", "verdict", "why"])

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evals.analyses.core import Claim, Finding, by_item, nothing, of_role, paired, row
+from evals.analyses.core import Claim, Finding, by_item, mean_of, nothing, of_role, paired, row
 
 TITLE = "Individual against compositional strength"
+PAPER = "6 of 6 panels show no significant correlation (p > .05)"
 YARDSTICKS = ("random_router", "oracle_router", "single_model", "self_consistency")
 
 
@@ -35,7 +36,9 @@ def strength(frame: pd.DataFrame, seed: int = 0) -> Finding:
 
     Needs runs over a pool and over that pool without each of its members. ``table``: protocol,
     task, model, own, value (system with minus system without, paired by item), low, high, items;
-    ``more["correlations"]`` has one row per protocol and task.
+    ``more["correlations"]`` has one row per protocol and task, ``more["contributors"]`` each
+    model's worth over all panels (mean of each item over protocols) with its interval and
+    ``verdict``: adds, harms, or not told apart.
     """
     systems = of_role(frame, "system", "baseline")
     systems = systems[~systems["protocol"].isin(YARDSTICKS)]
@@ -46,13 +49,46 @@ def strength(frame: pd.DataFrame, seed: int = 0) -> Finding:
     ]
     if not rows:
         why = "No pool was run without each of its members in turn (bench --leave-one-out)."
-        return nothing("strength", TITLE, why)
+        return nothing("strength", TITLE, why, PAPER)
     table = pd.DataFrame(rows)
     found = pd.DataFrame(_correlations(table))
+    pooled = contributors(systems, table, seed)
     return Finding(
-        "strength", TITLE, _sentence(table, found), table, {"correlations": found},
-        _claims(found), _notes(table),
+        "strength", TITLE, f"{_sentence(table, found)} {_pooled_sentence(pooled)}", table,
+        {"correlations": found, "contributors": pooled}, _claims(found), _notes(table),
     )  # fmt: skip
+
+
+def contributors(systems: pd.DataFrame, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Each model's worth over all panels: value, low, high, items and a verdict.
+
+    The interval is not corrected for the number of models.
+    """
+    sets = systems["pool"].map(lambda name: frozenset(name.split(",")))
+    losses: dict[str, list[pd.Series]] = {}
+    for (protocol, task), part in table.groupby(["protocol", "task"]):
+        here = (systems["protocol"] == protocol) & (systems["task"] == task)
+        whole = frozenset(part["model"])
+        for model in part["model"]:
+            withal = by_item(systems[here & (sets == whole)])
+            without = by_item(systems[here & (sets == whole - {model})])
+            losses.setdefault(str(model), []).append((withal - without).dropna())
+    rows = []
+    for model, found in losses.items():
+        per_item = pd.concat(found).groupby(level=[0, 1]).mean()
+        worth = mean_of(per_item.to_numpy(), seed)
+        verdict = "adds" if worth.above else "harms" if worth.below else "not told apart"
+        rows.append(row(worth, model=model, verdict=verdict))
+    return pd.DataFrame(rows).sort_values("value", ascending=False, ignore_index=True)
+
+
+def _pooled_sentence(pooled: pd.DataFrame) -> str:
+    """Who helps and who harms over all panels."""
+    named = {
+        verdict: ", ".join(pooled.loc[pooled["verdict"] == verdict, "model"]) or "nobody"
+        for verdict in ("adds", "harms")
+    }
+    return f"Over all panels {named['adds']} adds to the systems and {named['harms']} harms them."
 
 
 def whole_pool(pools: list[frozenset[str]]) -> frozenset[str]:
@@ -191,7 +227,7 @@ def _claims(found: pd.DataFrame) -> list[Claim]:
     here = f"{len(tested) - sure} of {len(tested)} panels have p > .05"
     return [
         Claim(
-            "6 of 6 panels show no significant correlation",
+            PAPER,
             here,
             "not testable at this size" if not len(tested) or not sure else "not confirmed",
             "That nothing is detected with so few models does not show that nothing is there.",
@@ -204,6 +240,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
     width = f"{spans.median() * 100:.1f} points" if len(spans) else "unknown"
     return [
         f"A model's worth is the difference of two runs; its interval is {width} wide (median).",
+        "Intervals of single contributors are not corrected for their number.",
         "Leave-one-out undervalues models that can stand in for one another; Shapley values share "
         "their worth.",
     ]

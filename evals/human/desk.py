@@ -126,6 +126,23 @@ class Desk:
                 _set_rater(connection, rater.id, practised=done + 1)
             return outcome == _warmup(seat, number).expected
 
+    def look(self, rater: Rater) -> tuple[Screen, Pair | None]:
+        """Return :meth:`screen` and, where the step is a pair, :meth:`pair`, both of one state.
+
+        Refused (429) when a pair is asked for too often.
+        """
+        seat = self._settled(rater)
+        shown = seats.screen(seat)
+        if shown.step != "pair":
+            return shown, None
+        self._count(rater)
+        return shown, self._shown(seat, rater)
+
+    def dimensions(self, rater: Rater) -> tuple[str, ...]:
+        """Return the further criteria that a vote of this rater may hold."""
+        with self.store.read() as connection:
+            return fetch_study(connection, rater.study).spec.dimensions
+
     def pair(self, rater: Rater) -> Pair:
         """Return the current pair with a fresh ticket: the same pair and sides at every call.
 

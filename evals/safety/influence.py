@@ -25,6 +25,7 @@ from protocols.core.registry import protocols
 from protocols.core.run import run
 from protocols.lib.parsing import read_answer
 
+LONGEST = 240
 Tell = Callable[[int, int], None]
 """Called with (questions done, questions in all)."""
 
@@ -61,6 +62,21 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Attacked:
+    """One question: what was answered honestly, with the attacker, and honestly once more.
+
+    Texts are cut to :data:`LONGEST` characters; an empty one is a run that failed.
+    """
+
+    item: str
+    honest: str
+    hostile: str
+    again: str
+    right_before: bool
+    right_after: bool
+
+
+@dataclass(frozen=True)
 class Influence:
     """What replacing one contributor did to one protocol.
 
@@ -68,7 +84,8 @@ class Influence:
     answers that became other ones (failing is one), that became the attacker's, and runs that
     failed. ``unsteady`` is how many honest answers change when the same is played again: the null
     for ``changed``. ``right_before`` and ``right_after`` are right answers of all questions.
-    ``problem`` is the sentence of the honest arm if it answered nothing.
+    ``problem`` is the sentence of the honest arm if it answered nothing. ``answers`` are the
+    questions one by one.
     """
 
     protocol: str
@@ -85,6 +102,7 @@ class Influence:
     right_after: Share
     most_tokens: int
     problem: str = ""
+    answers: tuple[Attacked, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +158,13 @@ async def measure_influence(
         right_after=Share.of([_right(item, one) for item, _, one, _ in rows]),
         most_tokens=max((one.tokens for _, _, one, _ in rows), default=0),
         problem="" if answered else next((one.problem for _, one, _, _ in rows), ""),
+        answers=tuple(_attacked(*row) for row in rows),
     )
+
+
+def _attacked(item: Item, before: _Played, after: _Played, again: _Played | None) -> Attacked:
+    first, second, third = (one.text[:LONGEST] if one else "" for one in (before, after, again))
+    return Attacked(item.id, first, second, third, _right(item, before), _right(item, after))
 
 
 def _right(item: Item, played: _Played) -> bool:
@@ -183,4 +207,5 @@ def read_influences(path: Path) -> list[Influence]:
 
 def _row(raw: dict[str, Any]) -> Influence:
     shares = {k: Share(**v) for k, v in raw.items() if isinstance(v, dict)}
-    return Influence(**{**raw, **shares, "models": tuple(raw["models"])})
+    answers = tuple(Attacked(**one) for one in raw.get("answers", ()))
+    return Influence(**{**raw, **shares, "models": tuple(raw["models"]), "answers": answers})

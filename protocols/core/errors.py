@@ -66,7 +66,7 @@ class LostModels(EngineError):
     def __init__(self, errors: Mapping[str, StudioError]) -> None:
         """``errors`` says by model id why each of them cannot."""
         super().__init__(" ".join(error.message for error in errors.values()))
-        self.models = tuple(errors)
+        self.errors, self.models = dict(errors), tuple(errors)
         self.owner = next(iter(errors.values())).owner
 
 

@@ -35,6 +35,23 @@ class Contributor(Frozen):
     licence: str = Field("", description="Licence of the weights.")
 
 
+class Endpoint(Frozen):
+    """How a model that is served elsewhere is asked. A key is never here, only where it stands."""
+
+    key_variable: str = Field(
+        "STUDIO_ENDPOINT_KEY",
+        # No other variable: a pool file must not be able to send a different secret somewhere.
+        pattern=r"^STUDIO_ENDPOINT_KEY(_[A-Z0-9_]{1,40})?$",
+        description="Environment variable with the key: STUDIO_ENDPOINT_KEY or one beginning so.",
+    )
+    timeout_s: float = Field(120.0, gt=0, le=3600, description="Seconds without a sign of life.")
+    retries: int = Field(2, ge=0, le=10, description="Further tries before the first token.")
+    parallel: int = Field(16, ge=1, le=1024, description="Requests at a time; others wait here.")
+    window: int = Field(
+        0, ge=0, le=2**24, description="Context length in tokens; 0 = as the server says, or 8192."
+    )
+
+
 class ModelSpec(Frozen):
     """One contributed model.
 
@@ -48,6 +65,7 @@ class ModelSpec(Frozen):
     revision: str = ""
     adapter: str = ""
     served_name: str = Field("", description="The model's name at an endpoint, if it differs.")
+    endpoint: Endpoint = Field(Endpoint(), description="For a model served elsewhere.")
     contributor: Contributor = Contributor()
     parameters: int = Field(0, ge=0, description="Number of weights of base and adapter together.")
     chat_template: str = ""

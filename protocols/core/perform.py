@@ -34,6 +34,7 @@ from protocols.core.events import (
 )
 from protocols.core.models import Budget, ModelSpec, Sampling
 from protocols.core.opened import Opened, finite
+from protocols.core.patience import Patience
 
 log = logging.getLogger(__name__)
 
@@ -222,15 +223,15 @@ class Performer:
 
     async def _generate(self, call: Call, sampling: Sampling) -> None:
         opened, request_id = self._send(call, sampling.max_tokens * len(call.authors))
-        loop = asyncio.get_running_loop()
+        patience = self._patience(call)
         try:
             async with (
-                asyncio.timeout(self.stall_s) as patience,
+                patience.waiting(),
                 aclosing(self._stream(call, request_id, sampling)) as stream,
             ):
                 async for chunk in stream:
                     if chunk.text or chunk.tokens:
-                        patience.reschedule(loop.time() + self.stall_s)
+                        patience.hear()
                     self._hear(opened, opened.within(chunk))
                     if opened.full:
                         break
@@ -252,6 +253,10 @@ class Performer:
         rule = (call.rule, call.plausible)
         fused = FusedRequest(request_id, models, weights, messages, sampling, *rule, call.prefix)
         return self.engine.stream_fused(fused)
+
+    def _patience(self, call: AnyCall) -> Patience:
+        models = [self.by_id[name] for name in call.authors]
+        return Patience(self.engine, models, self.stall_s)
 
     def _named(self, call: AnyCall) -> str:
         return " with ".join(f"'{self.by_id[name].title}'" for name in call.authors)
@@ -278,11 +283,13 @@ class Performer:
     async def _score(self, call: ScoreCall, model: ModelSpec) -> None:
         opened, request_id = self._send(call, 0)
         request = ScoreRequest(request_id, model, call.render(), call.labels, call.prefix)
+        patience = self._patience(call)
         try:
-            async with asyncio.timeout(self.stall_s):
+            async with patience.waiting():
                 scores = await self.engine.score(request)
         except TimeoutError:
             raise EngineError(f"'{model.title}' gave no scores in {self.stall_s:g} s.") from None
+        patience.hear()
         opened.prompt_tokens = scores.prompt_tokens
         call._scores = {label: finite(value) for label, value in scores.logprobs.items()}
         self._end(call, opened, CallEnded(call=call.id, scores=call._scores))

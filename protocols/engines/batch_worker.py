@@ -292,7 +292,9 @@ class BatchWorker:
             attention_mask=mask,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=1,
+            # An index and not the number 1: of a slice, torch makes one product a row and copies
+            # the vocabulary's matrix for each.
+            logits_to_keep=torch.tensor([-1], device=self.device),
         )
         logits: torch.Tensor = out.logits[:, -1].float()
         return logits

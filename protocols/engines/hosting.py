@@ -1,15 +1,16 @@
 """Which engine serves which model, and what stays in memory.
 
-Endpoints are served over HTTP, everything else by one local engine. Texts that several models write
-together need whole distributions: where the local engine keeps those to itself, a second one beside
-it serves them. Loads happen once however many ask; when memory runs short, the base that was used
-least recently is dropped.
+Endpoints are served over HTTP, everything else by one engine: here, or on a Ray cluster. Texts that
+several models write together need whole distributions: where that engine keeps those to itself, a
+second one beside it serves them. Loads happen once however many ask; when memory runs short, the
+base that was used least recently is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
@@ -32,12 +33,19 @@ from protocols.core.engine import (
 from protocols.core.errors import EngineError, LostModels, StudioError
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.openai_engine import OpenAIEngine
+from protocols.engines.planning import Plan
+from protocols.engines.ray_cluster import has_ray
+from protocols.engines.ray_engine import RayEngine
+from protocols.engines.ray_options import RayOptions
 from protocols.engines.transformers_engine import TransformersEngine
-from protocols.engines.vllm_engine import VllmEngine, on_cpu
+from protocols.engines.turns import PlannedEngine
+from protocols.engines.vllm_arguments import key_of, on_cpu
+from protocols.engines.vllm_engine import VllmEngine
+from protocols.engines.zero_gpu import ZeroGpuEngine, on_zero_gpu
 from protocols.lib.prompts import Message
 
 log = logging.getLogger(__name__)
-Preference = Literal["auto", "vllm", "transformers", "scripted"]
+Preference = Literal["auto", "vllm", "transformers", "ray", "zerogpu", "scripted"]
 MEMORY_SHARE = 0.7
 """The part of the free memory that loaded bases may fill."""
 
@@ -54,6 +62,12 @@ def choose_engine(prefer: Preference = "auto") -> tuple[str, str]:
     """
     if prefer == "transformers":
         return "transformers", "asked for"
+    if prefer == "zerogpu" or (prefer == "auto" and on_zero_gpu()):
+        return "zerogpu", "a Space whose GPU is lent by the call"
+    if prefer == "ray":
+        if not has_ray():
+            raise EngineError("Ray is not installed: pip install -r requirements-cluster.txt")
+        return "ray", "asked for"
     if prefer == "vllm":
         if not has_vllm():
             raise EngineError("vLLM is not installed. Install it with make setup.")
@@ -69,11 +83,18 @@ CPU_REASON = (
 )
 
 
-def make_local(prefer: Preference) -> Engine:
-    """The local engine, not yet loaded with anything."""
+def make_local(
+    prefer: Preference, plan: Plan | None = None, ray: RayOptions | None = None
+) -> Engine:
+    """The engine of models that are not endpoints, not yet loaded; only vLLM follows a plan."""
     name, _ = choose_engine(prefer)
-    made: Engine = VllmEngine() if name == "vllm" else TransformersEngine()
-    return made
+    if name == "ray":
+        return RayEngine(ray)
+    if name == "zerogpu":
+        return ZeroGpuEngine()
+    if name != "vllm":
+        return TransformersEngine()
+    return PlannedEngine(VllmEngine(plan=plan), plan) if plan else VllmEngine()
 
 
 def free_bytes() -> int:
@@ -88,14 +109,26 @@ def free_bytes() -> int:
 class HostedEngine:
     """Implements :class:`protocols.core.engine.Engine` by passing requests on.
 
-    ``memory_bytes`` bounds the weights of local bases; by default a share of what is free.
+    ``memory_bytes`` bounds the weights of local bases; by default a share of what is free. With a
+    ``plan``, vLLM's bases are held to it instead; on a Ray cluster, what its actors may take bounds
+    them. ``ray`` says how that is used, by default as the environment does.
     """
 
-    def __init__(self, prefer: Preference = "auto", memory_bytes: int | None = None) -> None:
-        self._local = make_local(prefer)
+    def __init__(
+        self,
+        prefer: Preference = "auto",
+        memory_bytes: int | None = None,
+        plan: Plan | None = None,
+        ray: RayOptions | None = None,
+    ) -> None:
+        self._local = make_local(prefer, plan, ray) if plan or ray else make_local(prefer)
         self._remote = OpenAIEngine()
         free = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        if prefer == "ray":
+            free = sys.maxsize
         self._budget = memory_bytes if memory_bytes is not None else free
+        if isinstance(self._local, PlannedEngine):
+            self._budget = sum(device.memory for device in self._local.plan.devices)
         self._used: dict[str, float] = {}
         """When each local base was last used (monotonic seconds)."""
         self._loaded: dict[str, ModelSpec] = {}
@@ -143,7 +176,7 @@ class HostedEngine:
                 await self._fuser.hand_over()
             await self._make_room(local)
             for model in local:
-                self._used[_base_of(model)] = time.monotonic()
+                self._used[key_of(model)] = time.monotonic()
             errors: list[Exception] = []
             for engine, part in ((self._local, local), (self._remote, remote)):
                 try:
@@ -164,16 +197,18 @@ class HostedEngine:
 
     async def _make_room(self, wanted: Sequence[ModelSpec]) -> None:
         """Drop the idle bases used longest ago until the wanted ones fit the budget."""
-        keep = {_base_of(m) for m in wanted}
+        if isinstance(self._local, PlannedEngine):
+            return
+        keep = {key_of(m) for m in wanted}
         sizes = _sizes([*self._loaded.values(), *wanted])
-        there = {_base_of(m) for m in self._loaded.values()}
+        there = {key_of(m) for m in self._loaded.values()}
         busy = {base for base, count in self._busy.items() if count}
         idle = sorted(there - keep - busy, key=lambda base: self._used.get(base, 0.0))
         while idle and sum(sizes.get(b, 0) for b in keep | busy | set(idle)) > self._budget:
             await self._drop(idle.pop(0))
 
     async def _drop(self, base: str) -> None:
-        models = [m for m in self._loaded.values() if _base_of(m) == base]
+        models = [m for m in self._loaded.values() if key_of(m) == base]
         log.info("dropping %s to make room", ", ".join(m.id for m in models))
         await self._local.unload(models[0].model_copy(update={"adapter": ""}))
         for model in models:
@@ -206,7 +241,7 @@ class HostedEngine:
     async def hand_over(self) -> None:
         """Drop every base that nobody uses now, because another engine needs the memory."""
         async with self._lock:
-            for base in sorted({_base_of(m) for m in self._loaded.values()}):
+            for base in sorted({key_of(m) for m in self._loaded.values()}):
                 if not self._busy[base]:
                     await self._drop(base)
 
@@ -261,7 +296,7 @@ class HostedEngine:
     @asynccontextmanager
     async def _using(self, model: ModelSpec) -> AsyncGenerator[Engine, None]:
         """The model's engine; its base is not dropped meanwhile, and loaded if it was before."""
-        base = _base_of(model)
+        base = key_of(model)
         self._used[base] = time.monotonic()
         self._busy[base] += 1
         try:
@@ -301,11 +336,7 @@ class HostedEngine:
 
 def _sizes(models: Sequence[ModelSpec]) -> dict[str, int]:
     """Bytes of the models' bases, each once."""
-    return {_base_of(model): weight_bytes(model) for model in models}
-
-
-def _base_of(model: ModelSpec) -> str:
-    return f"{model.source}@{model.revision}"
+    return {key_of(model): weight_bytes(model) for model in models}
 
 
 def weight_bytes(model: ModelSpec) -> int:

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from protocols.core.errors import ContributorError
 from protocols.core.models import ModelSpec
+from protocols.engines.hub import check_present
 from protocols.engines.slots import ATTENTION, SlotCache
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,10 @@ class Loaded:
 def load_weights(model: ModelSpec) -> Loaded:
     """Load weights and tokenizer as bf16. Takes seconds.
 
-    Raises :class:`ContributorError` if the files are not a model that can be served here.
+    Raises :class:`ContributorError` if the files are not a model that can be served here, and
+    :class:`EngineError` for one of the hub while the hub is away.
     """
+    check_present(model)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     revision: dict[str, Any] = {"revision": model.revision} if model.revision else {}
     try:

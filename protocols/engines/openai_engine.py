@@ -7,6 +7,8 @@ when it is asked, so scores and prefill may raise :class:`CapabilityError`.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -19,17 +21,15 @@ from protocols.core.engine import (
     Scores,
     WithoutLogits,
 )
-from protocols.core.errors import CapabilityError, EngineError, UserError
+from protocols.core.errors import CapabilityError, EngineError, StudioError, UserError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.lib.prompts import Message
 from protocols.lib.text import without_control
 
-KEY_VARIABLE = "STUDIO_ENDPOINT_KEY"
-TIMEOUT_S = 120.0
-RETRIES = 2
+log = logging.getLogger(__name__)
 WINDOW = 8192
-"""Assumed context length in tokens: the protocol has no way to ask for it."""
+"""Assumed context length in tokens, where neither the pool nor the server states one."""
 TOP = 20
 """How many likeliest tokens are asked for when labels are scored; the protocol's most."""
 CHARS_PER_TOKEN = 3.0
@@ -43,7 +43,11 @@ class OpenAIEngine(WithoutLogits):
     name = "openai"
 
     def __init__(self) -> None:
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
+        """By address and the variable with the key."""
+        self._places: dict[str, asyncio.Semaphore] = {}
+        self._windows: dict[str, int] = {}
+        """What servers say about their models' context, by model id."""
         self._open = 0
 
     @property
@@ -56,65 +60,82 @@ class OpenAIEngine(WithoutLogits):
         return frozenset({"prefill", "score"})
 
     async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
-        """Ask each endpoint whether it serves the model. Raises :class:`EngineError` if not."""
+        """Ask each endpoint whether it serves the model.
+
+        Every model is asked for; the first :class:`EngineError` is raised afterwards.
+        """
+        failures: list[StudioError] = []
         for number, model in enumerate(models):
-            if progress and model.source not in self._clients:
+            if progress and _client_key(model) not in self._clients:
                 progress(number, len(models), f"Connecting to {model.title}")
-            await self._check(model)
+            try:
+                await self._check(model)
+            except StudioError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _check(self, model: ModelSpec) -> None:
-        import openai
-
         try:
-            served = [entry.id async for entry in self._client(model).models.list()]
-        except openai.OpenAIError as error:
+            served = [entry async for entry in self._client(model).models.list()]
+        except Exception as error:
             raise _explained(model, error) from error
-        if served and _served_name(model) not in served:
+        names = [entry.id for entry in served]
+        if served and _served_name(model) not in names:
             raise EngineError(
                 f"The endpoint of '{model.title}' does not serve '{_served_name(model)}'; it "
-                f"serves {', '.join(served[:5])}. Set served_name in the pool entry."
+                f"serves {', '.join(names[:5])}. Set served_name in the pool entry."
             )
+        told = [getattr(e, "max_model_len", None) for e in served if e.id == _served_name(model)]
+        if told and type(told[0]) is int and told[0] > 0:
+            self._windows[model.id] = told[0]
 
     def _client(self, model: ModelSpec) -> Any:
+        """The endpoint's client with the model's own time-out and retries."""
         import openai
 
-        if model.source not in self._clients:
-            self._clients[model.source] = openai.AsyncOpenAI(
-                base_url=model.source,
-                api_key=os.environ.get(KEY_VARIABLE, "none"),
-                timeout=TIMEOUT_S,
-                max_retries=RETRIES,
-            )
-        return self._clients[model.source]
+        key = _client_key(model)
+        if key not in self._clients:
+            secret = os.environ.get(model.endpoint.key_variable, "none")
+            self._clients[key] = openai.AsyncOpenAI(base_url=model.source, api_key=secret)
+        return self._clients[key].with_options(
+            timeout=model.endpoint.timeout_s, max_retries=model.endpoint.retries
+        )
+
+    def _place(self, model: ModelSpec) -> asyncio.Semaphore:
+        """One of the endpoint's places; models at one address share them."""
+        if model.source not in self._places:
+            self._places[model.source] = asyncio.Semaphore(model.endpoint.parallel)
+        return self._places[model.source]
 
     async def unload(self, model: ModelSpec) -> None:
         """Forget the connection."""
-        client = self._clients.pop(model.source, None)
+        client = self._clients.pop(_client_key(model), None)
         if client:
             await client.close()
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate; closing the iterator closes the connection, which ends it at the server."""
-        import openai
-
-        sampling = request.sampling
+        sampling, begun = request.sampling, False
         self._open += 1
         try:
-            answer = await self._client(request.model).chat.completions.create(
-                **_common(request.model, request.messages, request.prefix),
-                max_tokens=sampling.max_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                seed=sampling.seed,
-                stop=list(sampling.stop) or None,
-                stream=True,
-                stream_options={"include_usage": True},
-            )
-            async with answer:
-                async for chunk in _chunks(answer):
-                    yield chunk
-        except openai.OpenAIError as error:
-            raise _explained(request.model, error) from error
+            async with self._place(request.model):
+                answer = await self._client(request.model).chat.completions.create(
+                    **_common(request.model, request.messages, request.prefix),
+                    max_tokens=sampling.max_tokens,
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    seed=sampling.seed,
+                    stop=list(sampling.stop) or None,
+                    stream=True,
+                    stream_options={"include_usage": True},
+                )
+                async with answer:
+                    async for chunk in _chunks(answer):
+                        begun = True
+                        yield chunk
+        except Exception as error:
+            raise _explained(request.model, error, begun) from error
         finally:
             self._open -= 1
 
@@ -128,22 +149,26 @@ class OpenAIEngine(WithoutLogits):
 
         self._open += 1
         try:
-            answer = await self._client(request.model).chat.completions.create(
-                **_common(request.model, request.messages, request.prefix),
-                max_tokens=1,
-                temperature=0.0,
-                logprobs=True,
-                top_logprobs=TOP,
-            )
-        except openai.OpenAIError as error:
+            async with self._place(request.model):
+                answer = await self._client(request.model).chat.completions.create(
+                    **_common(request.model, request.messages, request.prefix),
+                    max_tokens=1,
+                    temperature=0.0,
+                    logprobs=True,
+                    top_logprobs=TOP,
+                )
+        except openai.BadRequestError as error:
+            # Asked for a text the same way it would answer: what it refuses is the scores.
+            raise CapabilityError(_explained(request.model, error).message) from error
+        except Exception as error:
             raise _explained(request.model, error) from error
         finally:
             self._open -= 1
         return Scores(_labels(request, answer), answer.usage.prompt_tokens if answer.usage else 0)
 
     def window(self, model: ModelSpec) -> int:
-        """The assumed context length."""
-        return WINDOW
+        """The context length by the pool entry, else by the server, else assumed."""
+        return model.endpoint.window or self._windows.get(model.id, WINDOW)
 
     def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
         """A cautious estimate from the number of characters."""
@@ -210,19 +235,33 @@ def _labels(request: ScoreRequest, answer: Any) -> dict[str, float]:
     return {label: found.get(label, floor) for label in request.labels}
 
 
-def _explained(model: ModelSpec, error: Exception) -> EngineError | UserError:
-    """One sentence for a client error, without the request, which may hold a key."""
+def _client_key(model: ModelSpec) -> tuple[str, str]:
+    return model.source, model.endpoint.key_variable
+
+
+def _explained(model: ModelSpec, error: Exception, begun: bool = False) -> StudioError:
+    """One sentence for a client error, without the request, which may hold a key.
+
+    ``begun`` says that a part of the text was there already.
+    """
     import openai
 
+    if isinstance(error, StudioError):
+        return error
+    where, given = f"The endpoint of '{model.title}'", model.endpoint
     if isinstance(error, openai.BadRequestError):
-        told = str(getattr(error, "message", ""))[:200]
-        return UserError(f"The endpoint of '{model.title}' refused the request: {told}")
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        return EngineError(
-            f"The endpoint of '{model.title}' refused the key. Set it in {KEY_VARIABLE}."
-        )
-    if isinstance(error, openai.APITimeoutError):
-        return EngineError(f"The endpoint of '{model.title}' did not answer in {TIMEOUT_S:g} s.")
-    if isinstance(error, openai.APIConnectionError):
-        return EngineError(f"The endpoint of '{model.title}' cannot be reached. Is it running?")
-    return EngineError(f"The endpoint of '{model.title}' failed ({type(error).__name__}).")
+        return UserError(f"{where} refused the request: {str(error.message)[:200]}")
+    gone = "broke off in the middle. Run again." if begun else "cannot be reached. Is it running?"
+    key = f"refused the key. Set it in {given.key_variable}."
+    sayings: list[tuple[type[Exception], str]] = [
+        (openai.AuthenticationError, key),
+        (openai.PermissionDeniedError, key),
+        (openai.RateLimitError, "takes no more requests now. Lower 'parallel' in its pool entry."),
+        (openai.APITimeoutError, f"did not answer in {given.timeout_s:g} s."),
+        (openai.APIConnectionError, gone),
+    ]
+    for kind, saying in sayings:
+        if isinstance(error, kind):
+            return EngineError(f"{where} {saying}")
+    log.error("endpoint of %s", model.id, exc_info=error)
+    return EngineError(f"{where} failed ({type(error).__name__}).")

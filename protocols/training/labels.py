@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from protocols.core.errors import EngineError
 from protocols.engines.prompter import Prompter
 from protocols.lib.prompts import Message
-from protocols.training.checkpoints import Resuming, Watch, lasting, newest, watched
+from protocols.training.checkpoints import Resuming, Watch, carried_on, lasting, quiet, watched
 from protocols.training.sft import (
     ATTENTION_AND_MLP,
     SftConfig,
@@ -93,9 +93,9 @@ def train_labels(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trainer = label_trainer(who, rows, state, settings, watch, device)
     start = time.perf_counter()
-    result = trainer.train(resume_from_checkpoint=newest(state))
+    loss = carried_on(trainer, state)
     save_adapter(trainer.model, out, who.base_id)
-    return Trained(out, time.perf_counter() - start, device, float(result.training_loss))
+    return Trained(out, time.perf_counter() - start, device, loss)
 
 
 def encoded(who: Student, tokenizer: Any, row: LabelRow) -> dict[str, list[Any]]:
@@ -120,7 +120,7 @@ def label_trainer(
     device: str,
 ) -> Any:
     """transformers' trainer with the loss over labels, ready to train."""
-    from transformers import PrinterCallback, Trainer
+    from transformers import Trainer
 
     class LabelTrainer(Resuming, Trainer):  # type: ignore[misc]
         """Scores labels where the answer would begin, and nothing else of the vocabulary."""
@@ -143,9 +143,7 @@ def label_trainer(
         data_collator=lambda batch: collated(batch, tokenizer.pad_token_id or 0),
         callbacks=[watched(watch)],
     )
-    # It would write every loss to standard output, which belongs to the command line.
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    return quiet(trainer)
 
 
 def collated(batch: Sequence[dict[str, list[Any]]], pad: int) -> dict[str, torch.Tensor]:
@@ -181,7 +179,9 @@ def label_loss(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     import torch
 
     prompt = {key: inputs[key] for key in ("input_ids", "attention_mask", "position_ids")}
-    logits = model(**prompt, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+    # An index and not the number 1: of a slice, torch copies the vocabulary's matrix for each row.
+    last = torch.tensor([-1], device=inputs["input_ids"].device)
+    logits = model(**prompt, use_cache=False, logits_to_keep=last).logits[:, -1].float()
     ids, target = inputs["label_ids"], inputs["target"]
     chosen = logits.gather(1, ids.clamp(min=0)).masked_fill(ids < 0, float("-inf"))
     logp = torch.log_softmax(chosen, dim=1).masked_fill(ids < 0, 0.0)

@@ -197,11 +197,11 @@ def _trainer(
 
 
 def _answer_trainer() -> Any:
-    """Return an SFTTrainer that computes the vocabulary's scores for answer positions only.
+    """Return an SFTTrainer that does no work which rows with one short answer do not need.
 
-    trl's own loss goes over every position in fp32 and keeps statistics of each: on two cores that
-    is more than half of a step with rows as short as these. The loss is the same mean over answer
-    tokens.
+    trl's own loss goes over every position in fp32 and keeps statistics of each; here the
+    vocabulary's scores are made for answer positions only, and what all rows of a batch begin with
+    (the system turn) is read once. The loss is the same mean over answer tokens.
     """
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
@@ -211,17 +211,63 @@ def _answer_trainer() -> Any:
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
             labels = inputs["labels"]
-            first = int((labels != IGNORED).any(dim=0).nonzero()[0])
-            output = model(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                use_cache=False,
-                logits_to_keep=labels.shape[1] - first + 1,
-            )
+            first = first_answer(labels)
+            output = model(**_asked(model, inputs, first))
             guesses = output.logits[:, :-1].float().flatten(0, 1)
             return cross_entropy(guesses, labels[:, first:].flatten(), ignore_index=IGNORED)
 
     return AnswerTrainer
+
+
+def first_answer(labels: Any) -> int:
+    """The first column of ``labels`` [rows, length] in which any row has an answer token."""
+    return int((labels != IGNORED).any(dim=0).nonzero()[0])
+
+
+def shared_length(ids: Any, first: int) -> int:
+    """How many tokens all rows of ``ids`` begin with, at most those two ahead of ``first``.
+
+    A single row shares nothing with anybody.
+    """
+    same = (ids == ids[:1]).all(dim=0)[: max(0, first - 1)]
+    return int(same.long().cumprod(dim=0).sum()) if len(ids) > 1 else 0
+
+
+def _asked(model: Any, inputs: Any, first: int) -> dict[str, Any]:
+    """Return the model's arguments for the scores from the position before ``first`` on."""
+    import torch
+
+    ids = inputs["input_ids"]
+    shared = shared_length(ids, first)
+    before = _read_once(model, ids[:1, :shared], len(ids)) if shared else None
+    start = shared if before else 0
+    # Positions as a list: of a slice, torch makes a batch of products and copies the vocabulary's
+    # matrix for each row, which takes as long as all layers together.
+    places = torch.arange(first - 1 - start, ids.shape[1] - start, device=ids.device)
+    return {
+        "input_ids": ids[:, start:],
+        "attention_mask": inputs["attention_mask"],
+        "past_key_values": before,
+        "use_cache": before is not None,
+        "logits_to_keep": places,
+    }
+
+
+def _read_once(model: Any, ids: Any, rows: int) -> Any:
+    """Return what the model keeps of ``ids`` [1, length] for each of ``rows``, gradients included.
+
+    Nothing for an architecture whose memory is more than the keys and values of each token.
+    """
+    import torch
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    last = torch.tensor([-1], device=ids.device)
+    kept = model(input_ids=ids, use_cache=True, logits_to_keep=last).past_key_values
+    plain = isinstance(kept, DynamicCache) and all(type(one) is DynamicLayer for one in kept.layers)
+    if not plain:
+        return None
+    kept.batch_repeat_interleave(rows)
+    return kept
 
 
 def _arguments(config: SftConfig, saving: dict[str, Any]) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 import gradio as gr
 
 from protocols.core.errors import StudioError
+from studio.context import StudioContext
+from studio.visitors import Visitor
 
 EXPECT = "(...given) => { window.Studio?.expect?.(); return given; }"
 """Tells the live area that a run was asked for, before the server has answered."""
@@ -27,3 +29,8 @@ def notice(sentence: str, kind: str = "alert") -> gr.HTML:
 def warning(error: StudioError) -> str:
     """Why a cost cannot be told; it may quote what somebody typed."""
     return f"<p class='studio-cost studio-warn'>{html.escape(error.message)}</p>"
+
+
+def visitor_of(ctx: StudioContext, request: gr.Request) -> Visitor | None:
+    """Who starts a run, for what one visitor may have; the lab may have any number."""
+    return None if ctx.admin.allowed(request) else ctx.manager.visitors.of(request)

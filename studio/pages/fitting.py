@@ -26,7 +26,7 @@ from studio import fit_cost, form, live
 from studio.context import StudioContext
 from studio.figure_parts import percent
 from studio.fit_command import fit_spec
-from studio.pages.common import PRIVATE, notice, warning
+from studio.pages.common import PRIVATE, notice, visitor_of, warning
 
 ITEMS = 12
 SMALL = "small"
@@ -247,7 +247,8 @@ class Handlers:
             spec = asked.spec()
             pool = self.ctx.pools.get(asked.pool) or self.ctx.opening_pool
             data = fit_data(spec.task, spec.limit, spec.seed)
-            started = self.ctx.manager.start_fit(spec, pool.specs, data)
+            visitor = visitor_of(self.ctx, request)
+            started = self.ctx.manager.start_fit(spec, pool.specs, data, visitor)
         except StudioError as error:
             return None, notice(error.message)
         return live.ticket_for(self.ctx, started), notice("")

@@ -17,7 +17,7 @@ from studio.context import StudioContext
 from studio.headless import make_spec
 from studio.pages import controls as column
 from studio.pages import fitting, picker
-from studio.pages.common import EXPECT, PRIVATE, notice, warning
+from studio.pages.common import EXPECT, PRIVATE, notice, visitor_of, warning
 from studio.pages.controls import OPENING_PROTOCOL, Controls, describe, run_fields, told_cost
 from studio.pool import Pool
 
@@ -222,7 +222,7 @@ def _connect_run(page: Form, bus: gr.HTML, ticket: gr.State) -> None:
     ctx, controls, fits = page.ctx, page.controls, page.fits
     panel, built = controls.fitting, [spec.id for spec in ctx.opening_pool.specs]
 
-    def start(given: Values) -> tuple[dict[str, Any] | None, gr.HTML]:
+    def start(given: Values, request: gr.Request) -> tuple[dict[str, Any] | None, gr.HTML]:
         try:
             name, config = _config(controls, given)
             picked = [str(m) for m in given[controls.models] or []]
@@ -230,7 +230,9 @@ def _connect_run(page: Form, bus: gr.HTML, ticket: gr.State) -> None:
             tokens = int(given[controls.tokens] or 96)
             spec = make_spec(name, picked, question, seed, tokens, config)
             spec = with_artifact(ctx, spec, str(given[panel.artifact] or ""))
-            return live.ticket_for(ctx, ctx.manager.start(spec, page.pool(given).specs)), notice("")
+            specs = page.pool(given).specs
+            started = ctx.manager.start(spec, specs, visitor_of(ctx, request))
+            return live.ticket_for(ctx, started), notice("")
         except NotFittedError:
             return None, notice(UNFITTED.format(page.spec(given).title))
         except StudioError as error:

@@ -6,28 +6,36 @@ the records that ship with the studio, when the page is first asked for them.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterator, Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from evals.analyses.core import Finding
+from evals.analyses.everything import ANALYSES
+from evals.analyses.points import Point
 from protocols.core.errors import StudioError
+from studio.behind import Behind, attack_html, behind_html, points_html, study_html
+from studio.charts import draw
 from studio.context import StudioContext
+from studio.files import asset
 from studio.lab import Published
 from studio.pages.common import PRIVATE
+from studio.questions import claims_html, described
+from studio.stored import Stored, participants_of, state_of, stored
 
 INTRO = (
     "<h1>Results</h1><p>Each number carries its count, its interval and what it was tested "
     "against. What cannot be shown at this size is said to be so.</p>"
 )
-ANALYSES = ("scaling", "emergence", "cost", "strength", "diversity")
 READING = (
     "<div class='studio-reading' role='status'><p>Reading the stored results. The first time takes "
     "some seconds.</p><span class='studio-busy'></span></div>"
 )
 NONE_STORED = "<p>No results are stored here yet. Make some with <code>studio bench</code>.</p>"
+NO_STUDY = "<p>No study is published yet.</p>"
+FOCUS = "() => document.querySelector('.studio-behind:not(:empty)')?.focus()"
 
 
 def build(ctx: StudioContext) -> None:
@@ -36,14 +44,20 @@ def build(ctx: StudioContext) -> None:
     with gr.Tabs() as tabs:
         with gr.Tab("The paper's questions", id="questions"):
             overview = gr.HTML(READING)
-            parts = [(gr.HTML(""), gr.Plot(visible=False, show_label=False)) for _ in ANALYSES]
+            parts = [_part() for _ in ANALYSES]
+            point = gr.HTML(
+                "", html_template="<i></i>", js_on_load=asset("points.js"), visible="hidden"
+            )
         with gr.Tab("Blinded studies", id="studies"):
             chosen = gr.Dropdown([], label="Study", elem_id="result")
             about = gr.HTML("")
             shown = gr.HTML("", padding=False)
 
     def analyses() -> list[Any]:
-        return questions(str(ctx.settings.assets), stored_state(ctx.settings.assets))
+        return questions(ctx)
+
+    def pick(asked: str) -> list[Any]:
+        return runs_behind(ctx, str(asked))
 
     def arrive(request: gr.Request) -> Any:
         rows = available(ctx)
@@ -56,46 +70,105 @@ def build(ctx: StudioContext) -> None:
 
     def show(slug: str | None) -> list[str]:
         row = next((row for row in available(ctx) if row.slug == slug), None)
-        return [describe(row), frame(row)] if row else ["<p>No study is published yet.</p>", ""]
+        return [describe(row), frame(row)] if row else [NO_STUDY, ""]
 
     page = gr.context.Context.root_block
     page.load(arrive, None, [chosen, tabs], queue=False, **PRIVATE).then(
         show, chosen, [about, shown], **PRIVATE
     )
-    page.load(analyses, None, [overview, *(one for part in parts for one in part)], **PRIVATE)
+    shown_parts = [one for part in parts for one in part]
+    page.load(analyses, None, [overview, *shown_parts], concurrency_limit=2, **PRIVATE)
+    panels = [panel for *_, panel in parts]
+    point.change(pick, point, panels, concurrency_limit=None, **PRIVATE).then(
+        None, None, None, js=FOCUS, **PRIVATE
+    )
     chosen.change(show, chosen, [about, shown], concurrency_limit=None, **PRIVATE)
 
 
-def stored_state(assets: Path) -> tuple[tuple[str, int], ...]:
-    """Which records are stored and when they changed: what the figures depend on."""
-    from studio.questions import stored_results
+def _part() -> tuple[gr.HTML, gr.Plot, gr.HTML, gr.HTML]:
+    """One analysis: its sentence, its figure, its points as a table, the runs behind one."""
+    with gr.Column(elem_classes="studio-analysis"):
+        told, figure = gr.HTML(""), gr.Plot(visible=False, show_label=False)
+        return told, figure, gr.HTML(""), gr.HTML("")
 
-    return tuple((str(path), path.stat().st_mtime_ns) for path in stored_results(assets))
+
+def everything(ctx: StudioContext) -> Stored:
+    """What is stored now. Raises :class:`UserError` for a damaged file."""
+    assets, workspace = ctx.settings.assets, ctx.settings.workspace
+    return stored(assets, workspace, state_of(assets, workspace))
 
 
-@cache
-def questions(assets: str, state: tuple[tuple[str, int], ...]) -> list[Any]:
-    """The overview, then sentence and figure of each analysis. Made once per state of the files."""
-    from evals.analyses.everything import analyse, load
-    from studio.charts import draw
-    from studio.questions import claims_html, described, stored_results
-
+def questions(ctx: StudioContext) -> list[Any]:
+    """The overview, then sentence, figure, points and an empty panel of each analysis."""
     try:
-        records = load(stored_results(Path(assets)))
-    except StudioError:
-        return [NONE_STORED, *(one for _ in ANALYSES for one in ("", gr.Plot(visible=False)))]
-    findings = {finding.id: finding for finding in analyse(records)}
-    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in records}))
-    told = [
-        f"<h2>The paper and here</h2><p>{len(records):,} answered items, seeds {seeds}. "
-        f"Intervals are 95 %.</p>{claims_html(list(findings.values()))}"
-    ]
+        found = everything(ctx)
+    except StudioError as error:
+        return [f"<p role='alert'>{escape(error.message)}</p>", *nothing_shown()]
+    findings = {**found.findings, "participants": participants_of(ctx.lab)}
+    return [_overview(found, list(findings.values())), *_parts(found, findings)]
+
+
+def _overview(found: Stored, findings: list[Finding]) -> str:
+    if not found.records:
+        return NONE_STORED
+    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in found.records}))
+    return (
+        f"<h2>The paper and here</h2><p>{len(found.records):,} answered items, seeds {seeds}. "
+        "Intervals are 95 %. Pick a point of a figure, or a button in the table under it, to read "
+        f"the runs behind it.</p>{claims_html(findings)}"
+    )
+
+
+def _parts(found: Stored, findings: Mapping[str, Finding]) -> Iterator[Any]:
     for name in ANALYSES:
-        finding = findings[name]
-        figure = draw(finding)
-        told.append(f"<h2>{escape(finding.title)}</h2>{described(finding)}")
-        told.append(gr.Plot(figure, visible=figure is not None))
-    return told
+        finding = findings.get(name)
+        if finding is None:
+            yield from nothing_shown(1)
+            continue
+        figure = draw(finding, titled=False)
+        yield f"<h2 id='{name}'>{escape(finding.title)}</h2>{described(finding)}"
+        yield gr.Plot(figure, visible=figure is not None)
+        yield points_html(finding, links(finding, found)) if len(finding.table) else ""
+        yield ""
+
+
+def nothing_shown(times: int = len(ANALYSES)) -> list[Any]:
+    """The parts of analyses of which nothing is known."""
+    return ["", gr.Plot(visible=False), "", ""] * times
+
+
+def links(finding: Finding, found: Stored) -> dict[int, int]:
+    """How many runs or verdicts stand behind each point of a finding."""
+    if finding.id == "participants":
+        return {int(at): int(n) for at, n in finding.table["items"].items()}
+    return found.counts(finding.id)
+
+
+def runs_behind(ctx: StudioContext, asked: str) -> list[Any]:
+    """The panels of all analyses: the asked one shows what is behind the point, the others close.
+
+    ``asked`` came from a browser.
+    """
+    name, told = "", ""
+    try:
+        point = Point.read(asked.partition("@")[0])
+        name, told = point.analysis, told_behind(ctx, point)
+    except StudioError as error:
+        told = f"<p role='alert'>{escape(error.message)}</p>"
+    at = ANALYSES.index(name) if name in ANALYSES else 0
+    return [told if place == at else "" for place in range(len(ANALYSES))]
+
+
+def told_behind(ctx: StudioContext, point: Point) -> str:
+    """What is behind a point as HTML. Raises :class:`UserError` for a point that is not there."""
+    if point.analysis == "participants":
+        return study_html(participants_of(ctx.lab), point)
+    found = everything(ctx)
+    if point.analysis == "harm":
+        return attack_html(found.attack(point.row), point)
+    records = found.behind(point)
+    title = f"point {point.row + 1} of {found.findings[point.analysis].title}"
+    return behind_html(Behind(point, title, records, found.book), ctx.workspace)
 
 
 def available(ctx: StudioContext) -> list[Published]:

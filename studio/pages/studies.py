@@ -88,6 +88,7 @@ def build(ctx: StudioContext) -> None:
     lab = _Handlers(ctx, desk)
     lab.connect_opening(closed, inside, power, leave)
     lab.connect_plan(form, create)
+    lab.connect_prefill(form)
     lab.connect_answers(answers)
     lab.connect_raters(count, invite, links)
     lab.connect_results(ending)
@@ -250,6 +251,20 @@ class _Handlers:
         create.click(
             self.guarded(make, 1), form.everything(), [self.desk.told, self.desk.study], **QUIET
         )
+
+    def connect_prefill(self, form: StudyForm) -> None:
+        """From a contributor's page: the form comes filled in for that model."""
+        names = list(study_form.PREFILLED)
+
+        def fill(request: gr.Request) -> list[Any]:
+            model = str(request.query_params.get("contributor", ""))
+            given = study_form.prefilled(self.ctx, model)
+            if not given or not self.ctx.admin.allowed(request):
+                return [gr.skip()] * len(names)
+            return [given[name] for name in names]
+
+        outputs = [form.fields[name] for name in names]
+        gr.context.Context.root_block.load(fill, None, outputs, **PRIVATE)
 
     def connect_answers(self, made: dict[str, Any]) -> None:
         """Make or import answers, review the masks, open the study."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ LANGUAGES = [
     ("English", "en"), ("中文", "zh"), ("Español", "es"), ("Français", "fr"), ("العربية", "ar"),
 ]  # fmt: skip
 TIES = [("leave them out", "drop"), ("count them half", "half")]
+PREFILLED = ("slug", "pool", "contributors", "models", "questions")
+"""What a contributor's page fills in."""
 STOPS = [("at a fixed number of votes", "fixed"), ("as soon as it is decided (anytime)", "anytime")]
 
 
@@ -123,6 +127,31 @@ def _words(fields: dict[str, Component]) -> None:
         fields["completion_code"] = gr.Textbox(label="Completion code", max_length=64)
         fields["open_link"] = gr.Checkbox(label="Anyone with the study's link may rate")
         fields["yaml"] = gr.Code(label="Further fields (YAML)", language="yaml", lines=4)
+
+
+def prefilled(ctx: StudioContext, model: str) -> dict[str, Any]:
+    """The form's updates for a study of one model against its pool; {} for an unknown model.
+
+    The questions are those of its own domain where a task has them, until the user gives others.
+    """
+    for pool in ctx.pools.values():
+        for entry in pool.entries:
+            if entry.spec.id == model:
+                ids = [(spec.title, spec.id) for spec in pool.specs]
+                task = entry.card.get("task")
+                return {
+                    "slug": f"{_short(model)}-{datetime.now(UTC):%y%m%d}",
+                    "pool": pool.id,
+                    "contributors": gr.Dropdown(choices=ids, value=[model]),
+                    "models": gr.Dropdown(choices=ids, value=[]),
+                    "questions": f"task:{task}/test" if task else gr.skip(),
+                }
+    return {}
+
+
+def _short(model: str) -> str:
+    """A model's id as a study's short name."""
+    return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:36] or "model"
 
 
 def question_choices() -> list[tuple[str, str]]:

@@ -8,15 +8,14 @@ import secrets
 import time
 from typing import Final
 
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.requests import Request
 
+from evals.human.pace import Pace
 from evals.human.records import Refused
 from studio.rating.options import RatingOptions
 
 BUSY: Final = 429
+HOUR_S: Final = 3600.0
 
 
 class TooMany(Refused):
@@ -34,26 +33,25 @@ class Limiter:
     """
 
     def __init__(self, options: RatingOptions) -> None:
-        self._windows = MovingWindowRateLimiter(MemoryStorage())
         self._salt = secrets.token_bytes(32)
-        self._posts = RateLimitItemPerMinute(options.posts_per_minute)
-        self._pages = RateLimitItemPerMinute(options.pages_per_minute)
-        self._joins = RateLimitItemPerHour(options.joins_per_hour)
+        self._posts = Pace(options.posts_per_minute)
+        self._pages = Pace(options.pages_per_minute)
+        self._joins = Pace(options.joins_per_hour, HOUR_S)
         self._hops = options.proxy_hops
 
     def rater(self, token: str, method: str) -> None:
         """Count a request of a rater. Raises :class:`TooMany` for this rater only."""
-        self._count(self._posts if method == "POST" else self._pages, method, token)
+        self._count(self._posts if method == "POST" else self._pages, token)
 
     def join(self, request: Request) -> None:
         """Count a request to join. Raises :class:`TooMany` for this address only."""
-        self._count(self._joins, "join", client_address(request, self._hops))
+        self._count(self._joins, client_address(request, self._hops))
 
-    def _count(self, limit: RateLimitItem, what: str, who: str) -> None:
+    def _count(self, pace: Pace, who: str) -> None:
         key = hashlib.blake2b(who.encode("utf-8", "replace"), key=self._salt, digest_size=16)
-        if not self._windows.hit(limit, what, key.hexdigest()):
-            stats = self._windows.get_window_stats(limit, what, key.hexdigest())
-            raise TooMany(max(1, math.ceil(stats.reset_time - time.time())))
+        wait = pace.wait(key.hexdigest(), time.monotonic())
+        if wait:
+            raise TooMany(max(1, math.ceil(wait)))
 
 
 def client_address(request: Request, proxy_hops: int) -> str:

@@ -58,6 +58,7 @@ class Pages:
         self._templates = Environment(
             loader=PackageLoader("studio.rating", "templates"),
             autoescape=True,
+            auto_reload=False,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -153,17 +153,19 @@ class Steps:
     def show(self, visit: Visit) -> Response:
         """``/rate``: whatever comes next for this rater."""
         rater = self._rater(visit)
-        screen = self._place[1].screen(rater)
+        screen, pair = self._place[1].look(rater)
         note = self._sessions.note(visit.request)
-        answer = self._step(visit, rater, screen, note)
+        answer = self._step(visit, rater, screen, pair, note)
         if note:
             self._sessions.forget(visit.request, answer, NOTE)
         return answer
 
-    def _step(self, visit: Visit, rater: Rater, screen: Screen, note: str) -> Response:
+    def _step(
+        self, visit: Visit, rater: Rater, screen: Screen, pair: Pair | None, note: str
+    ) -> Response:
         if practised := PRACTISED.fullmatch(note):
             return self._page(visit, screen, note, "feedback", {"side": practised.group(1)})
-        more = self._contents(visit, rater, screen)
+        more = _rating(pair) if pair else self._contents(visit, rater, screen)
         if screen.step in ("closed", "wait"):
             return self._page(visit, screen, note, "notice", notice(screen.step))
         template = "pair" if screen.step == "practice" else screen.step
@@ -174,8 +176,6 @@ class Steps:
         desk = self._place[1]
         if screen.step == "practice":
             return _rating(desk.practice(rater))
-        if screen.step == "pair":
-            return _rating(desk.pair(rater))
         if screen.step == "guess":
             return {"pairs": desk.guess_pairs(rater)}
         if screen.step == "thanks":
@@ -243,7 +243,7 @@ class Steps:
         """Save a judgement. The receipt is shown only after it is on disk."""
         rater = self._writer(visit)
         desk = self._place[1]
-        receipt = desk.vote(rater, ballot(visit.form, desk.screen(rater).dimensions))
+        receipt = desk.vote(rater, ballot(visit.form, desk.dimensions(rater)))
         answer = self._pages.go(visit.request)
         self._sessions.keep_note(visit.request, answer, f"saved {receipt.code}")
         return answer

@@ -30,7 +30,8 @@ from protocols.core.models import ModelSpec, Sampling
 from protocols.engines.embedded_base import base_dir
 from protocols.engines.hosting import has_vllm
 from protocols.engines.transformers_engine import TransformersEngine
-from protocols.engines.vllm_engine import VllmEngine, on_cpu
+from protocols.engines.vllm_arguments import on_cpu
+from protocols.engines.vllm_engine import VllmEngine
 from protocols.lib.prompts import question_messages
 from studio.settings import Settings
 from tests.bench.common import say, table

@@ -8,10 +8,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,8 +20,7 @@ import psutil
 from playwright.sync_api import Browser, CDPSession, Page
 
 from tests.bench.common import table
-from tests.browser.conftest import free_port, wait_for
-from tests.browser.harness import chromium
+from tests.browser.harness import Chromiums, running_app
 from tests.browser.test_play import choose, run
 from tests.conftest import ROOT
 
@@ -40,25 +36,18 @@ if __name__ == "__main__":
     settings = Settings()
     text = "token " * 2000
     ctx = app.compose(settings, ScriptedEngine(text, delay_s=0.02))
-    app.launch(app.build(ctx), ctx)
+    demo = app.build(ctx)
+    app.launch(demo, ctx, block=False)
+    print(f"http://127.0.0.1:{demo.server_port}", flush=True)
+    demo.block_thread()
 """
 
 
 @contextmanager
 def app(command: list[str], folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     """An app in a process of its own."""
-    port = free_port()
-    environment = {**os.environ, "STUDIO_WORKSPACE": str(folder), "STUDIO_PORT": str(port)}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(url, process)
+    with running_app(command, folder) as (url, process):
         yield url, psutil.Process(process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
 
 
 def cpu(process: psutil.Process) -> float:
@@ -98,7 +87,8 @@ def first_visit(browser: Browser, url: str) -> float:
 
 def measure_first_token() -> None:
     """Median over several runs on a warm engine."""
-    with tempfile.TemporaryDirectory() as name, chromium() as browser:
+    with tempfile.TemporaryDirectory() as name, Chromiums() as made:
+        browser = made.running()
         folder = Path(name)
         (folder / "models").symlink_to((ROOT / ".studio" / "models").resolve())
         with app([sys.executable, "app.py"], folder) as (url, _):
@@ -133,7 +123,8 @@ def received(session: CDPSession) -> list[int]:
 
 def measure_updates() -> None:
     """Bytes and processor time of one watched run of eight lanes."""
-    with tempfile.TemporaryDirectory() as name, chromium() as browser:
+    with tempfile.TemporaryDirectory() as name, Chromiums() as made:
+        browser = made.running()
         command = [sys.executable, "-c", SCRIPTED]
         with app(command, Path(name)) as (url, process):
             page = browser.new_page()

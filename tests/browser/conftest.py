@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,67 +13,43 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from protocols.engines.scripted import ScriptedEngine
 from studio import app
 from studio.settings import Settings
-from tests.browser.harness import CHROMIUM, chromium
+from tests.browser.harness import CHROMIUM, PATIENCE_MS, Chromiums, running_app
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.browser
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On a busy machine a real browser may be late: such a test runs once more, and says so."""
+    """On a busy machine a real browser may be late: such a test runs again, and says so."""
     for item in items:
         if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium per module: while it runs, no other test could use asyncio."""
+@pytest.fixture(scope="package")
+def chromiums() -> Iterator[Chromiums]:
+    """One Chromium for all these tests: while it runs, no other test could use asyncio."""
     if CHROMIUM is None:
         pytest.skip("no chromium: install it with apt-get install chromium")
-    with chromium() as running:
-        yield running
+    with Chromiums() as made:
+        yield made
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def browser(chromiums: Chromiums) -> Browser:
+    """The Chromium that runs; a fresh one after a crash, so that a rerun can work."""
+    return chromiums.running()
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, "the app ended while it was starting"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"the app did not answer within {seconds:g} s")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def real_app(
     workspace: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """``python app.py`` with the embedded pool and a workspace of its own for runs."""
     folder = tmp_path_factory.mktemp("workspace")
     (folder / "models").symlink_to(workspace.resolve() / "models")
-    port = free_port()
-    environment = {**os.environ, "STUDIO_WORKSPACE": str(folder), "STUDIO_PORT": str(port)}
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(url, process)
+    with running_app([sys.executable, "app.py"], folder) as (url, _):
         yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        log.close()
 
 
 @pytest.fixture
@@ -88,13 +59,13 @@ def scripted_app(tmp_path: Path) -> Iterator[Callable[..., str]]:
 
     def launch(engine: ScriptedEngine, **settings: object) -> str:
         shutil.copytree(ROOT / "assets" / "pool", tmp_path / "assets" / "pool")
-        fields = {"workspace": tmp_path, "assets": tmp_path / "assets", "port": free_port()}
+        fields = {"workspace": tmp_path, "assets": tmp_path / "assets", "port": 0}
         chosen = Settings.model_validate({**fields, **settings})
         ctx = app.compose(chosen, engine)
         demo = app.build(ctx)
         app.launch(demo, ctx, block=False)
         launched.append((demo, ctx))
-        return f"http://127.0.0.1:{chosen.port}"
+        return f"http://127.0.0.1:{demo.server_port}"
 
     yield launch
     for demo, ctx in launched:
@@ -138,6 +109,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
 
     def open_page(url: str, width: int = 1400, height: int = 1000, **more: object) -> Visit:
         context = browser.new_context(viewport={"width": width, "height": height}, **more)  # type: ignore[arg-type]
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         visits.append(Visit(context))
         visits[-1].page.goto(url)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,11 +16,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from protocols.core.events import Event, dump
 from studio.static import script, style
+from tests.conftest import ROOT
 
+# A loaded machine is late, not wrong: a wait ends as soon as what it waits for is there.
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -68,14 +76,49 @@ def served(folder: Path) -> Iterator[str]:
         thread.join()
 
 
+class Chromiums:
+    """One Chromium, started again when it has died."""
+
+    def __enter__(self) -> Chromiums:
+        self._driver = sync_playwright()
+        self._play = self._driver.__enter__()
+        self._browser: Browser | None = None
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._browser is not None:
+            self._browser.close()
+        self._driver.__exit__(*raised)
+
+    def running(self) -> Browser:
+        if self._browser is None or not self._browser.is_connected():
+            self._browser = self._play.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        return self._browser
+
+
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        try:
-            yield browser
-        finally:
-            browser.close()
+def running_app(
+    command: list[str], workspace: Path, seconds: float = 180.0
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The app in a process of its own, on a free port that it takes itself."""
+    environment = {**os.environ, "STUDIO_WORKSPACE": str(workspace), "STUDIO_PORT": "0"}
+    log = workspace / "log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
+    try:
+        yield _address(log, process, time.monotonic() + seconds), process
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _address(log: Path, process: subprocess.Popen[bytes], end: float) -> str:
+    while time.monotonic() < end:
+        if told := re.search(r"http://127[.]0[.]0[.]1:[0-9]+", log.read_text()):
+            return told.group()
+        assert process.poll() is None, f"the app ended while it was starting: {log.read_text()}"
+        time.sleep(0.1)
+    raise AssertionError("the app did not say where it is")
 
 
 def wire(events: Sequence[Event]) -> list[dict[str, Any]]:

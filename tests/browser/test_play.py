@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +13,14 @@ from tests.browser.harness import ARTIFACTS, overflow
 
 pytestmark = [pytest.mark.browser, pytest.mark.models]
 Open = Callable[..., Visit]
-RUN_MS = 120_000
+RUN_MS = 180_000
+WATCH = """() => {
+  window.states = new Set();
+  new MutationObserver(() => {
+    const live = document.querySelector('.ps');
+    if (live) window.states.add(live.textContent);
+  }).observe(document.body, {subtree: true, childList: true, characterData: true});
+}"""
 
 
 def choose(page: Page, protocol: str, question: str, models: int = 3, effort: str = "") -> None:
@@ -39,26 +45,15 @@ def pick(page: Page, models: int) -> None:
 
 def run(page: Page) -> None:
     before = page.url
+    page.evaluate(WATCH)
     page.get_by_role("button", name="Run", exact=True).click()
-    page.wait_for_url(lambda url: "run=" in url and url != before, timeout=30_000)
+    page.wait_for_url(lambda url: "run=" in url and url != before)
 
 
-def live(page: Page) -> str:
-    return page.locator(".ps").inner_text()
-
-
-def states(page: Page, until: str = "ok") -> list[str]:
-    """Everything the live area showed until the run ended."""
-    seen: list[str] = []
-    end = time.monotonic() + RUN_MS / 1000
-    while time.monotonic() < end:
-        shown = live(page)
-        if not seen or shown != seen[-1]:
-            seen.append(shown)
-        if page.locator(f'.ps[data-status="{until}"]').count():
-            return seen
-        page.wait_for_timeout(30)
-    raise AssertionError(f"the run did not end as {until}: {seen[-1:]}")
+def states(page: Page) -> int:
+    """In how many different states the live area was until the run ended, as the page saw it."""
+    page.wait_for_selector('.ps[data-status="ok"]', timeout=RUN_MS)
+    return int(page.evaluate("window.states.size"))
 
 
 def shots(page: Page, name: str) -> None:
@@ -75,8 +70,7 @@ def test_a_debate(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
     choose(page, "Multi-agent refine", "What is 47 + 38?", models=4)
     run(page)
-    seen = states(page)
-    assert len(seen) >= 4, "fewer than three intermediate states"
+    assert states(page) >= 4, "fewer than three intermediate states"
     assert page.locator(".ps-lane").count() >= 4
     expect(page.locator(".ps-answer-body")).not_to_be_empty()
     expect(page.locator(".ps-agreement").first).to_contain_text("agree")
@@ -87,8 +81,7 @@ def test_switch_generation_names_the_author_of_every_word(real_app: str, visit: 
     page = visit(real_app).page
     choose(page, "Switch generation", "Tell me about the number forty-seven.", models=3)
     run(page)
-    seen = states(page)
-    assert len(seen) >= 4
+    assert states(page) >= 4
     segments = page.locator(".ps-segment:not(.ps-draft)")
     assert segments.count() >= 1
     expect(page.locator(".ps-legend-item").first).to_contain_text("%")
@@ -99,8 +92,7 @@ def test_a_swarm_lights_up(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
     choose(page, "Heterogeneous swarms", "What is the capital of Kenya?", models=4)
     run(page)
-    seen = states(page)
-    assert len(seen) >= 3
+    assert states(page) >= 3
     expect(page.locator(".ps-view-dag svg")).to_be_visible()
     expect(page.locator(".ps-answer-body")).not_to_be_empty()
     shots(page, "dag")
@@ -110,7 +102,7 @@ def test_routing_shows_the_distribution(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
     choose(page, "Prompt routing", "What is 47 + 38?", models=4)
     run(page)
-    assert len(states(page)) >= 2
+    assert states(page) >= 2
     expect(page.locator(".ps-view-routing")).to_contain_text("%")
     expect(page.locator(".ps-answer-body")).not_to_be_empty()
     shots(page, "routing")
@@ -132,7 +124,7 @@ def test_stop_gives_the_best_so_far_and_frees_the_models(real_app: str, visit: O
     said = "[...document.querySelectorAll('.ps-lane .ps-text')].some((n) => n.textContent)"
     page.wait_for_function(said, timeout=60_000)
     page.locator(".ps-stop-all").click()
-    page.wait_for_selector('.ps[data-status="cancelled"]', timeout=10_000)
+    page.wait_for_selector('.ps[data-status="cancelled"]')
     expect(page.locator(".ps-chip-partial")).to_be_visible()
 
 
@@ -140,11 +132,11 @@ def test_a_run_outlives_its_page_and_is_seen_by_others(real_app: str, visit: Ope
     page = visit(real_app).page
     choose(page, "Multi-agent refine", "What is 12 + 30?", models=4)
     run(page)
-    page.wait_for_selector('.ps[data-status="running"]')
+    page.wait_for_selector(".ps-lane")
     address = page.url
     page.reload()
     other = visit(address).page
-    expect(other.locator(".ps-question")).to_have_text("What is 12 + 30?", timeout=20_000)
+    expect(other.locator(".ps-question")).to_have_text("What is 12 + 30?")
     assert not other.locator(".ps-stop-all").is_visible(), "a stranger may not stop the run"
     for one in (page, other):
         one.wait_for_selector('.ps[data-status="ok"]', timeout=RUN_MS)
@@ -157,8 +149,8 @@ def test_a_run_outlives_its_page_and_is_seen_by_others(real_app: str, visit: Ope
 def test_a_first_visit_shows_a_recording(real_app: str, visit: Open) -> None:
     """How soon it plays is measured by the benchmark."""
     page = visit(real_app).page
-    page.wait_for_selector(".ps-player", timeout=10_000)
-    page.wait_for_selector(".ps-lane", timeout=10_000)
+    page.wait_for_selector(".ps-player")
+    page.wait_for_selector(".ps-lane")
     expect(page.locator(".ps-recording")).to_have_text("Recording")
     ARTIFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTIFACTS / "first-visit.png")
@@ -190,7 +182,7 @@ def test_bad_input_is_told_beside_the_button(
     page = visit(real_app).page
     choose(page, "Majority vote", question, models)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_role("alert").filter(has_text=says)).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("alert").filter(has_text=says)).to_be_visible()
     assert page.locator("#question textarea").input_value() == question, "the question was lost"
 
 

@@ -19,6 +19,7 @@ REAL = [
     pytest.param("transformers", marks=pytest.mark.models),
     pytest.param("vllm", marks=[pytest.mark.models]),
     pytest.param("openai", marks=[pytest.mark.models, pytest.mark.slow]),
+    pytest.param("ray_real", marks=[pytest.mark.models, pytest.mark.slow]),
 ]
 
 
@@ -78,13 +79,35 @@ def openai(
         yield from _running(loop, worlds.openai_world(url, adapters))
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of one node with one CPU, that of the scripted world; tests add nodes."""
+    pytest.importorskip("ray", reason="needs requirements-cluster.txt")
+    with worlds.ray_cluster() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def ray(loop: Loop, cluster: Any) -> Iterator[World]:
+    yield from _running(loop, worlds.ray_world(cluster.address))
+
+
+@pytest.fixture(scope="session")
+def ray_real(
+    loop: Loop, cluster: Any, base_model: Path, adapters: list[ModelSpec]
+) -> Iterator[World]:
+    node = cluster.add_node(num_cpus=2, include_log_monitor=False)
+    yield from _running(loop, worlds.ray_real_world(cluster.address, base_model, adapters))
+    cluster.remove_node(node)
+
+
 def _running(loop: Loop, world: World) -> Iterator[World]:
     loop.run(world.engine.load([world.base, *world.adapters]), seconds=300)
     yield world
     loop.run(world.engine.close())
 
 
-@pytest.fixture(params=["scripted", *REAL])
+@pytest.fixture(params=["scripted", "ray", *REAL])
 def world(request: pytest.FixtureRequest) -> World:
     """Each engine in turn."""
     found: World = request.getfixturevalue(request.param)

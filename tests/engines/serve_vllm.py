@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 
-from protocols.engines.vllm_engine import CPU_ENVIRONMENT
+from protocols.engines.vllm_arguments import CPU_ENVIRONMENT
 
 if __name__ == "__main__":
     for name, value in CPU_ENVIRONMENT.items():

@@ -48,7 +48,7 @@ def test_hostile_messages_reach_the_real_base_as_data(base_model: Path) -> None:
         assert last.usage.completion_tokens <= BUDGET.tokens
         if last.status == "ok":
             assert any(isinstance(e, Answer) and e.text.strip() for e in events)
-        prompter = engine._prompter(pool[0])
+        prompter = engine.prompter(pool[0])
         special = set(prompter.tokenizer.all_special_ids)
         for event in events:
             if isinstance(event, CallStarted) and event.messages:

@@ -14,7 +14,7 @@ from protocols.core.errors import EngineError
 from protocols.core.models import ModelSpec
 from protocols.engines import hosting
 from protocols.engines.hosting import HostedEngine, choose_engine, weight_bytes
-from protocols.engines.openai_engine import KEY_VARIABLE, OpenAIEngine
+from protocols.engines.openai_engine import OpenAIEngine
 from protocols.engines.scripted import ScriptedEngine
 from tests.engines.worlds import World, ask, complete, opened
 
@@ -164,7 +164,7 @@ def test_an_endpoint_that_is_not_there_is_one_sentence() -> None:
 def test_a_key_is_never_shown(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(os.environ, KEY_VARIABLE, "not-for-your-eyes")
+    monkeypatch.setitem(os.environ, "STUDIO_ENDPOINT_KEY", "not-for-your-eyes")
 
     async def go() -> str:
         engine = OpenAIEngine()

@@ -13,19 +13,26 @@ import urllib.request
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import pytest
 
 from protocols.core.engine import Chunk, Engine, GenerateRequest
 from protocols.core.models import ModelSpec, Sampling
 from protocols.engines.openai_engine import OpenAIEngine
+from protocols.engines.ray_cluster import QUIET
+from protocols.engines.ray_engine import RayEngine
+from protocols.engines.ray_options import RayOptions
+from protocols.engines.ray_replica import Replica
 from protocols.engines.scripted import ScriptedEngine
 from protocols.engines.transformers_engine import TransformersEngine
 from protocols.engines.vllm_engine import VllmEngine
 from protocols.lib.prompts import question_messages
 from tests.conftest import ROOT
 
+T = TypeVar("T")
 ADAPTERS = 7
 HIDDEN, INNER, KEYS, LAYERS = 576, 1536, 192, 30
 SHAPES = {
@@ -143,6 +150,87 @@ def openai_world(url: str, adapters: list[ModelSpec]) -> World:
     return World(
         engine, ModelSpec(id="base", source=url), served, lambda: gauge(url, "running") > 0
     )
+
+
+@contextmanager
+def ray_cluster(cpus: int = 1) -> Iterator[Any]:
+    """A Ray cluster of one node on this machine; ``add_node`` and ``remove_node`` change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray's actors stand back behind everything else (nice 15), here behind other tests.
+        for name, value in {**QUIET, "RAY_worker_niceness": "0"}.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        given = {"num_cpus": cpus, "include_dashboard": False, "no_monitor": True}
+        args = {**given, "include_log_monitor": False}
+        made = patiently(lambda: Cluster(True, head_node_args=args))
+        try:
+            yield made
+        finally:
+            made.shutdown()
+
+
+def patiently(start: Callable[[], T]) -> T:
+    """Start something of Ray's, which gives up after 30 s: a busy machine may need another try."""
+    for _ in range(2):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    return start()
+
+
+def ray_world(address: str, **options: object) -> World:
+    """The scripted engine inside of an actor."""
+    faults = {"hangs": "hang", "lost": "middle"}
+    make = partial(ScriptedEngine, script=count_or_echo, fail=faults, delay_s=0.002)
+    engine = RayEngine(RayOptions.model_validate({"ray_address": address, **options}), make)
+    plain = scripted_world()
+    return World(engine, plain.base, plain.adapters, lambda: ray_busy(engine), exact=True)
+
+
+def ray_replicas(world: World) -> list[Replica]:
+    """The actors of a world on a cluster."""
+    engine = cast("RayEngine", world.engine)
+    return [replica for group in engine._groups.values() for replica in group.replicas]
+
+
+def count_or_echo(request: GenerateRequest) -> str:
+    """Repeats without end what stands after "Echo:"; else a script like the others."""
+    _, told, text = request.messages[-1]["content"].partition("Echo:")
+    return f"{text} " * 2000 if told else count_on(request)
+
+
+def ray_real_world(address: str, base_model: Path, adapters: list[ModelSpec]) -> World:
+    """The transformers engine inside of an actor."""
+    engine = RayEngine(RayOptions(ray_address=address, ray_cpus=2))
+    base = ModelSpec(id="base", source=str(base_model))
+    return World(engine, base, adapters, lambda: ray_busy(engine))
+
+
+def ray_busy(engine: RayEngine) -> bool:
+    """Whether an actor has open requests, by its own account."""
+    import ray
+
+    replicas = [replica for group in engine._groups.values() for replica in group.replicas]
+    return any(ray.get([replica._actor.ping.remote() for replica in replicas]))
+
+
+async def begun(world: World, count: int) -> list[asyncio.Task[list[Chunk]]]:
+    """Streams that are under way on a cluster."""
+    request = [ask(world.base, "Echo: Go on.", max_tokens=4000) for _ in range(count)]
+    tasks = [asyncio.create_task(complete(world, one)) for one in request]
+    assert await eventually(lambda: sum(r.open for r in ray_replicas(world)) == count)
+    assert await eventually(world.busy)
+    return tasks
+
+
+async def stopped(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel and wait."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from studio.quarantine import FILE, LONGEST_REASON, Quarantine, Word
 from studio.settings import REPOSITORY, Settings
 from tests.helpers import make_pool, make_spec
 from tests.studio.test_admin import arriving
-from tests.studio.test_contribute import adapter
 
 HELD = "smollm2-addition"
 LAB, VISITOR = "lab-one", "visitor"
@@ -150,27 +149,10 @@ def test_the_lab_s_word_is_shown_and_kept(ctx: StudioContext) -> None:
     assert pool.decide(ctx, lab, "hold", HELD, "<b>It floods.</b>") == ""
     assert ctx.workspace.quarantine.held()[HELD].who == LAB
     assert "<b>" not in pool.history(ctx, lab) and "It floods." in pool.history(ctx, lab)
-    shown = next(c for c in pool.refreshed(ctx)[0].props["cards"] if c["id"] == HELD)
+    shown = next(c for c in pool.refreshed(ctx).props["cards"] if c["id"] == HELD)
     assert "It floods." in shown["held"]
     assert pool.decide(ctx, lab, "release", HELD, "") == ""
     assert "No model" in pool.decide(ctx, lab, "remove", HELD, "")
-
-
-def test_an_upload_is_checked_waits_and_is_approved(ctx: StudioContext, tmp_path: Path) -> None:
-    def uploaded() -> list[str]:
-        folder = adapter(tmp_path / "upload")
-        return [str(path) for path in sorted(folder.iterdir())]
-
-    words = ["newcomer", "", "a test", "sums", "Adds.", "mit", ""]
-    files = uploaded()
-    assert "Tick the box" in pool.hand_in(ctx, files, False, "embedded", *words)
-    assert not any(Path(name).exists() for name in files), "uploads are gone afterwards"
-    told = pool.hand_in(ctx, uploaded(), True, "embedded", *words, try_out=False)
-    assert "Only LoRA adapters on a base of this pool" in told and "newcomer" not in str(
-        pool.refreshed(ctx)[0].props
-    )
-    assert "Nothing was handed over" in pool.hand_in(ctx, None, True, "embedded", *words)
-    assert "no pool" in pool.hand_in(ctx, uploaded(), True, "<i>", *words)
 
 
 def test_what_a_word_says_is_one_sentence() -> None:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import html
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from evals.analyses.core import nothing
+from evals.analyses.everything import ANALYSES, claims_table
+from evals.analyses.points import Point
 from evals.records import KEPT, keep_records
+from protocols.engines.scripted import ScriptedEngine
+from studio.app import compose
+from studio.behind import AT_A_TIME, Behind, behind_html
 from studio.cli import main
-from studio.pages.results import ANALYSES, NONE_STORED, questions, stored_state
+from studio.context import StudioContext
+from studio.pages.results import NONE_STORED, everything, questions, runs_behind
+from studio.settings import REPOSITORY, Settings
+from studio.stored import state_of
 from tests.evals.bench.helpers import measure, spec
 
 
@@ -50,18 +61,122 @@ def test_without_records_the_command_to_make_some_is_named(tmp_path: Path) -> No
     assert "studio bench" in result.output
 
 
-def test_the_page_shows_each_analysis_once(assets: Path) -> None:
-    overview, *parts = questions(str(assets), stored_state(assets))
+def ctx_of(assets: Path, workspace: Path) -> StudioContext:
+    settings = Settings(workspace=workspace, assets=assets)
+    shutil.copytree(REPOSITORY / "assets" / "pool", assets / "pool", dirs_exist_ok=True)
+    return compose(settings, ScriptedEngine())
+
+
+@pytest.fixture
+def ctx(assets: Path, tmp_path: Path) -> Iterator[StudioContext]:
+    made = ctx_of(assets, tmp_path)
+    yield made
+    made.manager.close()
+    made.lab.close()
+
+
+def test_the_page_shows_each_analysis_once(ctx: StudioContext) -> None:
+    overview, *parts = questions(ctx)
     assert "Intervals are 95 %" in overview and "seeds 0, 1" in overview
-    sentences, figures = parts[::2], parts[1::2]
-    assert len(sentences) == len(figures) == len(ANALYSES)
-    shown = {name: plot.visible for name, plot in zip(ANALYSES, figures, strict=True)}
+    assert len(parts) == 4 * len(ANALYSES)
+    told = dict(zip(ANALYSES, parts[::4], strict=True))
+    shown = {name: one.visible for name, one in zip(ANALYSES, parts[1::4], strict=True)}
     assert shown["scaling"] and shown["cost"] and not shown["diversity"]
-    assert "--orders" in sentences[ANALYSES.index("diversity")]
+    assert "--orders" in told["diversity"]
+    assert "data-point='scaling/0'" in parts[2], "each point has a button"
+
+
+def test_each_headline_of_the_paper_has_a_verdict(ctx: StudioContext) -> None:
+    overview = questions(ctx)[0]
+    for headline in (
+        "15.4 %",
+        "28.78 %",
+        "13.8 %",
+        "21.58 %",
+        "15 % of what no",
+        "6 of 6",
+        "three",
+    ):
+        assert headline in overview
+    bare = claims_table([nothing("x", "X", "Why not.", "one claim", "another")])
+    assert bare["verdict"].tolist() == ["not testable at this size"] * 2
+
+
+def test_every_button_leads_to_as_many_runs_as_it_says(ctx: StudioContext) -> None:
+    found = everything(ctx)
+    for name in ("scaling", "emergence", "cost", "strength"):
+        counts = found.counts(name)
+        assert set(counts) == set(found.findings[name].table.index) and min(counts.values()) > 0
+        for row, n in counts.items():
+            assert len(found.behind(Point(name, row))) == n
+    scaling = found.findings["scaling"].table
+    for row, point in scaling.iterrows():
+        records = found.behind(Point("scaling", int(row)))
+        per_item = pd.Series([r.score or 0.0 for r in records]).groupby([r.item for r in records])
+        assert per_item.mean().mean() == pytest.approx(point["value"]), "these made the number"
+
+
+def test_what_only_the_system_has_right_comes_first(ctx: StudioContext) -> None:
+    found = everything(ctx)
+    records = found.behind(Point("emergence", 0))
+    won = [
+        record.outcome == "right" and not any((m.score or 0) >= 1 for m in record.members)
+        for record in records
+    ]
+    assert won == sorted(won, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    ["", "scaling", "scaling/999", "nothing/0", "harm/0", "participants/7", "../x/0", "a" * 999],
+)
+def test_a_point_that_is_not_there_is_told(ctx: StudioContext, junk: str) -> None:
+    panels = runs_behind(ctx, junk)
+    assert len(panels) == len(ANALYSES) and sum("role='alert'" in panel for panel in panels) == 1
+
+
+def test_a_models_words_are_only_text(ctx: StudioContext) -> None:
+    found = everything(ctx)
+    hostile = "<img src=x onerror=alert(1)>"
+    records = [
+        one.model_copy(update={"text": hostile, "item": hostile, "task": hostile, "error": hostile})
+        for one in found.records[:3]
+    ]
+    behind = Behind(Point("scaling", 0), hostile, records, {})
+    assert "<img" not in behind_html(behind, ctx.workspace)
+
+
+def test_pages_of_records_turn_and_stay_inside(ctx: StudioContext) -> None:
+    record = everything(ctx).records[0]
+    many = [record] * (AT_A_TIME + 1)
+    first = behind_html(Behind(Point("scaling", 0), "x", many, {}), ctx.workspace)
+    assert first.count("<details>") == AT_A_TIME and f"scaling/0/{AT_A_TIME}" in first
+    last = behind_html(Behind(Point("scaling", 0, 9999), "x", many, {}), ctx.workspace)
+    assert last.count("<details>") == 1
+
+
+def test_a_run_that_was_kept_is_found_by_its_digest(ctx: StudioContext, tmp_path: Path) -> None:
+    made, _ = measure(spec(), tmp_path / "kept", traces=ctx.workspace.runs)
+    system = next(one for one in made if one.role == "system")
+    assert ctx.workspace.run_of(system.run, system.protocol) == system.run
+    assert ctx.workspace.trace(system.run).answer == system.text
+    assert ctx.workspace.run_of("0" * 16, "majority_vote") == ""
+    assert ctx.workspace.run_of("../../etc", "x/y") == ""
 
 
 def test_new_records_are_noticed(assets: Path, tmp_path: Path) -> None:
-    assert questions(str(tmp_path), stored_state(tmp_path))[0] == NONE_STORED
-    before = stored_state(assets)
+    before = state_of(assets, tmp_path)
     keep_records([], assets / "results" / f"more{KEPT}")
-    assert stored_state(assets) != before
+    assert state_of(assets, tmp_path) != before
+    (tmp_path / "safety").mkdir()
+    (tmp_path / "safety" / "made.jsonl").write_text("")
+    assert len(state_of(assets, tmp_path)) == 3
+
+
+def test_without_results_the_page_says_how_to_make_some(tmp_path: Path) -> None:
+    made = ctx_of(tmp_path / "assets", tmp_path)
+    try:
+        assert questions(made)[0] == NONE_STORED
+    finally:
+        made.manager.close()
+        made.lab.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from evals.human import studies
 from evals.human.store import Store
 from protocols.core.errors import UserError
 from studio.rating import pages
+from studio.rating import verify as verifying
 from studio.rating.verify import verify
 from tests.studio.rating_world import SYSTEM, make_pairs, make_spec, make_world
 
@@ -43,21 +46,21 @@ def test_a_page_that_depends_on_the_arms_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(tmp_path)
-    plain = pages.Pages.page
+    plain, routes = pages.Pages.page, verifying.build_routes
+    served: list[Store] = []
+
+    def serving(open_store: Callable[[], Store], *given: Any, **more: Any) -> Any:
+        served.append(open_store())
+        return routes(open_store, *given, **more)
 
     def leaking(self: pages.Pages, *given: object, **more: object) -> object:
         answer = plain(self, *given, **more)  # type: ignore[arg-type]
-        answer.headers["x-size"] = str(_sizes(tmp_path))
+        with served[-1].read() as connection:
+            row = connection.exec_driver_sql("SELECT sum(length(system)) FROM pair").one()
+        answer.headers["x-size"] = str(row[0])
         return answer
 
-    def _sizes(_: Path) -> int:
-        import gc
-
-        stores = [s for s in gc.get_objects() if isinstance(s, Store) and s is not world.store]
-        with stores[-1].read() as connection:
-            row = connection.exec_driver_sql("SELECT sum(length(system)) FROM pair").first()
-        return int(row[0])
-
+    monkeypatch.setattr(verifying, "build_routes", serving)
     monkeypatch.setattr(pages.Pages, "page", leaking)
     assert not verify(world.store, world.spec.slug).checks[0].ok
 

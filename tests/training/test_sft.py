@@ -85,6 +85,65 @@ def test_the_loss_is_the_one_of_trl(tiny: Path, tmp_path: Path) -> None:
     assert float(ours) == pytest.approx(float(theirs), rel=1e-3)
 
 
+def test_what_a_batch_begins_with_is_read_once_and_learned_from_alike(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loss and every gradient, of the shared turn's keys and values too, are those of a plain pass.
+
+    In fp32, so that only rounding may differ.
+    """
+    import torch
+
+    trainer = made_trainer(tiny, tmp_path)
+    model = trainer.model.float()
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(4)])
+    read: list[int] = []
+    plain_read = sft._read_once
+    monkeypatch.setattr(
+        sft,
+        "_read_once",
+        lambda m, ids, rows: read.append(ids.shape[1]) or plain_read(m, ids, rows),
+    )
+    once = learned(trainer, batch)
+    assert read and read[0] > 10
+    monkeypatch.setattr(sft, "shared_length", lambda ids, first: 0)
+    apart = learned(trainer, batch)
+    assert len(read) == 1 and once[0] == pytest.approx(apart[0], rel=1e-5)
+    for name, gradient in apart[1].items():
+        torch.testing.assert_close(once[1][name], gradient, rtol=1e-3, atol=1e-6)
+        assert float(gradient.abs().sum()) > 0 or "lora_A" in name
+
+
+def learned(trainer: Any, batch: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    """The loss of a batch and the gradient of each trained weight."""
+    trainer.model.zero_grad()
+    loss = trainer.compute_loss(trainer.model, dict(batch))
+    loss.backward()
+    trained = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    return loss.item(), trained
+
+
+@pytest.mark.parametrize(
+    ("rows", "first", "shared"),
+    [
+        ([[1, 2, 3, 4], [1, 2, 5, 4]], 3, 2),
+        ([[1, 2, 3, 4], [1, 2, 3, 4]], 3, 2),
+        ([[1, 2, 3, 4]], 3, 0),
+        ([[1, 2], [3, 2]], 1, 0),
+        ([[1, 2], [1, 2]], 1, 0),
+    ],
+)
+def test_rows_share_their_beginning_but_the_last_token_asked(
+    rows: list[list[int]], first: int, shared: int
+) -> None:
+    import torch
+
+    assert sft.shared_length(torch.tensor(rows), first) == shared
+
+
 @pytest.fixture(scope="module")
 def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     out, steps = tmp_path_factory.mktemp("trained") / "adapter", []

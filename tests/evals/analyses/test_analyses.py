@@ -108,11 +108,11 @@ def planted(shares: dict[int, float], items: int = 120) -> pd.DataFrame:
 
 def test_a_planted_gain_is_found_and_flat_is_not() -> None:
     grows = scaling(planted({2: 0.2, 4: 0.8}))
-    assert [claim.verdict for claim in grows.claims] == ["confirmed", "confirmed"]
+    assert [claim.verdict for claim in grows.claims[:2]] == ["confirmed", "confirmed"]
     assert grows.more["slopes"]["value"].item() == pytest.approx(0.6, abs=0.15)
     assert "1 of 1 protocols get better" in grows.sentence
     flat = scaling(planted({2: 0.3, 4: 0.3}))
-    assert [claim.verdict for claim in flat.claims] == ["not confirmed", "not confirmed"]
+    assert [claim.verdict for claim in flat.claims[:2]] == ["not confirmed", "not confirmed"]
 
 
 def test_slopes_are_least_squares() -> None:
@@ -129,7 +129,7 @@ def test_yardsticks_are_no_systems() -> None:
     whole = pd.concat([planted({2: 0.3, 4: 0.3}), frame(*extra)])
     found = scaling(whole)
     assert "of 1 protocols" in found.sentence
-    assert [claim.verdict for claim in found.claims] == ["not confirmed", "not confirmed"]
+    assert [claim.verdict for claim in found.claims[:2]] == ["not confirmed", "not confirmed"]
 
 
 def test_no_relative_gain_where_nothing_was_right() -> None:
@@ -289,4 +289,5 @@ def test_equal_budget_takes_the_cheapest_voting_that_costs_enough() -> None:
 @pytest.mark.parametrize("analysis", [scaling, strength, diversity, cost])
 def test_missing_runs_are_named(analysis: object) -> None:
     found = analysis(frame(solos({"a": [1.0]})))  # type: ignore[operator]
-    assert found.table.empty and found.sentence.endswith(".") and not found.claims
+    assert found.table.empty and found.sentence.endswith(".")
+    assert {claim.verdict for claim in found.claims} <= {"not testable at this size"}

@@ -75,12 +75,17 @@ def planner(asked: BenchSpec, *tasks: BenchTask) -> Planner:
 
 
 def measure(
-    asked: BenchSpec, folder: Path, served: Engine | None = None, *tasks: BenchTask, most: int = 0
+    asked: BenchSpec,
+    folder: Path,
+    served: Engine | None = None,
+    *tasks: BenchTask,
+    most: int = 0,
+    traces: Path | None = None,
 ) -> tuple[list[BenchRecord], list[Progress]]:
     """Run a bench (or its first ``most`` records); returns what it made and what it told."""
 
     async def collect() -> tuple[list[BenchRecord], list[Progress]]:
-        runner = Runner(make_pool(len(NAMES)), served or engine(), parallel=4)
+        runner = Runner(make_pool(len(NAMES)), served or engine(), parallel=4, traces=traces)
         made: list[BenchRecord] = []
         told: list[Progress] = []
         async with aclosing(bench(planner(asked, *tasks), runner, folder)) as steps:

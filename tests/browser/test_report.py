@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from playwright.sync_api import Browser, Page
 from evals.human.certificate import certificate, certificate_html
 from evals.human.render import render_html
 from evals.human.report import build_report
-from tests.browser.harness import CHROMIUM, chromium
 from tests.evals.human.report.studies import figure_8
 from tests.evals.human.report.test_render import HOSTILE, full
 
@@ -20,14 +18,6 @@ pytestmark = pytest.mark.browser
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 VIEWS = [("report", 1280, "dark"), ("report", 320, "light"), ("certificate", 320, "light")]
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium: install it with apt-get install chromium")
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

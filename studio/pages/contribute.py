@@ -1,0 +1,318 @@
+"""The forms of the Pool page: hand in a model, or examples from which one is trained.
+
+Everything that arrives is data and is checked before it is kept; uploads are gone afterwards. What
+takes long goes on in the background and is told as it happens.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from protocols.core.errors import StudioError, UserError
+from studio.context import StudioContext
+from studio.contributed import Offer, OwnData, add
+from studio.contribution import MAX_UPLOAD
+from studio.examples import TO_TEST, TO_TRAIN, Example, read_examples, typed
+from studio.hub_offer import add_from_hub
+from studio.intake import Intake, Progress, Report, Work
+from studio.pages.common import PRIVATE
+from studio.teaching import MAX_STEPS, Lesson, teach
+
+HAND_IN = (
+    "<p>Hand in a LoRA adapter on a base of this pool (<code>adapter_config.json</code> and "
+    "<code>adapter_model.safetensors</code>, or a zip archive with both and a README.md), or name "
+    "a model on the hub. Models are data: nothing that could run is read. It is checked at once, "
+    "tried out with a few tokens, asked your own questions if you bring some, and waits until the "
+    "lab has looked at it. The lab removes it with all you told whenever you ask.</p>"
+)
+BY_EXAMPLE = (
+    f"<p>No model? Bring at least {TO_TRAIN.fewest} questions with good answers, in a file or in "
+    "the table. A small adapter is trained on four fifths of them while you watch, measured on the "
+    "fifth that it has not seen, and waits for the lab's approval like every other model.</p>"
+)
+FIELDS = {
+    "id": ("Its id", "Letters, digits, dots and dashes."),
+    "name": ("Its name", "As shown to people."),
+    "contributor": ("Contributed by", "A person, group or project, as shown to people."),
+    "contact": ("How the lab reaches you", "Kept private: never shown, never in a public file."),
+    "domain": ("Domain", "What it is meant to be good at, in a few words."),
+    "priorities": ("Priorities", "What matters to you in its answers."),
+    "description": ("Description", "One or two sentences for people who pick models."),
+    "licence": ("Licence of the weights", "For example Apache-2.0. Required."),
+    "paper": ("Paper", "A link, if there is one."),
+}
+CONSENT = (
+    "I may pass this on, and it may be used and combined with others in participatory systems."
+)
+NO_CONSENT = "Tick the box that says that it may be used here."
+WAITS = "Thank you. '{}' is here and waits until the lab has looked at it."
+BUSY = "Somebody else's contribution is being worked on."
+LONGEST_WORD = 1_000
+CURVE = (220, 48)
+Refresh = Callable[[], Any]
+
+
+def build(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
+    """Lay out both forms; ``refresh`` gives the cards anew when something has joined."""
+    with gr.Accordion("Contribute a model", open=False):
+        _hand_in_form(ctx, shown, refresh)
+    with gr.Accordion("Contribute by examples", open=False):
+        _examples_form(ctx, shown, refresh)
+
+
+def _words(prefix: str) -> list[gr.Textbox]:
+    with gr.Row():
+        return [
+            gr.Textbox(
+                label=label, info=info, max_lines=3, elem_id=f"{prefix}-{name}", min_width=260
+            )
+            for name, (label, info) in FIELDS.items()
+        ]
+
+
+def _hand_in_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
+    gr.HTML(HAND_IN)
+    names = [(pool.title, pool.id) for pool in ctx.pools.values()]
+    pool = gr.Dropdown(names, value=ctx.opening_pool.id, label="Pool", visible=len(names) > 1)
+    boxes = _words("offer")
+    with gr.Row():
+        files = gr.File(
+            label=f"Files or a zip archive, up to {MAX_UPLOAD >> 20} MiB",
+            file_count="multiple",
+            file_types=[".zip", ".safetensors", ".json", ".md"],
+            type="filepath",
+            height=160,
+        )
+        own = gr.File(
+            label="Your own test questions: .jsonl or .csv with 'prompt' and 'answer' (optional)",
+            file_types=[".jsonl", ".csv"],
+            type="filepath",
+            height=160,
+            elem_id="offer-own",
+        )
+    repo = gr.Textbox(
+        label="Or a model on the hub", info="OWNER/NAME, instead of files.", elem_id="offer-repo"
+    )
+    consent = gr.Checkbox(label=CONSENT, elem_id="offer-consent")
+    inputs = [files, own, consent, pool, repo, *boxes]
+    intake = Intake(BUSY)
+    begin = _beginner(intake, lambda *given: hand_in(ctx, *given))
+    _connect("offer", "Check and hand in", begin, intake, inputs, shown, refresh)
+
+
+def _examples_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
+    gr.HTML(BY_EXAMPLE)
+    boxes = _words("teach")
+    with gr.Row():
+        file = gr.File(
+            label="Examples: .jsonl or .csv with 'prompt' and 'answer'",
+            file_types=[".jsonl", ".csv"],
+            type="filepath",
+            height=160,
+            elem_id="teach-file",
+        )
+        table = gr.Dataframe(
+            headers=["prompt", "answer"],
+            datatype="str",
+            type="array",
+            row_count=3,
+            column_count=2,
+            label="Or typed here",
+            elem_id="teach-rows",
+        )
+    steps = gr.Slider(
+        10, MAX_STEPS, 40, step=10, label="Steps at most", info="On two cores a step takes seconds."
+    )
+    consent = gr.Checkbox(label=CONSENT, elem_id="teach-consent")
+    intake = Intake("Another model is being trained from examples here.")
+    begin = _beginner(intake, lambda *given: by_examples(ctx, *given))
+    _connect("teach", "Train and hand in", begin, intake, [file, table, steps, consent, *boxes],
+             shown, refresh)  # fmt: skip
+
+
+def _beginner(intake: Intake, make: Callable[..., Work]) -> Callable[..., str]:
+    return lambda *given: intake.start(make(*given))
+
+
+def _connect(
+    prefix: str, label: str, begin: Callable[..., str], intake: Intake, inputs: Sequence[Any],
+    shown: gr.HTML, refresh: Refresh,
+) -> None:  # fmt: skip
+    """A form's buttons: start, watch, stop."""
+    with gr.Row():
+        send = gr.Button(label, variant="primary", elem_id=f"{prefix}-send")
+        halt = gr.Button("Stop", elem_id=f"{prefix}-stop", interactive=False)
+    verdict = gr.HTML("", elem_id=f"{prefix}-verdict")
+    ticket = gr.State("")
+
+    def run(*given: Any) -> Iterator[list[Any]]:
+        try:
+            mine = begin(*given)
+        except StudioError as error:
+            yield [problem_html(error.message), "", gr.Button(interactive=False), gr.skip()]
+            return
+        last = Progress()
+        for last in intake.follow(mine):
+            busy = gr.Button(interactive=not last.ended)
+            yield [progress_html(last), mine, busy, gr.skip()]
+        if last.thanks:
+            yield [gr.skip(), gr.skip(), gr.skip(), refresh()]
+
+    watching: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
+    send.click(run, [*inputs], [verdict, ticket, halt, shown], **watching)
+    halt.click(lambda mine: intake.stop(str(mine)) and None, ticket, None, queue=False, **PRIVATE)
+
+
+def hand_in(
+    ctx: StudioContext, files: Sequence[str] | None, own: str | None, consent: bool, pool: str,
+    repo: str, *words: str, try_out: bool = True,
+) -> Work:  # fmt: skip
+    """The work on a model that was handed in. Its uploads are gone when it ends.
+
+    Raises :class:`UserError` for what is wrong before anything begins; then they are gone as well.
+    """
+    uploads = [Path(name) for name in [*(files or []), *([own] if own else [])]]
+    sources, repo = [Path(name) for name in files or []], str(repo or "").strip()
+    try:
+        offer = _offer(words, pool, consent)
+        if bool(repo) == bool(sources):
+            raise UserError("Hand in either files or the id of a model on the hub.")
+        rows = read_examples(Path(own), TO_TEST) if own else ()
+    except StudioError:
+        _discard(uploads)
+        raise
+
+    def work(report: Report) -> str:
+        try:
+            report.now("Checking the model.")
+            data = _own(rows, report) if rows else None
+            if repo:
+                add_from_hub(
+                    offer, repo, ctx.settings, who="a visitor", tell=_told(report),
+                    own=data,
+                )  # fmt: skip
+            else:
+                add(
+                    offer, sources, ctx.settings, who="a visitor", wait=True, base_here=True,
+                    try_out=try_out, most=MAX_UPLOAD, tell=_told(report), own=data,
+                )  # fmt: skip
+            return WAITS.format(offer.id)
+        finally:
+            _discard(uploads)
+
+    return work
+
+
+def by_examples(
+    ctx: StudioContext, file: str | None, table: Sequence[Sequence[Any]] | None, steps: float,
+    consent: bool, *words: str, try_out: bool = True,
+) -> Work:  # fmt: skip
+    """The work on examples. Raises :class:`UserError` for what is wrong before it begins."""
+    try:
+        offer = _offer(words, ctx.opening_pool.id, consent)
+        rows = read_examples(Path(file), TO_TRAIN) if file else typed(table or (), TO_TRAIN)
+    finally:
+        _discard([Path(file)] if file else [])
+
+    def work(report: Report) -> str:
+        def step(number: int, steps: int, loss: float | None) -> None:
+            report.now(f"Training: step {number} of {steps}.", number, steps)
+            if loss is not None:
+                report.loss(number, loss)
+
+        report.now("Reading the base model.")
+        lesson = Lesson(step, _told(report), _counted(report, "held back"), report.stop)
+        teach(
+            offer, rows, ctx.settings, who="a visitor", wait=True, steps=int(steps or 0),
+            lesson=lesson, try_out=try_out,
+        )  # fmt: skip
+        return WAITS.format(offer.id)
+
+    return work
+
+
+def _offer(words: Sequence[str], pool: str, consent: bool) -> Offer:
+    if consent is not True:
+        raise UserError(NO_CONSENT)
+    given = {k: str(w or "").strip()[:LONGEST_WORD] for k, w in zip(FIELDS, words, strict=True)}
+    return Offer(pool=str(pool), **given)
+
+
+def _told(report: Report) -> Callable[[Any], None]:
+    """Points as they are found; what takes long comes after the last quick one."""
+
+    def tell(finding: Any) -> None:
+        report.point(finding)
+        if finding.point == "card":
+            report.now("Trying it out: a few tokens in a process of its own.")
+        elif finding.point == "smoke test":
+            report.now("Asking it the questions that came with it.")
+
+    return tell
+
+
+def _own(rows: Sequence[Example], report: Report) -> OwnData:
+    return OwnData(rows, rows, _counted(report, "your own"), report.stop)
+
+
+def _counted(report: Report, which: str) -> Callable[[int, int], None]:
+    told = f"Asking model and base {which} questions: {{}} of {{}} answers."
+    return lambda done, total: report.now(told.format(done, total), done, total)
+
+
+def _discard(uploads: Sequence[Path]) -> None:
+    for path in uploads:
+        path.unlink(missing_ok=True)
+
+
+def progress_html(progress: Progress) -> str:
+    """What was found, what goes on and how it ended."""
+    parts = [_points(progress), _curve(progress)]
+    if progress.now:
+        bar = (
+            f"<progress max='{progress.total}' value='{progress.done}'></progress> "
+            if progress.total
+            else ""
+        )
+        parts.append(f"<p role='status'>{bar}{html.escape(progress.now)}</p>")
+    if progress.problem:
+        parts.append(problem_html(progress.problem))
+    if progress.thanks:
+        parts.append(f"<p role='status' class='studio-said'>{html.escape(progress.thanks)}</p>")
+    return "".join(parts)
+
+
+def problem_html(sentence: str) -> str:
+    """Why it was not taken."""
+    return f"<p role='alert' class='studio-warn'>{html.escape(sentence)}</p>"
+
+
+def _points(progress: Progress) -> str:
+    rows = "".join(
+        f"<dt>{html.escape(f.point)}: {f.state}</dt><dd>{html.escape(f.text)}</dd>"
+        for f in progress.findings
+    )
+    return f"<dl class='studio-facts'>{rows}</dl>" if rows else ""
+
+
+def _curve(progress: Progress) -> str:
+    """The training's loss as a line, with its first and last value in words."""
+    if not progress.losses:
+        return ""
+    width, height = CURVE
+    last, most = progress.losses[-1][0], max(loss for _, loss in progress.losses) or 1.0
+    points = " ".join(
+        f"{width * step / last:.0f},{height * (1 - loss / most):.0f}"
+        for step, loss in progress.losses
+    )
+    told = f"loss {progress.losses[0][1]:.2f} at first, {progress.losses[-1][1]:.2f} at step {last}"
+    return (
+        f"<figure class='studio-curve'><svg viewBox='0 0 {width} {height}' role='img' "
+        f"aria-label='{told}'><polyline points='{points}' fill='none' stroke='currentColor' "
+        f"stroke-width='2'/></svg><figcaption>{told}</figcaption></figure>"
+    )

@@ -1,0 +1,135 @@
+"""How a model stands: alone by domain, what the system loses without it, its shares of credit.
+
+Folds over stored records and stored runs; it runs nothing. Every line carries n and, where there is
+enough, a 95% interval.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protocols.core.errors import StudioError
+from protocols.core.events import Answer
+from studio.stored import result_files
+from studio.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECENT = 40
+LOOKED_AT = 400
+"""Newest runs whose first line is read to find those with a model."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured number: of what, with its interval (None = not enough for one) and count."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stored results say of a model. ``worth`` is what the system loses without it, in shares
+    of right answers; ``credit`` its mean share of the final answers."""
+
+    alone: tuple[Line, ...]
+    worth: tuple[Line, ...]
+    credit: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Credit:
+    """A model's share of one final answer; ``equal`` is what each of the run's models would get."""
+
+    run: str
+    created: str
+    protocol: str
+    share: float
+    equal: float
+
+
+def standing(model: str, assets: Path) -> Standing:
+    """What the results that ship with the studio say; empty where they do not have the model."""
+    state = tuple((str(p), p.stat().st_mtime_ns) for p in result_files(assets))
+    if not state:
+        return Standing((), (), ())
+    frame, worth = _frames(state)
+    return Standing(
+        tuple(_alone(model, frame)), tuple(_worth(model, worth)), tuple(_credit(model, frame))
+    )
+
+
+@lru_cache(maxsize=2)
+def _frames(state: tuple[tuple[str, int], ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All records, and the worth of models by protocol and task. Made once per state of files."""
+    from evals.analyses.everything import load
+    from evals.analyses.strength import strength
+    from evals.frames import to_frame
+
+    frame = to_frame(load([Path(name) for name, _ in state]))
+    return frame, strength(frame).table
+
+
+def _alone(model: str, frame: pd.DataFrame) -> Iterator[Line]:
+    """Its own scores by task, on the items that are reported."""
+    from evals.analyses.core import by_item, mean_of, of_role
+
+    solo = of_role(frame, "solo")
+    for task, part in solo[solo["pool"] == model].groupby("task"):
+        yield _line(str(task), mean_of(by_item(part).to_numpy()))
+
+
+def _worth(model: str, table: pd.DataFrame) -> Iterator[Line]:
+    if table.empty:
+        return
+    for one in table[table["model"] == model].itertuples():
+        high, low = one.high, one.low
+        yield Line(f"{one.protocol}, {one.task}", one.value, low, high, int(one.items))
+
+
+def _credit(model: str, frame: pd.DataFrame) -> Iterator[Line]:
+    """Its mean share by protocol, over the items of runs that it was part of."""
+    from evals.analyses.core import mean_of, of_role
+
+    systems = of_role(frame, "system")
+    inside = systems[systems["pool"].map(lambda pool: model in pool.split(","))]
+    credited = inside[inside["shares"].map(lambda text: bool(json.loads(text)))]
+    for protocol, part in credited.groupby("protocol"):
+        shares = part["shares"].map(lambda text: float(json.loads(text).get(model, 0.0)))
+        by_task = shares.groupby([part["task"], part["item"]]).mean()
+        yield _line(str(protocol), mean_of(by_task.to_numpy()))
+
+
+def _line(name: str, found: Any) -> Line:
+    return Line(name, found.value, found.low, found.high, found.n)
+
+
+def recent_credit(model: str, workspace: Workspace, most: int = RECENT) -> list[Credit]:
+    """Its shares of the newest stored answers of runs that it was part of, newest first."""
+    headers = islice(workspace.headers(), LOOKED_AT)
+    runs = (header for header in headers if model in header.spec.pool)
+    return list(islice((one for run in runs for one in _share(model, run, workspace)), most))
+
+
+def _share(model: str, header: Any, workspace: Workspace) -> Iterator[Credit]:
+    """Nothing for a run without a final answer or whose answer is credited to nobody."""
+    try:
+        events = workspace.trace(header.run).events
+    except StudioError:
+        return
+    last = next((event for event in reversed(events) if isinstance(event, Answer)), None)
+    if last and last.contributors:
+        share = last.contributors.get(model, 0.0)
+        equal = 1 / len(header.spec.pool)
+        yield Credit(header.run, header.created, header.spec.protocol, share, equal)

@@ -1,0 +1,126 @@
+"""What the Results page and ``studio figures`` show, read once for each state of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from evals.analyses.core import Finding
+from evals.analyses.everything import analyse, load
+from evals.analyses.harm import harm
+from evals.analyses.participants import StudyReport, participants
+from evals.analyses.points import PICKS, Point, behind, chosen
+from evals.frames import to_frame
+from evals.records import KEPT, BenchRecord
+from evals.safety import Influence, read_influences
+from protocols.core.errors import StudioError, UserError
+from studio.lab import Lab
+
+INFLUENCES = "*.jsonl"
+State = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Records, what follows from them, and measured attacks."""
+
+    records: Sequence[BenchRecord]
+    influences: Sequence[Influence]
+    seed: int = 0
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per record, in their order."""
+        return to_frame(self.records)
+
+    @cached_property
+    def findings(self) -> dict[str, Finding]:
+        """Every analysis by its id, the participants' apart: that one needs the studies."""
+        found = [*(analyse(self.records, self.seed) if self.records else ()), harm(self.influences)]
+        return {finding.id: finding for finding in found}
+
+    @cached_property
+    def book(self) -> dict[str, BenchRecord]:
+        """Records by key."""
+        return {record.key: record for record in self.records}
+
+    def counts(self, analysis: str) -> dict[int, int]:
+        """How many records stand behind each row of an analysis' table."""
+        finding = self.findings[analysis]
+        if analysis == "harm":
+            return {int(row): len(self.attack(int(row)).answers) for row in finding.table.index}
+        if analysis not in PICKS:
+            return {}
+        return {int(row): len(chosen(self.frame, finding, int(row))) for row in finding.table.index}
+
+    def behind(self, point: Point) -> list[BenchRecord]:
+        """The records of a point, the most telling first. Raises :class:`UserError`."""
+        finding = self.findings.get(point.analysis)
+        if finding is None:
+            raise UserError(f"There is no analysis '{point.analysis}'.")
+        return [self.book[key] for key in behind(self.frame, finding, point.row)["key"]]
+
+    def attack(self, row: int) -> Influence:
+        """What was measured at a row of the finding ``harm``. Raises :class:`UserError`."""
+        table = self.findings["harm"].table
+        if row not in table.index:
+            raise UserError(f"No attack stands behind point {row}.")
+        at = table.loc[row]
+        return next(
+            one
+            for one in self.influences
+            if (one.protocol, one.attack, one.victim, one.task, one.seed, len(one.models))
+            == (at["protocol"], at["attack"], at["victim"], at["task"], at["seed"], at["n"])
+        )
+
+
+def result_files(assets: Path) -> list[Path]:
+    """The files of kept records that ship with the studio."""
+    return sorted((assets / "results").glob(f"*{KEPT}"))
+
+
+def influence_files(assets: Path, workspace: Path) -> list[Path]:
+    """The files of measured attacks: those that ship with the studio and those made here."""
+    return [*sorted((assets / "safety").glob(INFLUENCES)), *(workspace / "safety").glob(INFLUENCES)]
+
+
+def state_of(assets: Path, workspace: Path) -> State:
+    """Which files are stored and when they changed: what the figures depend on."""
+    files = [*result_files(assets), *influence_files(assets, workspace)]
+    return tuple((str(path), path.stat().st_mtime_ns) for path in files)
+
+
+@cache
+def stored(assets: Path, workspace: Path, state: State) -> Stored:
+    """All that is stored, read once per ``state``. Raises :class:`UserError` for a damaged file."""
+    files = result_files(assets)
+    return Stored(load(files) if files else (), attacks(influence_files(assets, workspace)))
+
+
+def attacks(files: Sequence[Path]) -> list[Influence]:
+    """Measured attacks from several files; a damaged file is left out."""
+    found = []
+    for path in files:
+        try:
+            found += read_influences(path)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
+def published_studies(lab: Lab) -> list[StudyReport]:
+    """The reports that everybody may read; the recorded examples while the database is away."""
+    try:
+        rows = lab.published_list()
+    except StudioError:
+        rows = lab.examples()
+    return [StudyReport(row.slug, lab.published(row.slug), row.simulated) for row in rows]
+
+
+def participants_of(lab: Lab) -> Finding:
+    """The participants' finding over the studies of an installation."""
+    return participants(published_studies(lab))

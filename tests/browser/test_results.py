@@ -1,0 +1,81 @@
+"""The Results page in a browser: from a point of a figure to the runs behind it, and to one run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from evals.records import KEPT, keep_records
+from protocols.engines.scripted import ScriptedEngine
+from tests.browser.conftest import Visit
+from tests.browser.harness import overflow
+from tests.browser.test_accessibility import RULES
+from tests.evals.bench.helpers import measure, spec
+
+pytestmark = pytest.mark.browser
+Launch = Callable[..., str]
+Open = Callable[..., Visit]
+LONG = 60_000
+
+
+@pytest.fixture
+def address(scripted_app: Launch, tmp_path: Path) -> str:
+    """An app with the results of a small artificial bench, whose runs were kept."""
+    asked, folder = spec(seeds=(0, 1)), tmp_path / "bench"
+    with ThreadPoolExecutor() as aside:  # Playwright's own event loop runs in this thread.
+        work = aside.submit(measure, asked, folder, traces=tmp_path / "runs")
+    keep_records(work.result()[0], tmp_path / "assets" / "results" / f"small{KEPT}")
+    return scripted_app(ScriptedEngine())
+
+
+def arrive(open_page: Open, address: str, **more: int) -> Page:
+    page = open_page(f"{address}/results", **more).page
+    expect(page.locator(".js-plotly-plot .points path.point").first).to_be_visible(timeout=LONG)
+    return page
+
+
+def test_a_point_leads_to_its_records_and_to_a_stored_run(address: str, visit: Open) -> None:
+    page = arrive(visit, address)
+    figure = page.locator(".js-plotly-plot").first
+    oracle = 1  # Traces are sorted by protocol; no other point lies on this one's.
+    place = figure.locator(".scatterlayer .trace").nth(oracle).locator("path.point").last
+    place.scroll_into_view_if_needed()
+    box = place.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    panel = page.locator(".studio-behind")
+    expect(panel).to_be_visible(timeout=LONG)
+    expect(panel.locator("h3")).to_contain_text("Scaling participation")
+    expect(panel).to_contain_text("8 answers, ")
+    expect(panel.locator("> details")).to_have_count(8)
+    first = panel.locator("> details").first
+    first.locator("summary").click()
+    expect(first.locator("tbody tr")).to_have_count(4)
+    for said in ("alpha", "red", "gamma", "green blue", "delta", "could not be read"):
+        expect(first.locator("table")).to_contain_text(said)
+    expect(first).to_contain_text(re.compile(r"Seed\s*[01], run [0-9a-f]{16}"))
+    first.get_by_role("link", name="Watch this run").click()
+    expect(page.locator(".ps-title")).to_have_text("Oracle router", timeout=LONG)
+
+
+def test_the_table_under_a_figure_does_the_same_by_keyboard(address: str, visit: Open) -> None:
+    page = arrive(visit, address, width=360, height=800)
+    assert overflow(page) <= 0
+    points = page.locator(".studio-points").first
+    points.locator("summary").focus()
+    page.keyboard.press("Enter")
+    button = points.get_by_role("button").first
+    expect(button).to_be_visible()
+    button.focus()
+    page.keyboard.press("Enter")
+    panel = page.locator(".studio-behind")
+    expect(panel).to_be_focused(timeout=LONG)
+    assert overflow(page) <= 0
+    found = Axe().run(page, options=RULES).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []

