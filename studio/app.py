@@ -136,7 +136,7 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         theme=theme(),
         css=asset("pages.css") + asset("pool.css"),
         # Gradio rewrites what comes as css and drops container queries, so this goes in the head.
-        head=f"<style>{style()}</style><script>{script()}</script>",
+        head=f"<style>{asset('frame.css')}{style()}</style><script>{script()}</script>",
         footer_links=[],
         run_history=False,
         ssr_mode=False,

@@ -146,7 +146,7 @@ def line(event: Event) -> str:
         case CallFailed():
             text = f"[{event.call}] FAILED: {event.message}"
         case Decision():
-            text = f"   {event.what}: {event.chosen}  {event.why}"
+            text = f"   {event.title or event.what}: {event.chosen}  {event.why}"
         case Speaking():
             text = f"   {event.model} wrote {event.text!r}"
         case Progress() if event.note:

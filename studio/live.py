@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -34,11 +35,15 @@ log = logging.getLogger(__name__)
 Asked = dict[str, Any]
 
 
-def mount(kind: str) -> gr.HTML:
-    """An empty place that studio.js fills; ``kind`` names the view it mounts there."""
+def mount(title: str, sentence: str, *, busy: bool = False) -> gr.HTML:
+    """An empty place that studio.js fills; until there is a run, it says what will be there.
+
+    ``busy`` shows that something is under way.
+    """
+    said = f'data-title="{title}" data-sentence="{sentence}" data-busy="{str(busy).lower()}"'
     return gr.HTML(
         "",
-        html_template=f'<div class="studio-mount" data-view="{kind}"></div>',
+        html_template=f'<div class="studio-mount" {said}></div>',
         js_on_load=asset("mount.js"),
         elem_classes="studio-live",
         padding=False,
@@ -112,6 +117,7 @@ def recording(trace: Trace) -> Asked:
 async def watch(ctx: StudioContext, ticket: Asked | None) -> AsyncGenerator[str, None]:
     """Bus messages for a ticket ``{"run": id, "key": owner key or nothing}``."""
     if not ticket:
+        yield encode({"v": BUS_VERSION, "idle": time.time()})
         return
     live = ctx.manager.get(ticket["run"])
     if live is None:

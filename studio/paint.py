@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from protocols.core.view import CallView, View
+from studio.figure_parts import heading
 from studio.figures import figures
 from studio.layout import HEIGHT, WIDTH, Point, box, layout, path
 from studio.markup import Html, tag, text
@@ -226,7 +227,8 @@ def _routing(view: View) -> Html:
         _bar(view, o, scores.get(o, 0.0), _percent(scores.get(o, 0.0)), data_chosen=o == chosen)
         for o in options
     ]
-    title = tag("h4", "", text("The router’s choice"))
+    last = among[-1]
+    title = tag("h4", "", text(last["title"] or heading(last["what"])))
     return tag("section", "ps-view ps-card", title, tag("div", "ps-bars", *bars))
 
 
@@ -302,7 +304,7 @@ def _node(view: View, node: dict[str, str], place: Point) -> Html:
         ),
         tag("text", "ps-node-name", text(label[:15]), x=48, y=21),
         tag("text", "ps-node-info", text(info), x=48, y=38),
-        tag("text", "ps-node-sign", text(SIGNS[state]), x=WIDTH - 16, y=middle),
+        tag("text", "ps-node-sign", text(SIGNS[state]), x=WIDTH - 16, y=39),
     ]
     move = f"translate({left:g} {top:g})"
     return tag("g", f"ps-node {_author(view, model)}", *parts, transform=move, data_state=state)

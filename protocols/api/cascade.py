@@ -66,6 +66,7 @@ def judged(
     told = f"right with a chance of {chance:.0%} by calibration; " if level else ""
     return Decision(
         what="cascade",
+        title="Keep the answer or ask the next model",
         options=(call.model, after),
         scores={call.model: chance, after: 1 - chance},
         chosen=call.model if sure >= bound else after,

@@ -85,6 +85,7 @@ def route(scores: dict[str, float], calls: Sequence[ScoreCall]) -> Decision:
     margin = scores[ranked[0]] - (scores[ranked[1]] if len(ranked) > 1 else 0.0)
     return Decision(
         what="route",
+        title="The router’s choice",
         options=tuple(scores),
         scores=scores,
         chosen=ranked[0],

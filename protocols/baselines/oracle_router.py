@@ -35,6 +35,7 @@ def picked(alive: Sequence[Call], score: AnswerScore) -> tuple[Call, Decision]:
     best = [call for call in ranked if values[call.id] == values[ranked[0].id]]
     decision = Decision(
         what="route",
+        title="The answer that is right",
         options=tuple(call.model for call in ranked),
         scores={call.model: (call in best) / len(best) for call in ranked},
         chosen=ranked[0].model,

@@ -24,6 +24,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     drawn = ctx.rng("route", ctx.question).sample(names, len(names))
     yield Decision(
         what="route",
+        title="Drawn by lot",
         options=tuple(names),
         scores=dict.fromkeys(names, 1 / len(names)),
         chosen=drawn[0],

@@ -4,6 +4,7 @@
 
     StudioError
     |-- UserError          the person at the page or the shell: shown word for word
+    |   `-- NotFittedError    a protocol must be fitted to the models before it answers
     |-- ContributorError   whoever brought the model: its spec, template, adapter or files
     `-- EngineError        the machine or a server: out of memory, a dead process, a time-out
         |-- CapabilityError   the engine cannot do what was asked (for example score labels)
@@ -34,6 +35,10 @@ class UserError(StudioError):
     """The request cannot be carried out as given."""
 
     owner = "user"
+
+
+class NotFittedError(UserError):
+    """A protocol that answers from an artifact has none for these models yet."""
 
 
 class ContributorError(StudioError):

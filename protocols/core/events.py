@@ -136,10 +136,12 @@ class Decision(Stamped):
     """Something was chosen among options: a route, a switch, a verdict, a vote.
 
     ``scores`` are probabilities that sum to one over ``options`` unless ``what`` says otherwise.
+    ``title`` is the heading under which viewers show it.
     """
 
     kind: Literal["decision"] = "decision"
     what: str
+    title: str = ""
     options: tuple[str, ...]
     scores: dict[str, float] = {}
     chosen: str

@@ -17,7 +17,7 @@ from protocols.core.artifacts import ArtifactStore, Stored
 from protocols.core.call import Call, ScoreCall, Step
 from protocols.core.control import Control
 from protocols.core.engine import Engine
-from protocols.core.errors import UserError
+from protocols.core.errors import NotFittedError, UserError
 from protocols.core.events import Answer, CallEnded, Event, RunStarted, Status
 from protocols.core.models import ModelSpec, RunSpec
 from protocols.core.registry import AnswerScore, Context, ProtocolSpec
@@ -63,7 +63,7 @@ def prepare(
     asked = {name: spec.config[name] for name in protocol.fit_fields if name in spec.config}
     found = artifacts.find(protocol.id, spec.artifact, models, asked) if artifacts else None
     if protocol.needs_artifact and not found:
-        raise UserError(
+        raise NotFittedError(
             f"{protocol.title} has to be fitted to these models first, with these settings. Do so "
             f"with: python -m studio fit --protocol {protocol.id} --pool POOL --task TASK "
             f"--models {','.join(spec.pool)}"

@@ -110,6 +110,7 @@ class Arena:
         torn = sum(not said.consistent for said in duel.verdicts.values())
         return Decision(
             what="duel",
+            title="The latest duel",
             options=names,
             scores=dict(zip(names, (probability, 1 - probability), strict=True)),
             chosen=names[probability < 0.5],

@@ -102,6 +102,7 @@ class Ranking:
         torn = sum(not told.consistent for told in self.said.values())
         return Decision(
             what="rank",
+            title="The best answer by comparing pairs",
             options=tuple(voice.model for voice in voices),
             scores={v.model: w / sum(weights) for v, w in zip(voices, weights, strict=True)},
             chosen=self.best(1)[0].voice.model,

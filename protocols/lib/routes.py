@@ -177,6 +177,7 @@ class Route:
         """The router's own choice."""
         return Decision(
             what="route",
+            title="The router’s choice",
             options=tuple(self.scores),
             scores=dict(self.scores),
             chosen=self.ranked[0],
@@ -231,6 +232,7 @@ def fallen(route: Route, fallback: str, bound: float) -> Decision:
     sure = route.confidence
     return Decision(
         what="fallback",
+        title="Follow the router or the fallback",
         options=(route.ranked[0], instead),
         scores={route.ranked[0]: sure, instead: 1 - sure},
         chosen=instead,

@@ -100,7 +100,7 @@ def thought(event: Event) -> str:
         case Phase():
             return event.title
         case Decision():
-            return f"{event.what}: {event.chosen}. {event.why}".rstrip(" .") + "."
+            return f"{event.title or event.what}: {event.chosen}. {event.why}".rstrip(" .") + "."
         case CallFailed():
             return f"{event.call} failed: {event.message}"
         case Progress() if event.level == "warning" and event.note:

@@ -7,9 +7,12 @@ from typing import Any
 
 import gradio as gr
 
+from protocols.core.errors import StudioError
 from studio.context import StudioContext
 from studio.visitors import Visitor
 
+EXPECT = "(...given) => { window.Studio?.expect?.(); return given; }"
+"""Tells the live area that a run was asked for, before the server has answered."""
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -21,6 +24,11 @@ def notice(sentence: str, kind: str = "alert") -> gr.HTML:
     look = "studio-warn" if kind == "alert" else "studio-said"
     told = f"<p role='{kind}' class='{look}'>{html.escape(sentence)}</p>"
     return gr.HTML(told, visible=bool(sentence))
+
+
+def warning(error: StudioError) -> str:
+    """Why a cost cannot be told; it may quote what somebody typed."""
+    return f"<p class='studio-cost studio-warn'>{html.escape(error.message)}</p>"
 
 
 def visitor_of(ctx: StudioContext, request: gr.Request) -> Visitor | None:

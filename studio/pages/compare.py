@@ -17,15 +17,17 @@ from studio.pages.common import PRIVATE
 
 TOKEN = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
 INTRO = """
-<h1>Compare</h1>
+<h1>Which answer is better?</h1>
 <p>Two answers to one question, side by side: one by a contributor's model, one by many models
 together. You say which is better without knowing which is which.</p>
-<ul>
-<li>Which answer stands on which side is drawn for you and never leaves the server before the study
-ends.</li>
-<li>A vote counts as saved only when it is on the disk; you get a receipt. You can stop and go on
-later, on another device too, with the same link.</li>
-<li>You can withdraw on every page. What you wrote is then deleted.</li>
+"""
+RULES = """
+<ul class='studio-rules'>
+<li><strong>Blind</strong> Which answer stands on which side is drawn for you and never leaves the
+server before the study ends.</li>
+<li><strong>Saved</strong> A vote counts only when it is on the disk; you get a receipt. Stop and go
+on later, on another device too, with the same link.</li>
+<li><strong>Yours</strong> You can withdraw on every page. What you wrote is then deleted.</li>
 </ul>
 """
 
@@ -33,17 +35,20 @@ later, on another device too, with the same link.</li>
 def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
     gr.HTML(INTRO, elem_classes="studio-brand")
-    with gr.Row():
-        link = gr.Textbox(
-            label="Your invitation",
-            info="Paste the link you were sent, or its code.",
-            max_lines=1,
-            elem_id="invitation",
-            scale=4,
-        )
-        go = gr.Button("Begin or go on", variant="primary", scale=1)
-    told = gr.HTML("")
-    open_studies = gr.HTML("")
+    gr.HTML(RULES)
+    with gr.Row(elem_classes="studio-doors"):
+        with gr.Column(elem_classes="studio-panel", min_width=280):
+            link = gr.Textbox(
+                label="Your invitation",
+                info="Paste the link you were sent, or its code.",
+                placeholder="https://…/rate/…",
+                max_lines=1,
+                elem_id="invitation",
+            )
+            go = gr.Button("Begin or go on", variant="primary")
+            told = gr.HTML("")
+        with gr.Column(elem_classes="studio-panel", min_width=280):
+            open_studies = gr.HTML("<h2>Open to everybody</h2>")
     for event in (link.submit, go.click):
         event(way_in, link, told, concurrency_limit=None, **PRIVATE)
     page = gr.context.Context.root_block
@@ -68,7 +73,10 @@ def listing(ctx: StudioContext) -> str:
         return "<p>Studies cannot be reached at the moment. Try again later.</p>"
     joinable = [row.spec for row in rows if row.spec.open_link]
     if not joinable:
-        return "<p>No study is open to everybody at the moment.</p>"
+        return (
+            "<h2>Open to everybody</h2><p>No study takes everybody at the moment. Come back later, "
+            "or ask the lab for an invitation.</p>"
+        )
     items = "".join(
         f"<li><a href='/join/{escape(spec.slug)}'>{escape(spec.title)}</a></li>"
         for spec in joinable

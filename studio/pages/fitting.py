@@ -7,7 +7,7 @@ is a courtesy.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,13 @@ from protocols.core.artifacts import Stored
 from protocols.core.errors import StudioError, UserError
 from protocols.core.events import Artifact
 from protocols.core.fit import FITTED, FitSpec
+from protocols.core.models import ModelSpec
 from protocols.core.registry import ProtocolSpec, get_protocol, protocols
 from studio import fit_cost, form, live
 from studio.context import StudioContext
 from studio.figure_parts import percent
 from studio.fit_command import fit_spec
-from studio.pages.common import PRIVATE, notice, visitor_of
+from studio.pages.common import PRIVATE, notice, visitor_of, warning
 
 ITEMS = 12
 SMALL = "small"
@@ -37,7 +38,7 @@ Values = dict[Component, Any]
 
 @dataclass(frozen=True)
 class Panel:
-    """The components of the panel. ``groups`` and ``forms`` are by protocol."""
+    """The components of the panel; ``settings`` is the chosen protocol's form."""
 
     box: gr.Accordion
     artifact: gr.Dropdown
@@ -49,31 +50,38 @@ class Panel:
     start: gr.Button
     stop: gr.Button
     told: gr.HTML
-    forms: dict[str, dict[str, Component]]
-    groups: dict[str, gr.Column]
+    settings: gr.HTML
 
     def inputs(self) -> set[Component]:
         """What decides a fit, beside the protocol and the models."""
-        return {self.artifact, self.tasks, self.items, self.seed}
+        return {self.tasks, self.items, self.seed, self.settings}
 
-    def chosen(self, ctx: StudioContext, spec: ProtocolSpec) -> Values:
-        """What choosing a protocol changes here."""
+    def chosen(
+        self,
+        ctx: StudioContext,
+        spec: ProtocolSpec,
+        models: Sequence[ModelSpec],
+        config: Mapping[str, Any] | None = None,
+    ) -> Values:
+        """What choosing a protocol changes here.
+
+        ``models`` are those of the pool on show, ``config`` the settings that are no defaults.
+        """
         return {
             self.box: gr.Accordion(visible=spec.fit is not None, open=spec.needs_artifact),
             self.artifact: gr.Dropdown(choices(ctx, spec.id), value=""),
             self.profile: gr.Radio(_profiles(spec), value=SMALL, visible=bool(spec.profiles)),
             self.told: gr.skip() if ctx.settings.hosted else notice(""),
-            **{group: gr.Column(visible=name == spec.id) for name, group in self.groups.items()},
+            self.settings: form.update(spec, spec.fit_fields, models, config),
         }
 
     def outputs(self) -> list[Any]:
         """The components that :meth:`chosen` changes."""
-        return [self.box, self.artifact, self.profile, self.told, *self.groups.values()]
+        return [self.box, self.artifact, self.profile, self.told, self.settings]
 
 
 def build(ctx: StudioContext, first: ProtocolSpec) -> Panel:
     """Lay out the panel for the opening protocol."""
-    ids = [model.id for model in ctx.opening_pool.specs]
     fitted = first.fit is not None
     with gr.Accordion(
         "Train / search", open=first.needs_artifact, visible=fitted, elem_id="fitting"
@@ -93,7 +101,14 @@ def build(ctx: StudioContext, first: ProtocolSpec) -> Panel:
                 ITEMS, precision=0, minimum=0, label="Items", info="Of each part; 0 = all.",
                 elem_id="fit-items", min_width=120,
             )  # fmt: skip
-            seed = gr.Number(0, precision=0, minimum=0, label="Seed", min_width=120)
+            seed = gr.Number(
+                0,
+                precision=0,
+                minimum=0,
+                label="Seed",
+                info="Equal seeds repeat it.",
+                min_width=120,
+            )
         cost = gr.HTML("")
         with gr.Row():
             start = gr.Button("Start", variant="primary", elem_id="fit-start", min_width=90)
@@ -104,20 +119,8 @@ def build(ctx: StudioContext, first: ProtocolSpec) -> Panel:
                 _profiles(first), value=SMALL, label="Settings", visible=bool(first.profiles),
                 info="Small runs here in minutes; paper is the published setting, for a GPU.",
             )  # fmt: skip
-            forms, groups = _forms(first, ids)
-    return Panel(box, artifact, tasks, items, seed, profile, cost, start, stop, told, forms, groups)
-
-
-def _forms(
-    first: ProtocolSpec, ids: list[str]
-) -> tuple[dict[str, dict[str, Component]], dict[str, gr.Column]]:
-    forms, groups = {}, {}
-    for name, spec in protocols().items():
-        if spec.fit:
-            others = set(spec.config.model_fields) - set(spec.fit_fields)
-            with gr.Column(visible=name == first.id) as groups[name]:
-                forms[name] = form.fields(spec, ids, leave_out=others)
-    return forms, groups
+            settings = form.build("fit-settings", first, first.fit_fields, ctx.opening_pool.specs)
+    return Panel(box, artifact, tasks, items, seed, profile, cost, start, stop, told, settings)
 
 
 def _profiles(spec: ProtocolSpec) -> list[str]:
@@ -199,7 +202,7 @@ def told_cost(ctx: StudioContext, asked: Asked) -> str:
         store, engine = ctx.workspace.artifacts, ctx.manager.engine.name
         line = fit_cost.sentence(spec, config, size, store, engine)
     except StudioError as error:
-        return f"<p class='studio-cost studio-warn'>{html.escape(error.message)}</p>"
+        return warning(error)
     command = fit_cost.command(
         asked.protocol, asked.pool, asked.models, asked.tasks,
         limit=asked.items, seed=asked.seed, config=asked.changed(),
@@ -227,8 +230,13 @@ class Handlers:
 
     def recount(self, given: Values) -> str:
         """The cost of what is set."""
-        asked = self.read(given)
-        return told_cost(self.ctx, asked) if protocols()[asked.protocol].fit else ""
+        spec = protocols().get(str(given[self.protocol]))
+        if spec is None or spec.fit is None:
+            return ""
+        try:
+            return told_cost(self.ctx, self.read(given))
+        except StudioError as error:
+            return warning(error)
 
     def start(self, given: Values, request: gr.Request) -> tuple[dict[str, Any] | None, gr.HTML]:
         """Begin a fit: the ticket to watch it with, or why not."""
@@ -260,41 +268,30 @@ class Handlers:
             self.panel.told: notice(said, "status"),
         }
 
-    def picked(self, key: str, name: str) -> Any:
-        """The models of a chosen artifact."""
+    def picked(self, key: str, name: str) -> list[str] | None:
+        """The models of a chosen artifact, if there is one."""
         found = self.ctx.workspace.artifacts.get(name, key) if key else None
-        return [model.id for model in found.manifest.models] if found else gr.skip()
+        return [model.id for model in found.manifest.models] if found else None
 
-    def profiled(self, profile: str, name: str) -> Values:
+    def profiled(self, given: Values) -> Values:
         """A profile's settings; what it does not name goes back to its default."""
-        spec, fields = protocols()[name], self.panel.forms.get(name, {})
-        named = spec.profiles.get(profile, {})
-        defaults = {field: spec.config.model_fields[field].get_default() for field in fields}
-        chosen = {fields[field]: named.get(field, default) for field, default in defaults.items()}
-        return chosen or {self.panel.told: gr.skip()}
+        spec = get_protocol(str(given[self.protocol]))
+        named = spec.profiles.get(str(given[self.panel.profile]), {})
+        settings = form.value(spec, spec.fit_fields, named)
+        told = self.recount({**given, self.panel.settings: settings})
+        return {self.panel.settings: settings, self.panel.cost: told}
 
-    def restore(self, ticket: dict[str, Any] | None) -> Values:
-        """After a reload: the form as it was for the fit that this page watches."""
-        run = self.ctx.manager.get(ticket["run"]) if ticket else None
-        if not run or not run.fit:
-            return {self.panel.told: gr.skip()}
-        spec = run.fit[0]
-        fields = self.panel.forms[spec.protocol]
+    def restored(self, spec: FitSpec) -> Values:
+        """After a reload: what was asked for in the fit that this page watches."""
+        protocol = get_protocol(spec.protocol)
         return {
             self.protocol: spec.protocol,
             self.models: list(spec.pool),
             self.panel.tasks: spec.task.split(","),
             self.panel.items: spec.limit,
             self.panel.seed: spec.seed,
-            **{fields[name]: value for name, value in spec.config.items() if name in fields},
+            self.panel.settings: form.value(protocol, protocol.fit_fields, spec.config),
         }
-
-    def restored(self) -> list[Any]:
-        """What :meth:`restore` may change."""
-        panel = self.panel
-        fields = [c for form_of in panel.forms.values() for c in form_of.values()]
-        form_parts = [panel.tasks, panel.items, panel.seed, panel.told]
-        return [self.protocol, self.models, *form_parts, *fields]
 
     def opened(self, request: gr.Request) -> Values:
         """Whether this visitor sees the buttons or the sentence that stands for them."""
@@ -303,19 +300,12 @@ class Handlers:
         told = notice("") if allowed else notice(CLOSED, "status")
         return {**buttons, self.panel.told: told}
 
-    def connect(self, everything: set[Component]) -> None:
-        """Connect what concerns the panel only; the page connects starting and watching."""
+    def connect(self, counted: set[Component]) -> None:
+        """Connect what concerns the panel only; ``counted`` decides what things cost."""
         panel = self.panel
-        fields = [c for form_of in panel.forms.values() for c in form_of.values()]
-        panel.artifact.change(self.picked, [panel.artifact, self.protocol], self.models, **PRIVATE)
-        panel.profile.input(
-            self.profiled, [panel.profile, self.protocol], [panel.told, *fields], **PRIVATE
-        )
+        shown = [panel.settings, panel.cost]
+        panel.profile.input(self.profiled, {*counted, panel.profile}, shown, **PRIVATE)
         panel.stop.click(None, js=PRESS_STOP, **PRIVATE)
-        gr.on(
-            [panel.tasks.change, panel.items.change, panel.seed.change],
-            self.recount, everything, panel.cost, trigger_mode="always_last", **PRIVATE,
-        )  # fmt: skip
-        page = gr.context.Context.root_block
-        page.load(self.opened, None, [panel.start, panel.stop, panel.told], queue=False, **PRIVATE)
-        page.load(self.recount, everything, panel.cost, **PRIVATE)
+        if self.ctx.settings.hosted:
+            buttons = [panel.start, panel.stop, panel.told]
+            gr.context.Context.root_block.load(self.opened, None, buttons, queue=False, **PRIVATE)

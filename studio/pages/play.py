@@ -2,62 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from protocols.core.errors import StudioError
+from protocols.core.errors import NotFittedError, StudioError
 from protocols.core.models import RunSpec
-from protocols.core.registry import ProtocolSpec, protocols
+from protocols.core.registry import ProtocolSpec, get_protocol, protocols
 from studio import cost, form, live
 from studio.context import StudioContext
 from studio.headless import make_spec
+from studio.pages import controls as column
 from studio.pages import fitting, picker
-from studio.pages.common import PRIVATE, notice, visitor_of
+from studio.pages.common import EXPECT, PRIVATE, notice, visitor_of, warning
+from studio.pages.controls import OPENING_PROTOCOL, Controls, describe, run_fields, told_cost
+from studio.pool import Pool
 
-LEVEL_NAMES = {
-    "api": "who answers?",
-    "text": "what do they say?",
-    "logit": "next token",
-    "weight": "who do they become?",
-    "baselines": "baseline",
-}
-OPENING_PROTOCOL = "multiagent_refine"
+Values = dict[Component, Any]
 BuildPage = Callable[[StudioContext], None]
 WELCOME = (
-    "<h1>Participation Studio</h1><p>Small language models, each contributed for what it is good "
-    "at, answer together. Pick some, choose how they collaborate, ask, and watch.</p>"
+    "<h1>Small models, answering together</h1><p>Each model was contributed for what it is good "
+    "at. Ask, choose how they work together, and watch who says what.</p>"
 )
 
-
-@dataclass(frozen=True)
-class Controls:
-    """The left column's components."""
-
-    pool: gr.Dropdown
-    models: gr.HTML
-    protocol: gr.Dropdown
-    about: gr.HTML
-    effort: gr.Radio
-    tokens: gr.Slider
-    seed: gr.Number
-    forms: dict[str, dict[str, Component]]
-    groups: dict[str, gr.Column]
-    fitting: fitting.Panel
-    cost: gr.HTML
-    question: gr.Textbox
-    examples: gr.Dataset
-    run: gr.Button
-    notice: gr.HTML
-
-    def everything(self) -> set[Component]:
-        """All components whose values decide a run."""
-        single = {self.pool, self.models, self.protocol, self.tokens, self.seed, self.question}
-        fields = {c for fields in self.forms.values() for c in fields.values()}
-        return single | fields | self.fitting.inputs()
+UNFITTED = (
+    "{} has to be fitted to these models first: press Start under Train / search, or choose there "
+    "what was fitted before."
+)
 
 
 def build(ctx: StudioContext) -> None:
@@ -65,112 +39,35 @@ def build(ctx: StudioContext) -> None:
     with gr.Row(elem_classes="studio-play"):
         with gr.Column(scale=4, min_width=320, elem_classes="studio-controls"):
             gr.HTML(WELCOME, elem_classes="studio-brand")
-            controls = _controls(ctx)
+            controls = column.build(ctx)
         with gr.Column(scale=9, min_width=320, elem_classes="studio-stage"):
-            live.mount("run")
+            _stage(ctx)
     bus = live.bus(ctx)
     ticket = gr.State(None)
     handlers = fitting.Handlers(
         ctx, controls.fitting, controls.protocol, controls.models, lambda g: asked(controls, g)
     )
-    _connect_form(ctx, controls, handlers)
-    handlers.connect(controls.everything())
-    _connect_run(ctx, controls, handlers, bus, ticket)
+    _connect_form(Form(ctx, controls, handlers))
+    handlers.connect(controls.counted())
+    _connect_run(Form(ctx, controls, handlers), bus, ticket)
 
 
-def _controls(ctx: StudioContext) -> Controls:
-    pool, first = ctx.opening_pool, OPENING_PROTOCOL
-    question = gr.Textbox(
-        label="Your question",
-        lines=3,
-        max_lines=8,
-        placeholder="Ask something the models can work on together",
-        value=protocols()[first].examples[0],
-        elem_id="question",
-    )
-    examples = gr.Dataset(
-        components=[gr.Textbox(visible=False)],
-        samples=[[e] for e in protocols()[first].examples],
-        label="Examples",
-        type="values",
-    )
-    run = gr.Button("Run", variant="primary", elem_id="run")
-    told = gr.HTML("", elem_classes="studio-notice", visible=False)
-    shown = gr.HTML(_cost(first, {}, len(picker.opening(pool)), cost.MAX_TOKENS["balanced"]))
-    protocol = gr.Dropdown(_protocol_choices(), value=first, label="Protocol", elem_id="protocol")
-    about = gr.HTML(describe(protocols()[first]), elem_classes="studio-about")
-    panel = fitting.build(ctx, protocols()[first])
-    with gr.Accordion("Models", open=True):
-        names = [(p.title, p.id) for p in ctx.pools.values()]
-        preset = gr.Dropdown(names, value=pool.id, label="Pool", visible=len(names) > 1)
-        models = picker.build(pool, picker.opening(pool))
-    effort = gr.Radio(list(cost.EFFORTS), value="balanced", label="Effort", elem_id="effort")
-    with gr.Accordion("Details", open=False):
-        tokens = gr.Slider(8, 1024, cost.MAX_TOKENS["balanced"], step=8, label="Tokens per answer")
-        seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="Equal seeds repeat a run.")
-        forms, groups = _forms(ctx, first)
-    forms = {name: own | panel.forms.get(name, {}) for name, own in forms.items()}
-    return Controls(
-        pool=preset, models=models, protocol=protocol, about=about, effort=effort, tokens=tokens,
-        seed=seed, forms=forms, groups=groups, fitting=panel, cost=shown, question=question,
-        examples=examples, run=run, notice=told,
-    )  # fmt: skip
+def _stage(ctx: StudioContext) -> None:
+    if opening_recording(ctx):
+        live.mount("A recorded run is opening", "It shows how models work together.", busy=True)
+    else:
+        live.mount("The models work here", "Ask a question and press Run.")
 
 
-def _protocol_choices() -> list[tuple[str, str]]:
-    """Yardsticks pick with the right answer at hand, which a live question does not have."""
-    live = [p for p in protocols().values() if not p.yardstick]
-    return [(f"{p.title} · {LEVEL_NAMES[p.level]}", p.id) for p in live]
+def _config(controls: Controls, given: Values) -> tuple[str, dict[str, Any]]:
+    """The chosen protocol's id and the settings that its forms hold. Raises :class:`UserError`."""
+    spec = get_protocol(str(given[controls.protocol]))
+    sent = form.values(given[controls.settings], spec)
+    fit = form.values(given[controls.fitting.settings], spec) if spec.fit else {}
+    return spec.id, {**sent, **fit}
 
 
-def _forms(
-    ctx: StudioContext, first: str
-) -> tuple[dict[str, dict[str, Component]], dict[str, gr.Column]]:
-    """One hidden form per protocol; choosing a protocol shows its own. How it is fitted is asked in
-    the panel for that."""
-    forms, groups = {}, {}
-    ids = [model.id for model in ctx.opening_pool.specs]
-    for name, spec in protocols().items():
-        with gr.Column(visible=name == first) as groups[name]:
-            forms[name] = form.fields(spec, ids, leave_out=spec.fit_fields if spec.fit else ())
-    return forms, groups
-
-
-def describe(spec: ProtocolSpec) -> str:
-    """A protocol's paragraph with its citation. The text is ours, so it may be markup."""
-    fit = (
-        "<p>It answers once it has been fitted to a task: choose a fitted artifact below, or make "
-        "one.</p>"
-        if spec.needs_artifact
-        else ""
-    )
-    return (
-        f"<p>{spec.summary}</p>{fit}<p class='studio-cite'>Source: "
-        f"<a href='{spec.paper.url}' target='_blank' rel='noopener'>{spec.paper.title}</a></p>"
-    )
-
-
-def _cost(protocol: str, config: dict[str, Any], models: int, tokens: int) -> str:
-    spec = protocols()[protocol]
-    try:
-        spec.check_pool(models)
-        bound = spec.estimate(spec.configure(config), models, tokens)
-    except StudioError as error:
-        return f"<p class='studio-cost studio-warn'>{error.message}</p>"
-    return f"<p class='studio-cost'>{cost.sentence(bound, models)}</p>"
-
-
-def _config(controls: Controls, given: dict[Component, Any]) -> tuple[str, dict[str, Any]]:
-    """The chosen protocol's id and the settings that its form holds."""
-    name = str(given[controls.protocol])
-    spec = protocols().get(name)
-    if spec is None:
-        return name, {}
-    raw = {field: given[c] for field, c in controls.forms[name].items()}
-    return name, form.values(raw, spec)
-
-
-def asked(controls: Controls, given: dict[Component, Any]) -> fitting.Asked:
+def asked(controls: Controls, given: Values) -> fitting.Asked:
     """The fit that the page's values describe."""
     name, config = _config(controls, given)
     spec, panel = protocols()[name], controls.fitting
@@ -203,56 +100,105 @@ def with_artifact(ctx: StudioContext, spec: RunSpec, key: str) -> RunSpec:
     return spec.model_copy(update={"artifact": key, "config": {**kept, **made}})
 
 
-def _connect_form(ctx: StudioContext, controls: Controls, fits: fitting.Handlers) -> None:
-    def choose_protocol(name: str) -> dict[Component, Any]:
-        spec = protocols()[name]
+@dataclass(frozen=True)
+class Form:
+    """What choosing in the left column changes there."""
+
+    ctx: StudioContext
+    controls: Controls
+    fits: fitting.Handlers
+
+    def pool(self, given: Values) -> Pool:
+        """The pool on show."""
+        return self.ctx.pools.get(str(given[self.controls.pool])) or self.ctx.opening_pool
+
+    def spec(self, given: Values) -> ProtocolSpec:
+        """The chosen protocol."""
+        return get_protocol(str(given[self.controls.protocol]))
+
+    def costs(self, given: Values) -> Values:
+        """What a run and a fit would cost at most."""
+        controls, models = self.controls, given[self.controls.models] or []
+        try:
+            name, config = _config(controls, given)
+            line = told_cost(name, config, len(models), int(given[controls.tokens] or 1))
+        except StudioError as error:
+            line = warning(error)
+        return {controls.cost: line, controls.fitting.cost: self.fits.recount(given)}
+
+    def protocol(self, given: Values, fit: Mapping[str, Any] | None = None) -> Values:
+        """Another protocol: its explanation, examples and forms, that of ``fit`` not as usual."""
+        controls, spec = self.controls, self.spec(given)
+        models, dialled = self.pool(given).specs, cost.dial(spec, given[controls.effort])
+        fields = run_fields(spec)
+        now = {**given, controls.settings: form.value(spec, fields, dialled)}
         return {
             controls.about: describe(spec),
-            controls.examples: gr.Dataset(samples=[[e] for e in spec.examples]),
-            **controls.fitting.chosen(ctx, spec),
-            **{group: gr.Column(visible=key == name) for key, group in controls.groups.items()},
+            controls.examples: gr.HTML(samples=list(spec.examples)),
+            controls.settings: form.update(spec, fields, models, dialled),
+            **controls.fitting.chosen(self.ctx, spec, models, fit),
+            **self.costs(now),
         }
 
-    def choose_effort(level: cost.Effort, name: str) -> dict[Component, Any]:
-        chosen = cost.dial(protocols()[name], level)
-        form_of = controls.forms[name]
-        return {
+    def effort(self, given: Values) -> Values:
+        """Another effort level: what it means for the protocol, the rest as it is."""
+        controls, spec = self.controls, self.spec(given)
+        level: cost.Effort = given[controls.effort]
+        changed = {**form.values(given[controls.settings], spec), **cost.dial(spec, level)}
+        now = {
             controls.tokens: cost.MAX_TOKENS[level],
-            **{form_of[field]: value for field, value in chosen.items()},
+            controls.settings: form.value(spec, run_fields(spec), changed),
+        }
+        return {**now, **self.costs({**given, **now})}
+
+    def picker(self, given: Values) -> Values:
+        """Another pool: its models, also where a setting names one."""
+        controls, spec = self.controls, self.spec(given)
+        pool, panel = self.pool(given), self.controls.fitting
+        picked = picker.opening(pool, self.ctx.workspace.quarantine.held())
+        return {
+            controls.models: shown_pool(self.ctx, pool.id),
+            controls.settings: form.update(spec, run_fields(spec), pool.specs),
+            panel.settings: form.update(spec, spec.fit_fields, pool.specs),
+            **self.costs({**given, controls.models: picked}),
         }
 
-    def recount(given: dict[Component, Any]) -> tuple[str, str]:
-        name, config = _config(controls, given)
-        models = given[controls.models] or []
-        run_cost = _cost(name, config, len(models), int(given[controls.tokens] or 1))
-        return run_cost, fits.recount(given)
+    def artifact(self, given: Values) -> Values:
+        """A fitted artifact: its models are picked."""
+        controls = self.controls
+        models = self.fits.picked(given[controls.fitting.artifact], given[controls.protocol])
+        if models is None:
+            return {controls.models: gr.skip()}
+        return {controls.models: models, **self.costs({**given, controls.models: models})}
 
-    outputs = [controls.about, controls.examples, *controls.groups.values()]
-    outputs += controls.fitting.outputs()
-    fields = [c for form_of in controls.forms.values() for c in form_of.values()]
-    chosen = controls.protocol.change(choose_protocol, controls.protocol, outputs, **PRIVATE)
-    dialled = controls.effort.change(
-        choose_effort, [controls.effort, controls.protocol], [controls.tokens, *fields], **PRIVATE
+    def explained(self) -> list[Component]:
+        """The components that :meth:`protocol` changes."""
+        controls = self.controls
+        own = [controls.about, controls.examples, controls.settings]
+        return [*own, *controls.fitting.outputs(), *self.costed()]
+
+    def costed(self) -> list[Component]:
+        """The components that :meth:`costs` changes."""
+        return [self.controls.cost, self.controls.fitting.cost]
+
+
+def _connect_form(page: Form) -> None:
+    controls, panel = page.controls, page.controls.fitting
+    counted, costs = controls.counted(), page.costed()
+    controls.protocol.select(page.protocol, counted, page.explained(), **PRIVATE)
+    dialled = [controls.tokens, controls.settings, *costs]
+    controls.effort.input(page.effort, counted, dialled, **PRIVATE)
+    controls.examples.input(
+        None, controls.examples, controls.question, js="(text) => text", **PRIVATE
     )
-    controls.examples.click(lambda row: row[0], controls.examples, controls.question, **PRIVATE)
-    controls.pool.change(
-        lambda name: shown_pool(ctx, name), controls.pool, controls.models, **PRIVATE
-    )
-    built = [spec.id for spec in ctx.opening_pool.specs]
-    gr.context.Context.root_block.load(
-        lambda: changed_pool(ctx, built), None, controls.models, queue=False, **PRIVATE
-    )
-    everything, costs = controls.everything(), [controls.cost, controls.fitting.cost]
-    for change in (chosen, dialled):
-        change.then(recount, everything, costs, **PRIVATE)
-    gr.on(
-        [controls.models.change, controls.tokens.release, *(c.change for c in fields)],
-        recount,
-        everything,
-        costs,
-        trigger_mode="always_last",
-        **PRIVATE,
-    )
+    shown = [controls.models, controls.settings, panel.settings, *costs]
+    controls.pool.input(page.picker, counted, shown, **PRIVATE)
+    made = [controls.models, *costs]
+    panel.artifact.change(page.artifact, {*counted, panel.artifact}, made, **PRIVATE)
+    # Not their change: a component's value changes, too, when an event has set it.
+    own = [controls.models.input, controls.tokens.release, controls.settings.input]
+    fit = [panel.settings.input, panel.tasks.input, panel.items.input, panel.seed.input]
+    gr.on([*own, *fit], page.costs, counted, costs, trigger_mode="always_last", **PRIVATE)
 
 
 def shown_pool(ctx: StudioContext, name: str) -> gr.HTML:
@@ -272,26 +218,23 @@ def changed_pool(ctx: StudioContext, built: list[str]) -> Any:
     return shown_pool(ctx, ctx.opening_pool.id)
 
 
-def _connect_run(
-    ctx: StudioContext,
-    controls: Controls,
-    fits: fitting.Handlers,
-    bus: gr.HTML,
-    ticket: gr.State,
-) -> None:
-    def start(
-        given: dict[Component, Any], request: gr.Request
-    ) -> tuple[dict[str, Any] | None, gr.HTML]:
+def _connect_run(page: Form, bus: gr.HTML, ticket: gr.State) -> None:
+    ctx, controls, fits = page.ctx, page.controls, page.fits
+    panel, built = controls.fitting, [spec.id for spec in ctx.opening_pool.specs]
+
+    def start(given: Values, request: gr.Request) -> tuple[dict[str, Any] | None, gr.HTML]:
         try:
-            pool = ctx.pools.get(str(given[controls.pool])) or ctx.opening_pool
             name, config = _config(controls, given)
             picked = [str(m) for m in given[controls.models] or []]
             question, seed = str(given[controls.question] or ""), int(given[controls.seed] or 0)
             tokens = int(given[controls.tokens] or 96)
             spec = make_spec(name, picked, question, seed, tokens, config)
-            spec = with_artifact(ctx, spec, str(given[controls.fitting.artifact] or ""))
-            started = ctx.manager.start(spec, pool.specs, visitor_of(ctx, request))
+            spec = with_artifact(ctx, spec, str(given[panel.artifact] or ""))
+            specs = page.pool(given).specs
+            started = ctx.manager.start(spec, specs, visitor_of(ctx, request))
             return live.ticket_for(ctx, started), notice("")
+        except NotFittedError:
+            return None, notice(UNFITTED.format(page.spec(given).title))
         except StudioError as error:
             return None, notice(error.message)
 
@@ -299,19 +242,37 @@ def _connect_run(
         async for text in live.watch(ctx, ticket):
             yield text
 
-    async def arrive(request: gr.Request) -> dict[str, Any] | None:
+    def arrive(given: Values, request: gr.Request) -> Values:
         run = live.asked_run(request) or opening_recording(ctx)
-        return {"run": run} if run else None
+        watched = ctx.manager.get(run) if run else None
+        changed = {controls.models: changed_pool(ctx, built), ticket: {"run": run} if run else None}
+        if not watched or not watched.fit:
+            return changed
+        asked = fits.restored(watched.fit[0])
+        fit = asked.pop(panel.settings)
+        explained = page.protocol({**given, **asked, panel.settings: fit}, fit["values"])
+        return {**changed, **explained, **asked}
 
     watching = {"concurrency_limit": None, **PRIVATE}
-    page = gr.context.Context.root_block
-    panel = controls.fitting
     made = [panel.artifact, panel.told]
-    arrived = page.load(arrive, None, ticket, queue=False, **PRIVATE)
-    arrived.then(fits.restore, ticket, fits.restored(), **PRIVATE)
-    arrived.then(watch, ticket, bus, **watching).then(fits.finish, ticket, made, **PRIVATE)
+    restored = [
+        *page.explained(),
+        controls.protocol,
+        controls.models,
+        panel.tasks,
+        panel.items,
+        panel.seed,
+    ]
+    gr.context.Context.root_block.load(
+        arrive, controls.counted(), [ticket, *restored], queue=False, **PRIVATE
+    ).then(watch, ticket, bus, **watching).then(fits.finish, ticket, made, **PRIVATE)
     started = panel.start.click(
-        fits.start, controls.everything(), [ticket, panel.told], concurrency_limit=None, **PRIVATE
+        fits.start,
+        controls.everything(),
+        [ticket, panel.told],
+        js=EXPECT,
+        concurrency_limit=None,
+        **PRIVATE,
     )
     started.then(watch, ticket, bus, **watching).then(fits.finish, ticket, made, **PRIVATE)
     gr.on(
@@ -319,6 +280,7 @@ def _connect_run(
         start,
         controls.everything(),
         [ticket, controls.notice],
+        js=EXPECT,
         concurrency_limit=None,
         **PRIVATE,
     ).then(watch, ticket, bus, **watching)

@@ -35,7 +35,7 @@ def build(ctx: StudioContext) -> None:
             shown = gr.HTML("", visible=False)
             download = gr.DownloadButton("Download this trace", visible=False, elem_id="download")
         with gr.Column(scale=9, min_width=320, elem_classes="studio-stage"):
-            live.mount("run")
+            live.mount("Pick a recorded run", "It plays here as it happened, at your pace.")
     bus = live.bus(ctx)
     _connect(ctx, chosen, link, shown, download, bus)
 
@@ -77,7 +77,7 @@ def _connect(
         return live.asked_run(request)
 
     outputs = [bus, shown, download]
-    chosen.change(show, chosen, outputs, concurrency_limit=None, **PRIVATE)
+    chosen.input(show, chosen, outputs, concurrency_limit=None, **PRIVATE)
     link.submit(show, link, outputs, concurrency_limit=None, **PRIVATE)
     page = gr.context.Context.root_block
     page.load(arrive, None, link, queue=False, **PRIVATE).then(show, link, outputs, **PRIVATE)

@@ -29,6 +29,10 @@ INTRO = (
     "<h1>Results</h1><p>Each number carries its count, its interval and what it was tested "
     "against. What cannot be shown at this size is said to be so.</p>"
 )
+READING = (
+    "<div class='studio-reading' role='status'><p>Reading the stored results. The first time takes "
+    "some seconds.</p><span class='studio-busy'></span></div>"
+)
 NONE_STORED = "<p>No results are stored here yet. Make some with <code>studio bench</code>.</p>"
 NO_STUDY = "<p>No study is published yet.</p>"
 FOCUS = "() => document.querySelector('.studio-behind:not(:empty)')?.focus()"
@@ -39,7 +43,7 @@ def build(ctx: StudioContext) -> None:
     gr.HTML(INTRO, elem_classes="studio-brand")
     with gr.Tabs() as tabs:
         with gr.Tab("The paper's questions", id="questions"):
-            overview = gr.HTML("<p>Reading the stored results …</p>")
+            overview = gr.HTML(READING)
             parts = [_part() for _ in ANALYSES]
             point = gr.HTML(
                 "", html_template="<i></i>", js_on_load=asset("points.js"), visible="hidden"

@@ -24,18 +24,22 @@
     return bar.node;
   }
 
-  /** The router's view: who was chosen among whom, and how surely. */
+  // The heading that the protocol gives; recordings from before there were any have its word.
+  const headingOf = (decision) => decision.title || S.parts.heading(decision.what);
+
+  /** A choice among models: who was chosen among whom, and how surely. */
   S.routing = () => {
     const bars = S.el('div', 'ps-bars');
     const sure = S.el('p', 'ps-note');
     const why = S.el('p', 'ps-note');
-    const empty = S.el('p', 'ps-empty', 'The router has not decided yet.');
-    const node = S.el('section', 'ps-view ps-card ps-view-routing',
-      S.el('h4', '', 'The router’s choice'), empty, bars, sure, why);
+    const empty = S.el('p', 'ps-empty', 'Nothing has been decided yet.');
+    const title = S.el('h4', '', 'The choice');
+    const node = S.el('section', 'ps-view ps-card ps-view-routing', title, empty, bars, sure, why);
     const draw = S.whenChanged((state, decision) => {
+      S.setText(title, headingOf(decision));
       bars.replaceChildren(...S.decisionBars(state, decision));
       S.setText(sure, S.sureness(state, decision));
-      S.setText(why, decision.why);
+      S.setText(why, S.withNames(state, decision.why));
     });
     return {
       node,

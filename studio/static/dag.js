@@ -113,7 +113,7 @@
     const mark = S.svg('text', { class: 'ps-node-mark', x: 26, y: HEIGHT / 2 + 4 });
     const name = S.svg('text', { class: 'ps-node-name', x: 48, y: 21 });
     const info = S.svg('text', { class: 'ps-node-info', x: 48, y: 38 });
-    const sign = S.svg('text', { class: 'ps-node-sign', x: WIDTH - 16, y: HEIGHT / 2 + 5 });
+    const sign = S.svg('text', { class: 'ps-node-sign', x: WIDTH - 16, y: 39 });
     const shape = { width: WIDTH, height: HEIGHT, rx: 9 };
     const group = S.svg('g', {
       class: 'ps-node', transform: `translate(${x} ${y})`, tabindex: 0, role: 'button',

@@ -71,6 +71,15 @@
   };
   S.nameOf = (state, model) => state.models.get(model)?.name || model;
 
+  /** A sentence of a protocol with the names of models in place of their ids. */
+  S.withNames = (state, text) => {
+    if (typeof text !== 'string') return text;
+    return text.replace(/[\w./:@-]+/g, (word) => {
+      const id = word.replace(/[.:]+$/, '');
+      return state.models.has(id) ? S.nameOf(state, id) + word.slice(id.length) : word;
+    });
+  };
+
   /** The two-letter mark of a model, with its name for whoever cannot see the colour. */
   S.markOf = (state, model) => {
     const node = S.el('span', `ps-mark ${S.author(state, model)}`);

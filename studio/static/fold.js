@@ -117,9 +117,10 @@ globalThis.Studio = globalThis.Studio || {};
     },
 
     decision(state, e) {
-      const { t = 0, what, options, scores = {}, chosen, why = '', by = '', sources = [] } = e;
+      const { t = 0, what, title = '', options, scores = {}, chosen } = e;
+      const { why = '', by = '', sources = [] } = e;
       const segment = state.segments.length;
-      state.decisions.push({ t, what, options, scores, chosen, why, by, sources, segment });
+      state.decisions.push({ t, what, title, options, scores, chosen, why, by, sources, segment });
     },
 
     speaking(state, e) {

@@ -12,7 +12,7 @@ function el(tag, cls, text) {
 
 function pick(row) {
   props.value = row.run;
-  trigger('change');
+  trigger('input');
   mark();
 }
 
@@ -27,7 +27,7 @@ function rowNode(row) {
   node.type = 'button';
   node.dataset.run = row.run;
   const head = el('span', 'studio-card-head');
-  head.append(el('strong', '', row.title), el('span', 'studio-card-size', `${row.models} models`));
+  head.append(el('strong', '', row.title), el('span', 'studio-card-size', row.models === 1 ? '1 model' : `${row.models} models`));
   const question = el('span', 'studio-card-domain', row.question);
   question.dir = 'auto';
   node.append(head, question);

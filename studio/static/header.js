@@ -106,7 +106,7 @@
       (call) => call.mode === 'generate' && call.phase === state.phases.length - 1,
     );
     const done = here.filter((call) => call.state !== 'running').length;
-    const what = phase ? phase.title : 'The models';
+    const what = phase ? S.withNames(state, phase.title) : 'The models';
     if (!here.length && fits(state)) return phase ? what : 'Getting ready';
     if (!here.length) return phase ? `${what}: waiting for the models` : 'Waiting for the models';
     return `${what}: ${done} of ${here.length} answered`;
@@ -174,7 +174,7 @@
       const last = state.phases.length - 1;
       const steps = state.phases.map((phase, i) => {
         const open = i === last && !S.ended(state);
-        return step(phase.title, open ? 'now' : 'past', S.clock(phase.t));
+        return step(S.withNames(state, phase.title), open ? 'now' : 'past', S.clock(phase.t));
       });
       const missing = (state.phases.at(-1)?.total ?? 0) - 1 - (state.phases.at(-1)?.index ?? 0);
       const ahead = S.ended(state) ? 0 : Math.max(0, Math.min(missing, 12));

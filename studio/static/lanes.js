@@ -48,7 +48,7 @@
 
   const agreementOf = (state, number) => state.agreement.find((a) => a.round === number) || null;
   const titleOf = (state, call) => (
-    state.phases[call.phase]?.title || (call.round ? `Round ${call.round + 1}` : 'Answers')
+    S.withNames(state, state.phases[call.phase]?.title) || (call.round ? `Round ${call.round + 1}` : 'Answers')
   );
 
   // Rows of equal length where that is possible: five lanes stand as three and two.

@@ -2,6 +2,6 @@
 'use strict';
 (function mount(tries) {
   const place = element.querySelector('.studio-mount');
-  if (window.Studio && place) window.Studio.mount(place);
+  if (window.Studio && place) window.Studio.mount(place, place.dataset);
   else if (tries) setTimeout(() => mount(tries - 1), 50);
 })(200);

@@ -2,6 +2,9 @@
 // contributors and are only ever set as textContent.
 'use strict';
 const root = element.querySelector('.studio-picker') || element;
+// Run sends what is picked at once; what it costs is asked for when the clicks have paused.
+const PAUSE_MS = 150;
+let timer = 0;
 let query = '';
 
 function el(tag, cls, text) {
@@ -18,8 +21,9 @@ function picked() {
 function choose(ids) {
   // Keep the order of the cards, whatever the order of the clicks.
   props.value = props.cards.filter((c) => !c.held && ids.includes(c.id)).map((c) => c.id);
-  trigger('change');
   count();
+  clearTimeout(timer);
+  timer = setTimeout(() => trigger('input'), PAUSE_MS);
   for (const box of root.querySelectorAll('input[type=checkbox]')) {
     box.checked = props.value.includes(box.value);
   }

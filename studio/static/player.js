@@ -144,12 +144,12 @@
     };
   };
 
-  /** What a recording is, in a line: date, number of models, label. */
+  /** What a recording is, in a line: its label, which tells the date, or the date; how many models. */
   S.aboutRecording = (header, events) => {
     const models = events.find((event) => event.kind === 'run_started')?.models.length || 0;
     const date = header?.created ? new Date(header.created) : null;
     const day = date && !Number.isNaN(date.getTime())
       ? date.toLocaleDateString('en', { year: 'numeric', month: 'short', day: 'numeric' }) : '';
-    return [day, S.count(models, 'model'), header?.label].filter(Boolean).join(' · ');
+    return [header?.label || day, S.count(models, 'model')].filter(Boolean).join(' · ');
   };
 })(globalThis.Studio);

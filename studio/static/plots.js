@@ -195,7 +195,7 @@
 
   // A model is told by its mark and name, anything else by its words.
   function naming(state, name) {
-    if (!state.models.has(name)) return S.el('bdi', '', name);
+    if (!state.models.has(name)) return S.el('bdi', '', S.withNames(state, name));
     return S.el('span', 'ps-named', S.markOf(state, name), S.el('bdi', '', S.nameOf(state, name)));
   }
 

@@ -61,23 +61,28 @@
     return {
       node,
       update(begun) {
-        const { notice, run, queue } = desk.situation();
-        S.show(node, !begun || notice);
-        S.show(bar.node, run && !begun && !notice);
-        S.setText(title, notice ? 'This run cannot be shown' : headline(run, queue));
-        S.setText(text, notice || explanation(run, queue));
-        S.setData(node, 'kind', notice ? 'notice' : run ? 'starting' : 'empty');
+        const { notice, run: shown, queue, empty, expecting } = desk.situation();
+        const run = shown || expecting;
+        const busy = run || empty.busy === 'true';
+        S.show(node, !begun || notice || expecting);
+        S.show(bar.node, expecting || (busy && !begun && !notice));
+        S.setText(title, notice && !expecting ? 'This run cannot be shown' : headline(run, queue, empty));
+        S.setText(text, (!expecting && notice) || explanation(run, queue, empty));
+        S.setData(node, 'kind', notice && !expecting ? 'notice' : run ? 'starting' : 'empty');
       },
     };
   }
 
-  function headline(run, queue) {
-    if (!run) return 'Nothing is running yet';
+  function headline(run, queue, empty) {
+    if (!run) return empty.title || 'Nothing is running yet';
     return queue > 0 ? `Waiting for a free place (number ${queue})` : 'Starting';
   }
 
-  function explanation(run, queue) {
-    if (!run) return 'Pick models and a protocol, ask a question and press Run: the models work here.';
+  function explanation(run, queue, empty) {
+    if (!run) {
+      return empty.sentence
+        || 'Pick models and a protocol, ask a question and press Run: the models work here.';
+    }
     return queue > 0 ? 'The run begins by itself when the runs before it have ended.'
       : 'The models are being called.';
   }

@@ -16,7 +16,7 @@
   function emptyStore(run) {
     return {
       run, last: -1, wanted: -1, asking: false, state: S.newState(), queue: 0, notice: '',
-      player: null, header: null, anchor: 0,
+      player: null, header: null, anchor: 0, expecting: false,
     };
   }
 
@@ -28,9 +28,11 @@
 
   /**
    * Take in a bus message: events `{v, run, from, to, ev}`, a sign of life `{run, hb, queue}`, the
-   * key to stop an own run `{run, key}`, a recording `{run, play}`, or an `{error}`.
+   * key to stop an own run `{run, key}`, a recording `{run, play}`, an `{error}`, or `{idle}`: what
+   * was expected does not come.
    */
   S.feed = (message) => {
+    if (message.idle) return expecting(false);
     if (message.error) return say(message.error);
     if (message.play) return playMessage(message);
     if (message.run && message.run !== store.run && !adopt(message)) return undefined;
@@ -39,6 +41,14 @@
     else takePulse(message);
     return S.repaint();
   };
+
+  /** A run was asked for: say so until its first message comes, or word that there is none. */
+  S.expect = () => expecting(true);
+
+  function expecting(on) {
+    store.expecting = on;
+    S.repaint();
+  }
 
   function say(notice) {
     store.notice = notice;
@@ -170,7 +180,10 @@
   const live = () => !store.player && store.state.status === 'running';
   const desk = {
     state: () => store.state,
-    situation: () => ({ notice: store.notice, run: store.run, queue: store.queue }),
+    situation: () => ({
+      notice: store.notice, run: store.run, queue: store.queue, empty: store.empty || {},
+      expecting: store.expecting,
+    }),
     mayStop: () => live() && Boolean(links.cancel) && Boolean(keyOf(store.run)),
     async stop(model) {
       const asked = { run: store.run, key: keyOf(store.run) };
@@ -195,11 +208,15 @@
     },
   };
 
-  /** Build the live area inside `element` and keep it painted. Calling again does nothing. */
-  S.mount = (element) => {
+  /**
+   * Build the live area inside `element` and keep it painted; `empty`, `{title, sentence, busy}`,
+   * says what will be there. Calling again does nothing.
+   */
+  S.mount = (element, empty = {}) => {
     if (mounts.some((one) => one.element === element && element.contains(one.root))) return;
     const root = S.el('div', 'ps');
     element.replaceChildren(root);
+    store.empty = empty;
     mounts.push({ element, root, generation: -1, screen: null, bar: null, player: null });
     S.repaint();
   };

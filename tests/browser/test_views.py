@@ -12,6 +12,7 @@ from protocols.core.events import (
     Answer,
     CallEnded,
     CallStarted,
+    Decision,
     Delta,
     Ended,
     Event,
@@ -149,11 +150,15 @@ def test_swarm_lights_up_and_can_be_inspected_by_keyboard(page: Page) -> None:
 
 
 def test_routing_shows_the_distribution_and_the_stream(page: Page) -> None:
-    events = read.events("routing")
+    events = [
+        e.model_copy(update={"title": "Who speaks"}) if isinstance(e, Decision) else e
+        for e in read.events("routing")
+    ]
     feed(page, events[: until(events, Delta, 3)])
     assert page.locator(".ps-lane .ps-text").inner_text().startswith("The capital")
     chosen = page.locator(".ps-view-routing [data-chosen='true']")
     assert "Beta Geography" in chosen.inner_text() and "71" in chosen.inner_text()
+    assert texts(page, ".ps-view-routing h4") == ["Who speaks"]
     bars = texts(page, ".ps-view-routing .ps-bar .ps-model-name")
     assert bars[0] == "Beta Geography" and len(bars) == 6
     assert "56 points" in page.locator(".ps-view-routing").inner_text()

@@ -348,6 +348,14 @@ def test_every_protocol_explains_itself(protocol: str) -> None:
 
 
 @every_protocol
+def test_a_choice_among_models_on_show_has_a_heading(protocol: str) -> None:
+    if "routing" in protocols()[protocol].views:
+        made = [e for e in played(make_spec(protocol, 4)) if isinstance(e, Decision)]
+        among = [decision for decision in made if set(decision.options) & set(NAMES)]
+        assert among and all(decision.title for decision in among)
+
+
+@every_protocol
 def test_decisions_are_distributions(protocol: str) -> None:
     for event in played(make_spec(protocol, 4)):
         if isinstance(event, Decision) and event.scores:

@@ -82,7 +82,9 @@ def test_a_fit_starts_from_the_form_and_ends_in_the_list(ctx: StudioContext) -> 
     assert ctx.workspace.artifacts.get("cascade", key)
     assert key in [value for _, value in fitting.choices(ctx, "cascade")]
     assert desk.picked(key, "cascade") == IDS
-    restored = desk.restore(ticket)
+    assert run.fit
+    restored = desk.restored(run.fit[0])
+    assert restored[desk.panel.settings]["values"]["keep"] == 0.5
     assert restored[desk.protocol] == "cascade" and restored[desk.models] == IDS
     assert restored[desk.panel.tasks] == ["addition"] and restored[desk.panel.items] == 4
 
@@ -151,13 +153,15 @@ def test_a_run_takes_the_settings_of_the_chosen_artifact(ctx: StudioContext) -> 
 
 
 def test_a_profile_sets_what_it_names_and_resets_the_rest(ctx: StudioContext) -> None:
-    desk = handlers(ctx, asked())
-    fields = desk.panel.forms["lorahub"]
-    paper = desk.profiled("paper", "lorahub")
-    assert (paper[fields["shots"]], paper[fields["budget"]]) == (5, 40)
-    small = desk.profiled("small", "lorahub")
+    desk = handlers(ctx, asked(protocol="lorahub", config={}))
+    panel = desk.panel
+    chosen = {desk.protocol: "lorahub", panel.profile: "paper"}
+    paper = desk.profiled(chosen)[panel.settings]
+    assert (paper["values"]["shots"], paper["values"]["budget"]) == (5, 40)
+    small = desk.profiled({**chosen, panel.profile: "small"})
     default = protocols()["lorahub"].configure({})
-    assert {name: small[c] for name, c in fields.items()} == default.model_dump()
+    assert small[panel.settings] == {"of": "lorahub", "values": default.model_dump()}
+    assert "short answers" in small[panel.cost]
 
 
 def test_the_command_line_and_the_page_ask_for_the_same(ctx: StudioContext) -> None:

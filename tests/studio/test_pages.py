@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import gradio as gr
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from protocols.core.errors import UserError
 from protocols.core.registry import protocols
 from protocols.engines.scripted import ScriptedEngine
 from studio import cost, form, live
 from studio.app import build, compose
 from studio.context import StudioContext
+from studio.pages import controls
 from studio.settings import REPOSITORY, Settings
 from tests.helpers import make_pool, make_spec
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+ANYTHING = st.recursive(
+    PLAIN,
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3),
+    max_leaves=5,
+)
 
 
 @pytest.fixture
@@ -26,15 +36,51 @@ def ctx(tmp_path: Path) -> StudioContext:
 
 
 def test_every_setting_of_every_protocol_has_a_field() -> None:
-    with gr.Blocks():
-        found = {spec.id: form.fields(spec, ["alpha", "beta"]) for spec in protocols().values()}
+    models = make_pool(2)
     for spec in protocols().values():
-        fields = found[spec.id]
-        assert set(fields) == set(spec.config.model_fields)
-        shown = {name: component.value for name, component in fields.items()}
-        assert spec.configure(form.values(shown, spec)) == spec.configure({})
-        for name, component in fields.items():
-            assert component.info == spec.config.model_fields[name].description
+        every = tuple(spec.config.model_fields)
+        shown = form.fields(spec, every, models)
+        assert [one["name"] for one in shown] == list(every)
+        asked = set(controls.run_fields(spec)) | set(spec.fit_fields if spec.fit else ())
+        assert asked == set(every), "a setting is asked for nowhere"
+        for one in shown:
+            assert one["info"] == spec.config.model_fields[one["name"]].description
+            if one["kind"] == "choice":
+                assert one["standard"] in [value for _, value in one["choices"]]
+        sent = form.values(json.loads(json.dumps(form.value(spec, every))), spec)
+        assert spec.configure(sent) == spec.configure({})
+
+
+def test_a_form_of_another_protocol_says_nothing_about_this_one() -> None:
+    spec, other = protocols()["multiagent_refine"], protocols()["dare_ties"]
+    assert form.values(form.value(other, ["density"], {"density": 0.25}), spec) == {}
+    assert form.values(form.value(other, ["density"], {"density": 0.25}), other) == {
+        "density": 0.25
+    }
+
+
+@given(st.data())
+def test_whatever_a_page_sends_as_settings_is_valid_or_refused_in_a_sentence(
+    data: st.DataObject,
+) -> None:
+    spec = protocols()[data.draw(st.sampled_from(sorted(protocols())))]
+    names = st.sampled_from([*spec.config.model_fields, "no_such_setting"])
+    settings = st.dictionaries(names, ANYTHING)
+    sent = data.draw(ANYTHING | st.fixed_dictionaries({"of": st.just(spec.id), "values": settings}))
+    try:
+        config = spec.configure(form.values(sent, spec))
+    except UserError as error:
+        assert error.message.endswith(".") and "\n" not in error.message.strip()
+        return
+    assert config == spec.configure(config.model_dump())
+
+
+def test_a_setting_as_long_as_a_book_is_refused_and_not_repeated() -> None:
+    spec = protocols()["heterogeneous_swarms"]
+    sent = {"of": spec.id, "values": {"edges": "1>2 " * form.LONGEST}}
+    with pytest.raises(UserError, match="longer than") as refused:
+        form.values(sent, spec)
+    assert len(refused.value.message) < 200
 
 
 @pytest.mark.parametrize("effort", cost.EFFORTS)

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from protocols.core.events import Decision
 from protocols.core.view import fold_all
 from studio.paint import body, graph_svg, page, tag, text
 from tests import figures as made
@@ -74,6 +75,15 @@ def test_hostile_text_is_escaped_everywhere() -> None:
         assert not found.tags & {"script", "img", "style"}
         assert not any(name.startswith("on") for name in found.attributes)
         assert EVIL in found.words
+
+
+def test_a_choice_stands_under_the_heading_that_its_protocol_gives() -> None:
+    tape = Tape("Duels", "p", ("routing",), 2, "Who?")
+    names = tape.spec.pool
+    tape.add(Decision(what="duel", title="The latest duel", options=names, chosen=names[0]))
+    assert "The latest duel" in seen(body(fold_all(tape.events))).words
+    tape.add(Decision(what="tie_break", options=names, chosen=names[0]))
+    assert "Tie break" in seen(body(fold_all(tape.events))).words, "an old recording"
 
 
 def test_the_graph_is_well_formed_and_tells_states() -> None:
