@@ -8,17 +8,17 @@ alone, so the loss is that of ``labels``, row by row, for a third of the work.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import EngineError
-from protocols.training.checkpoints import Resuming, Watch, carried_on, lasting, quiet, watched
+from protocols.training.checkpoints import Watch, lasting, watched
 from protocols.training.labels import LabelRow, encoded
-from protocols.training.sft import Trained, save_adapter
+from protocols.training.sft import Trained, finished
 from protocols.training.students import Student, load_student
+from protocols.training.trainers import device, make_trainer, modest
 
 if TYPE_CHECKING:
     import torch
@@ -135,17 +135,10 @@ def train_branches(
     Raises:
         EngineError: there are no groups.
     """
-    import torch
-
     if not groups:
         raise EngineError("There is nothing to train on: the list of groups is empty.")
     settings = config or BranchSettings()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = _trainer(who, groups, state, settings, watch, device)
-    began = time.perf_counter()
-    loss = carried_on(trainer, state)
-    save_adapter(trainer.model, out, who.base_id)
-    return Trained(out, time.perf_counter() - began, device, loss)
+    return finished(_trainer(who, groups, state, settings, watch), out, who.base_id, state)
 
 
 def _trainer(
@@ -154,25 +147,24 @@ def _trainer(
     state: Path,
     settings: BranchSettings,
     watch: Watch | None,
-    device: str,
 ) -> Any:
     from transformers import Trainer
 
-    class BranchTrainer(Resuming, Trainer):  # type: ignore[misc]
+    class BranchTrainer(Trainer):  # type: ignore[misc]
         """Scores labels at the end of every branch, and nothing else of the vocabulary."""
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
             return branch_loss(model, inputs)
 
-    model, tokenizer = load_student(who, device)
-    trainer = BranchTrainer(
+    model, tokenizer = load_student(who, device())
+    return make_trainer(
+        BranchTrainer,
+        watched(watch),
         model=attach(model.float(), settings),
         args=_arguments(settings, state, len(groups)),
         train_dataset=[[encoded(who, tokenizer, row) for row in rows] for rows in groups],
         data_collator=collated,
-        callbacks=[watched(watch)],
     )
-    return quiet(trainer)
 
 
 def attach(model: Any, settings: BranchSettings) -> Any:
@@ -196,8 +188,7 @@ def attach(model: Any, settings: BranchSettings) -> Any:
 
 
 def _arguments(settings: BranchSettings, state: Path, groups: int) -> Any:
-    """transformers' arguments; see ``sft._arguments`` for the reasons they share."""
-    import torch
+    """transformers' arguments."""
     from transformers import TrainingArguments
 
     return TrainingArguments(
@@ -206,13 +197,7 @@ def _arguments(settings: BranchSettings, state: Path, groups: int) -> Any:
         per_device_train_batch_size=settings.batch,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup,
-        lr_scheduler_type="cosine",
         seed=settings.seed,
         remove_unused_columns=False,
-        bf16=False,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
+        **modest(),
     )
