@@ -115,4 +115,9 @@ def spec_from(data: dict[str, Any]) -> StudySpec:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "study"
+        if place == "slug":
+            raise UserError(
+                "The study needs a short name of 2 to 48 small letters, digits or '-', beginning "
+                "with a letter or digit."
+            ) from None
         raise UserError(f"The study cannot be used: {place}: {first['msg']}.") from None

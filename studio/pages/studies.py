@@ -76,6 +76,7 @@ def build(ctx: StudioContext) -> None:
                 form = study_form.build(ctx)
                 power = gr.HTML("")
                 create = gr.Button("Create the study", variant="primary")
+                refused = notice("")
             with gr.Tab("Answers"):
                 answers = _answers_tab()
             with gr.Tab("Raters"):
@@ -87,7 +88,7 @@ def build(ctx: StudioContext) -> None:
     desk = Desk(study, told, status, answers["job"], answers["review"], monitor, results, stratum)
     lab = _Handlers(ctx, desk)
     lab.connect_opening(closed, inside, power, leave)
-    lab.connect_plan(form, create)
+    lab.connect_plan(form, create, refused)
     lab.connect_prefill(form)
     lab.connect_answers(answers)
     lab.connect_raters(count, invite, links)
@@ -241,16 +242,14 @@ class _Handlers:
             study_html.monitor(done),
         ]
 
-    def connect_plan(self, form: StudyForm, create: gr.Button) -> None:
-        """Store a new plan and choose it."""
+    def connect_plan(self, form: StudyForm, create: gr.Button, refused: gr.HTML) -> None:
+        """Store a new plan and choose it; what is wrong with it is said beside the button."""
 
         def make(*values: Any) -> list[Any]:
             row = self.ctx.lab.create(form.spec(values, self.ctx.lab))
             return [self._rows(row.spec.slug)[1]]
 
-        create.click(
-            self.guarded(make, 1), form.everything(), [self.desk.told, self.desk.study], **QUIET
-        )
+        create.click(self.guarded(make, 1), form.everything(), [refused, self.desk.study], **QUIET)
 
     def connect_prefill(self, form: StudyForm) -> None:
         """From a contributor's page: the form comes filled in for that model."""

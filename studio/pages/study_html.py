@@ -189,10 +189,11 @@ def power_table(rows: Sequence[tuple[int, Sequence[float]]], shares: Sequence[fl
     return (
         "<div class='studio-power'><table><caption>Chance that the exact test finds a true win "
         "rate, by number of votes</caption>"
-        f"<thead><tr><th scope='col'>Votes</th>{head}</tr></thead><tbody>{body}</tbody></table>"
-        "<p>Ties do not count as votes here. Votes of one rater are alike, so a claim about "
-        "contributors in general needs raters more than votes: with four raters no result can "
-        "fall below p = 0.125.</p></div>"
+        f"<thead><tr><th scope='col'>Votes / true win rate</th>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+        "<p>Marked: 80% or more, what most plans ask for. Ties do not count as votes here. Votes "
+        "of one rater are alike, so a claim about contributors in general needs raters more than "
+        "votes: with four raters no result can fall below p = 0.125.</p></div>"
     )
 
 

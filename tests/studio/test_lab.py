@@ -23,6 +23,7 @@ from protocols.core.errors import UserError
 from protocols.engines.scripted import ScriptedEngine
 from studio.cli import main
 from studio.lab import Lab, plan_text, read_plan
+from studio.pages.study_html import next_step
 from studio.settings import Settings
 from studio.work import make_answers, verify_blinding
 from tests.conftest import ROOT
@@ -79,17 +80,26 @@ def test_a_study_goes_from_plan_to_export_by_commands(
     lab: Lab, settings: Settings, tmp_path: Path
 ) -> None:
     assert command("create", plan_file(tmp_path)).exit_code == 0
+
+    def due(tab: str) -> bool:
+        row, done = (load(lab.store, "made-up") for load in (studies.load_study, studies.progress))
+        return f"<strong>{tab}</strong>" in next_step(row, done)
+
+    assert due("Answers")
     assert "8 pairs are ready" in answer(lab)[-1]
     assert answer(lab)[-1] == answer(lab)[-1]  # nothing is made twice
     reviewed = command("review", "made-up", "--accept", "--json")
     assert len([json.loads(line) for line in reviewed.stdout.splitlines()]) == 8
     assert command("open", "made-up").exit_code == 0
+    assert due("Raters")
     asked = command("invite", "made-up", "--count", "2", "--address", "http://lab.test", "--json")
     links = [json.loads(line)["link"] for line in asked.stdout.splitlines()]
     assert all(link.startswith("http://lab.test/rate/") for link in links) and len(set(links)) == 2
     told = command("report", "made-up")
     assert told.exit_code == 2 and "sealed" in told.stderr
+    assert due("Monitor")
     vote(lab, links)
+    assert due("Results") and not due("Monitor")
     counts = json.loads(command("status", "made-up", "--json").stdout)
     assert counts["votes_main"] == 8 and counts["finished"] == 2
     refused = command("lock", "made-up", "--confirm", "made up")
@@ -165,7 +175,7 @@ def test_the_recorded_example_is_a_simulation_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"slug": "Bad Slug"}, "slug"),
+        ({"slug": "Bad Slug"}, "needs a short name of 2 to 48 small letters"),
         ({"contributors": []}, "contributors"),
         ({"system": {"protocol": "majority_vot"}}, "Did you mean 'majority_vote'"),
         ({"contributors": [{"model": "nobody", "questions": "task:clock/test"}]}, "nobody"),
