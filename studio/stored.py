@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -24,9 +24,9 @@ INFLUENCES = "*.jsonl"
 State = tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stored:
-    """Records, what follows from them, and measured attacks."""
+    """Records, what follows from them, and measured attacks. Equal only to itself, to be cached."""
 
     records: Sequence[BenchRecord]
     influences: Sequence[Influence]
@@ -73,8 +73,8 @@ class Stored:
         return next(
             one
             for one in self.influences
-            if (one.protocol, one.attack, one.victim, one.task, one.seed, len(one.models))
-            == (at["protocol"], at["attack"], at["victim"], at["task"], at["seed"], at["n"])
+            if (one.protocol, one.attack, one.victim, one.task, one.seed, ",".join(one.models))
+            == (at["protocol"], at["attack"], at["victim"], at["task"], at["seed"], at["pool"])
         )
 
 
@@ -94,7 +94,7 @@ def state_of(assets: Path, workspace: Path) -> State:
     return tuple((str(path), path.stat().st_mtime_ns) for path in files)
 
 
-@cache
+@lru_cache(maxsize=2)
 def stored(assets: Path, workspace: Path, state: State) -> Stored:
     """All that is stored, read once per ``state``. Raises :class:`UserError` for a damaged file."""
     files = result_files(assets)

@@ -125,7 +125,11 @@ def ordinary(frame: pd.DataFrame) -> pd.DataFrame:
     if "design" not in frame:
         return frame
     label = frame["design"].fillna("")
-    return frame[(label == "") | label.str.contains(r"distinct/\d+/\d+x1\b", regex=True)]
+    composed = label[label != ""]
+    if composed.empty:
+        return frame
+    apart = composed[~composed.str.contains(r"distinct/\d+/\d+x1\b", regex=True)]
+    return frame.drop(index=apart.index)
 
 
 def pools_of(frame: pd.DataFrame) -> list[tuple[str, ...]]:

@@ -36,6 +36,7 @@ def _row(found: Influence) -> dict[str, object]:
     changed, captured, null = found.changed, found.captured, found.unsteady
     return {
         "protocol": found.protocol, "attack": found.attack, "n": len(found.models),
+        "pool": ",".join(found.models),
         "task": found.task, "seed": found.seed, "victim": found.victim, "items": changed.n,
         "value": changed.k / changed.n, "low": changed.low, "high": changed.high,
         "null": null.k / null.n if null.n else None, "null_high": null.high,

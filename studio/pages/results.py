@@ -7,6 +7,7 @@ the records that ship with the studio, when the page is first asked for them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -125,11 +126,24 @@ def _parts(found: Stored, findings: Mapping[str, Finding]) -> Iterator[Any]:
         if finding is None:
             yield from nothing_shown(1)
             continue
-        figure = draw(finding, titled=False)
+        stays = name in found.findings  # The studies' finding is another one after every lock.
+        figure, points = _drawn_once(found, name) if stays else _drawn(found, finding)
         yield f"<h2 id='{name}'>{escape(finding.title)}</h2>{described(finding)}"
         yield gr.Plot(figure, visible=figure is not None)
-        yield points_html(finding, links(finding, found)) if len(finding.table) else ""
+        yield points
         yield ""
+
+
+@lru_cache(maxsize=2 * len(ANALYSES))
+def _drawn_once(found: Stored, name: str) -> tuple[Any, str]:
+    """Counting what is behind each point takes seconds for many records."""
+    return _drawn(found, found.findings[name])
+
+
+def _drawn(found: Stored, finding: Finding) -> tuple[Any, str]:
+    """A finding's figure without its title, and its points as a table."""
+    points = points_html(finding, links(finding, found)) if len(finding.table) else ""
+    return draw(finding, titled=False), points
 
 
 def nothing_shown(times: int = len(ANALYSES)) -> list[Any]:
