@@ -98,7 +98,7 @@ class Chromiums:
 
 @contextmanager
 def running_app(
-    command: list[str], workspace: Path, seconds: float = 180.0, **more: str
+    command: list[str], workspace: Path, seconds: float = 600.0, **more: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The app in a process of its own, on a free port that it takes itself."""
     environment = {**os.environ, "STUDIO_WORKSPACE": str(workspace), "STUDIO_PORT": "0", **more}
