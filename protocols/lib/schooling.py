@@ -13,7 +13,7 @@ from itertools import combinations
 
 from protocols.lib.parsing import read_answer
 from protocols.lib.text import repeats
-from protocols.lib.votes import DETAIL_WORDS
+from protocols.lib.votes import lot
 
 Row = tuple[str, str]
 """What a model is asked, as one user turn, and what it shall answer."""
@@ -41,18 +41,14 @@ Debate = Mapping[str, Turn]
 def majority(texts: Mapping[str, str]) -> tuple[str | None, float]:
     """The answer that most texts give and the part of all texts that give it.
 
-    Ties go as in :class:`~protocols.lib.votes.Tally`: to the fuller texts, then to the
-    alphabetically first answer.
+    Ties go as in :class:`~protocols.lib.votes.Tally`: by lot.
     """
-    groups: dict[str, list[int]] = {}
-    for text in texts.values():
-        value = read_answer(text).value
-        if value is not None:
-            groups.setdefault(value, []).append(min(len(text.split()), DETAIL_WORDS))
-    if not groups:
+    values = (read_answer(text).value for text in texts.values())
+    votes = Counter(value for value in values if value is not None)
+    if not votes:
         return None, 0.0
-    best = min(groups, key=lambda v: (-len(groups[v]), -sum(groups[v]) / len(groups[v]), v))
-    return best, len(groups[best]) / len(texts)
+    best = min(votes, key=lambda value: (-votes[value], lot(value, votes)))
+    return best, votes[best] / len(texts)
 
 
 def agreed(debate: Debate, least: float) -> str | None:

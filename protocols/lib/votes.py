@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protocols.core.call import Call
@@ -38,13 +39,12 @@ class Tally:
     def winner(self) -> str | None:
         """The answer with the most votes.
 
-        A tie goes to the answer whose texts say more on average (in words, up to the cap of
-        :data:`DETAIL_WORDS`), then to the alphabetically first: neither depends on the order of
-        the pool.
+        A tie is decided by :func:`lot`: not by the order of the pool, and not by who says more,
+        which would give every tie to a contributor that talks much.
         """
         if not self.voters:
             return None
-        return min(self.voters, key=lambda a: (-self.counts[a], -detail(self.voters[a]), a))
+        return min(self.voters, key=lambda a: (-self.counts[a], lot(a, self.voters)))
 
     @property
     def agreement(self) -> float:
@@ -68,11 +68,15 @@ class Tally:
 
 
 DETAIL_WORDS = 60
+"""Words up to which a fuller text is preferred to speak for an answer; floods gain nothing."""
 
 
-def detail(calls: Sequence[Call]) -> float:
-    """Mean length in words of the texts behind an answer, capped so that floods gain nothing."""
-    return sum(min(len(call.text.split()), DETAIL_WORDS) for call in calls) / len(calls)
+def lot(answer: str, among: Iterable[str]) -> str:
+    """An answer's place in a draw among all that were given; the least wins.
+
+    Whoever votes again for the same answers draws the same, whatever the order.
+    """
+    return hashlib.sha256("\0".join([answer, *sorted(among)]).encode()).hexdigest()
 
 
 def count(calls: Sequence[Call], weights: Mapping[str, float] | None = None) -> Tally:

@@ -47,7 +47,7 @@ PROTOCOL = ProtocolSpec(
     summary=(
         "Every model answers the question on its own; equal answers are counted and the most "
         "frequent one wins. Numbers count as equal by value, texts whose answer cannot be read "
-        "abstain, and a tie goes to the answer that was explained more fully."
+        "abstain, and a tie is decided by lot."
     ),
     paper=Reference("Wang et al. 2023, Self-Consistency", "https://arxiv.org/abs/2203.11171"),
     answer=answer,
