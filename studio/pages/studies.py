@@ -205,7 +205,7 @@ class _Handlers:
             rows = studies.list_studies(self.ctx.lab.store)
         except StudioError as error:
             return error.message, gr.Dropdown(choices=[])
-        names = [(f"{row.spec.title} · {row.state}", row.spec.slug) for row in reversed(rows)]
+        names = [(f"{row.spec.title} · {row.spec.slug}", row.spec.slug) for row in reversed(rows)]
         value = chosen or (names[0][1] if names else None)
         return "", gr.Dropdown(choices=names, value=value)
 
