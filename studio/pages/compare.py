@@ -74,8 +74,8 @@ def listing(ctx: StudioContext) -> str:
     joinable = [row.spec for row in rows if row.spec.open_link]
     if not joinable:
         return (
-            "<h2>Open to everybody</h2><p>No study takes everybody at the moment. Come back later, "
-            "or ask the lab for an invitation.</p>"
+            "<h2>Open to everybody</h2><p>No study is open to everybody at the moment. Come back "
+            "later, or ask the lab for an invitation.</p>"
         )
     items = "".join(
         f"<li><a href='/join/{escape(spec.slug)}'>{escape(spec.title)}</a></li>"

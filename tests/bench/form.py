@@ -20,8 +20,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, CDPSession, Page, Request
 
 from tests.bench.common import say, table
-from tests.bench.page import app
-from tests.browser.harness import chromium
+from tests.browser.harness import Chromiums, running_app
 
 REPEATS = 5
 QUIET_MS = 250
@@ -37,7 +36,10 @@ if __name__ == "__main__":
     from protocols.engines.scripted import ScriptedEngine
     from studio import app
     ctx = app.compose(Settings(), ScriptedEngine("Some words."))
-    app.launch(app.build(ctx), ctx)
+    demo = app.build(ctx)
+    app.launch(demo, ctx, block=False)
+    print(f"http://127.0.0.1:{demo.server_port}", flush=True)
+    demo.block_thread()
 """
 
 
@@ -134,9 +136,10 @@ def measure() -> None:
     command = [sys.executable, "-c", SCRIPTED]
     with (
         tempfile.TemporaryDirectory() as name,
-        chromium() as browser,
-        app(command, Path(name)) as (url, _),
+        Chromiums() as made,
+        running_app(command, Path(name)) as (url, _),
     ):
+        browser = made.running()
         config = urllib.request.urlopen(f"{url}/config").read()
         visit(browser, url)
         visits = [visit(browser, url) for _ in range(REPEATS)]
