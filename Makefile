@@ -19,7 +19,7 @@ $(BIN)/python:
 
 # A stamp per requirements file and content: nothing is installed again until a file changes.
 STAMP := $(VENV)/.installed-$(shell cat $(REQUIREMENTS) 2>/dev/null | sha256sum | cut -c1-12)
-TEST_STAMP := $(VENV)/.installed-dev-$(shell cat requirements-dev.txt 2>/dev/null | sha256sum | cut -c1-12)
+TEST_STAMP := $(VENV)/.installed-dev-$(shell cat requirements-dev.txt requirements-cluster.txt 2>/dev/null | sha256sum | cut -c1-12)
 
 $(STAMP): | $(BIN)/python
 	@scripts/install.sh $(BIN)/python $(REQUIREMENTS)
