@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from protocols.engines.embedded_base import BASE_ID
 from protocols.engines.scripted import ScriptedEngine
 from tests.browser.conftest import Visit
 from tests.browser.harness import overflow
@@ -60,9 +59,7 @@ def say(page: Page, prefix: str, **words: str) -> None:
 def test_contribute_approve_and_look(
     scripted_app: Launch, visit: Open, tmp_path: Path, base_model: Path
 ) -> None:
-    from tests.training.tiny_base import tiny_base
-
-    tiny_base(base_model, tmp_path / "models" / BASE_ID)
+    (tmp_path / "models").symlink_to(base_model.parent.resolve())
     address = scripted_app(ScriptedEngine(), admin_password=PASSWORD)
     rows = "".join(
         json.dumps({"prompt": f"Name number {n}.", "answer": str(n)}) + "\n" for n in range(30)
@@ -74,11 +71,12 @@ def test_contribute_approve_and_look(
         {"name": "mine.jsonl", "mimeType": "application/jsonl", "buffer": rows.encode()}
     )
     expect(visitor.locator("#teach-file .filename .stem")).to_contain_text("mine")
+    visitor.get_by_role("spinbutton", name="number input for Steps at most").fill("10")
     visitor.locator("#teach-consent input").check()
     visitor.locator("#teach-send").click()
     verdict = visitor.locator("#teach-verdict")
-    expect(verdict).to_contain_text("Training: step", timeout=120_000)
-    expect(verdict).to_contain_text("waits until the lab has looked", timeout=240_000)
+    expect(verdict).to_contain_text("Training: step", timeout=300_000)
+    expect(verdict).to_contain_text("waits until the lab has looked", timeout=900_000)
     expect(verdict).to_contain_text("n=6")
     card = visitor.locator(".studio-pool-card").filter(has_text="made-up sums")
     expect(card).to_contain_text("waits for the lab's approval")
