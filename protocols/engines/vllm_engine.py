@@ -11,8 +11,9 @@ import atexit
 import gc
 import logging
 import os
+import sys
 import weakref
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,17 +176,24 @@ class VllmEngine(WithoutLogits):
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        class Ending(AsyncLLM):  # type: ignore[misc]
+            """Leaves an ending interpreter alone, which has none of the modules it would use."""
+
+            def __del__(self, over: Callable[[], bool] = sys.is_finalizing) -> None:
+                if not over():
+                    super().__del__()
+
         prompter = self._prompters.get(key_of(model)) or self._prompter_for(model)
         try:
             rank = next(r for r in RANKS if r >= rank)
             arguments = engine_arguments(model, prompter.window, slots, rank, self._plan)
             if not on_cpu():
                 arguments = {"gpu_memory_utilization": self._memory_share, **arguments}
-            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+            engine = Ending.from_engine_args(AsyncEngineArgs(**arguments))
         except Exception as error:
             raise not_loaded(model, error) from error
         base = Base(engine, prompter, slots, rank)
-        # Whoever forgets to close: vLLM's own finaliser finds its modules gone at exit.
+        # Whoever forgets to close: at exit there is still time for the engine's processes.
         atexit.register(_shut_down_left, weakref.ref(base))
         return base
 
