@@ -15,6 +15,7 @@ from protocols.core.errors import StudioError
 from studio.context import StudioContext
 from studio.pages.common import PRIVATE
 
+OPEN = "<h2>Open to everybody</h2>"
 TOKEN = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
 INTRO = """
 <h1>Which answer is better?</h1>
@@ -48,7 +49,7 @@ def build(ctx: StudioContext) -> None:
             go = gr.Button("Begin or go on", variant="primary")
             told = gr.HTML("")
         with gr.Column(elem_classes="studio-panel", min_width=280):
-            open_studies = gr.HTML("<h2>Open to everybody</h2>")
+            open_studies = gr.HTML(f"{OPEN}<p>Looking for open studies…</p>")
     for event in (link.submit, go.click):
         event(way_in, link, told, concurrency_limit=None, **PRIVATE)
     page = gr.context.Context.root_block
@@ -70,15 +71,15 @@ def listing(ctx: StudioContext) -> str:
     try:
         rows = [row for row in studies.list_studies(ctx.lab.store) if row.state == "open"]
     except StudioError:
-        return "<p>Studies cannot be reached at the moment. Try again later.</p>"
+        return f"{OPEN}<p>Studies cannot be reached at the moment. Try again later.</p>"
     joinable = [row.spec for row in rows if row.spec.open_link]
     if not joinable:
         return (
-            "<h2>Open to everybody</h2><p>No study is open to everybody at the moment. Come back "
+            f"{OPEN}<p>No study is open to everybody at the moment. Come back "
             "later, or ask the lab for an invitation.</p>"
         )
     items = "".join(
         f"<li><a href='/join/{escape(spec.slug)}'>{escape(spec.title)}</a></li>"
         for spec in joinable
     )
-    return f"<h2>Open to everybody</h2><ul>{items}</ul>"
+    return f"{OPEN}<ul>{items}</ul>"
