@@ -30,6 +30,7 @@ def details(entry: Entry, pool: Pool, assets: Path) -> dict[str, Any]:
         "paper": spec.contributor.paper,
         "needs": NEEDS if on_hub(entry) else "",
         "facts": facts(entry),
+        "bars": bars(entry),
         "tested": tested(entry, assets),
     }
 
@@ -57,6 +58,20 @@ def kind(entry: Entry) -> str:
     return "LoRA adapter" if entry.spec.adapter else "generator"
 
 
+MEASURED = {"own_domain": "Own domain", "base": "Base model there", "others": "Other domains"}
+
+
+def bars(entry: Entry) -> list[dict[str, Any]]:
+    """Measured accuracies of a card to be drawn, with their intervals and numbers of items."""
+    results = entry.card.get("results", {})
+    found = [(name, results.get(key)) for key, name in MEASURED.items()]
+    return [
+        {"name": name, "told": told, "value": result["accuracy"], "interval": result.get("ci95")}
+        for name, result in found
+        if (told := measured(result))
+    ]
+
+
 def facts(entry: Entry) -> list[tuple[str, str]]:
     """The measured and stated facts of a card, as (name, value) rows."""
     who = entry.spec.contributor
@@ -68,9 +83,7 @@ def facts(entry: Entry) -> list[tuple[str, str]]:
         ("Base", base_name(entry)),
         ("Licence", who.licence),
         ("Priorities", str(entry.card.get("priorities", ""))),
-        ("Own domain", measured(results.get("own_domain"))),
-        ("Base model there", measured(results.get("base"))),
-        ("Other domains", measured(results.get("others"))),
+        *((name, measured(results.get(key))) for key, name in MEASURED.items()),
         ("Training examples", str(training.get("examples", ""))),
         ("Training", _trained(training)),
         *_of_paper(entry.card),

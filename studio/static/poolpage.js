@@ -49,6 +49,24 @@ function factList(facts) {
   return list;
 }
 
+// An accuracy as a bar with its interval; the numbers are in the text.
+function barNode(bar) {
+  const [node, track] = [el('div', 'studio-measure'), el('span', 'studio-measure-track')];
+  track.setAttribute('aria-hidden', 'true');
+  node.style.setProperty('--value', String(bar.value));
+  track.append(el('span', 'studio-measure-fill'));
+  if (bar.interval) {
+    const whisker = el('span', 'studio-measure-interval');
+    whisker.style.setProperty('--low', String(bar.interval[0]));
+    whisker.style.setProperty('--high', String(bar.interval[1]));
+    track.append(whisker);
+  }
+  const told = /^(\S+) \((.*)\)$/.exec(bar.told) || ['', bar.told, ''];
+  node.append(el('span', 'studio-measure-name', bar.name), el('strong', '', told[1]), track,
+    el('span', 'studio-measure-told', told[2]));
+  return node;
+}
+
 function ownPage(card) {
   const link = el('a', 'studio-pool-link', 'Its page');
   link.href = '/contributor?model=' + encodeURIComponent(card.id);
@@ -87,7 +105,9 @@ function cardNode(card) {
   if (card.held) node.append(el('p', 'studio-card-held', card.held));
   const foot = el('div', 'studio-pool-foot');
   foot.append(compareBox(card), ownPage(card));
-  node.append(factList(card.facts), el('code', 'studio-card-id', card.id), foot);
+  const drawn = new Set(card.bars.map((bar) => bar.name));
+  const rest = card.facts.filter(([name]) => !drawn.has(name));
+  node.append(...card.bars.map(barNode), factList(rest), el('code', 'studio-card-id', card.id), foot);
   return node;
 }
 
