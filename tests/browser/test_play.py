@@ -26,6 +26,9 @@ WATCH = """() => {
 def choose(page: Page, protocol: str, question: str, models: int = 3, effort: str = "") -> None:
     """Fill in the form as a person would."""
     page.get_by_role("button", name="Run", exact=True).wait_for()
+    folded = page.locator(".studio-setup-button[aria-expanded=false]")
+    if folded.is_visible():  # on a phone
+        folded.click()
     page.locator("#protocol input").click()
     page.get_by_role("option", name=re.compile(protocol)).click()
     pick(page, models)

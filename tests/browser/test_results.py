@@ -31,7 +31,7 @@ def address(scripted_app: Launch, tmp_path: Path) -> str:
     with ThreadPoolExecutor() as aside:  # Playwright's own event loop runs in this thread.
         work = aside.submit(measure, asked, folder, traces=tmp_path / "runs")
     keep_records(work.result()[0], tmp_path / "assets" / "results" / f"small{KEPT}")
-    return scripted_app(ScriptedEngine())
+    return scripted_app(ScriptedEngine(), hosted=False)  # an app of its own, with these results
 
 
 def arrive(open_page: Open, address: str, **more: int) -> Page:

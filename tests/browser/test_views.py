@@ -429,10 +429,11 @@ def picture(page: Page, name: str) -> None:
 
 
 def smallest_text(page: Page) -> float:
+    """In pixels. A size of 0 is a word for screen readers, with a sign in its place for eyes."""
     return page.evaluate(
         """() => Math.min(...[...document.querySelectorAll('.ps *')]
           .filter(n => n.checkVisibility() && [...n.childNodes].some(c => c.nodeType === 3))
-          .map(n => parseFloat(getComputedStyle(n).fontSize)))"""
+          .map(n => parseFloat(getComputedStyle(n).fontSize)).filter(size => size > 0))"""
     )
 
 
