@@ -34,7 +34,7 @@ class Finding:
     def line(self) -> str:
         """For people."""
         mend = f"  -> {self.mend}" if self.mend else ""
-        return f"{self.state:<8}{self.what:<16}{self.detail}{mend}"
+        return f"{self.state:<8}{self.what:<18}{self.detail}{mend}"
 
 
 def fetch_base(settings: Settings, say: Callable[[str], None]) -> Path:
