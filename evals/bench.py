@@ -12,7 +12,7 @@ from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.appended import AppendOnly
+from evals.append_only import AppendOnly
 from evals.bench_folder import remember
 from evals.bench_plan import Cell, Planner
 from evals.bench_reading import RunReading, refreshed

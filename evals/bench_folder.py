@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from evals.appended import AppendOnly
+from evals.append_only import AppendOnly
 from evals.bench_plan import Planner
 from evals.tasks.suite import BenchItem
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from evals.appended import AppendOnly
+from evals.append_only import AppendOnly
 from evals.tasks.core import Split
 from protocols.core.errors import UserError
 from protocols.core.events import Owner, Status

@@ -22,7 +22,7 @@ from evals.judges.resolve import resolve
 from evals.judges.run import run_judges
 from evals.metrics.diversity import Encode, Floats, cosines, homogeneity
 from evals.records import BenchRecord, newest, record_file
-from evals.rewarding import REWARD, prompts_of, rewarded
+from evals.reward_scores import REWARD, prompts_of, rewarded
 from protocols.core.events import Progress
 from protocols.training.reward_scorer import Scorer
 

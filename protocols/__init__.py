@@ -4,7 +4,7 @@ This package knows nothing about pages, plots or data frames. Importing it is ch
 other heavy libraries are imported by the functions that need them.
 """
 
-from protocols.core.guard import hide_broken_torch_extras, wait_politely
+from protocols.core.torch_setup import hide_broken_torch_extras, let_idle_threads_sleep
 
 hide_broken_torch_extras()
-wait_politely()
+let_idle_threads_sleep()

@@ -13,11 +13,11 @@ from starlette.routing import BaseRoute
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
 from studio.admin import Admin
+from studio.background_jobs import Jobs
 from studio.context import StudioContext
 from studio.contribution import MAX_UPLOAD
 from studio.endpoint.routes import api_routes
 from studio.files import asset
-from studio.jobs import Jobs
 from studio.lab import Lab
 from studio.lab_routes import lab_routes
 from studio.pages import compare, contributor, play, pool, replays, results, studies

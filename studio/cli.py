@@ -241,7 +241,7 @@ def figures(
 
     RUNS are folders that bench wrote; without any, the results that ship with the studio.
     """
-    from studio.questions import write_figures
+    from studio.stored_analyses import write_figures
 
     write_figures(Settings(), runs, out, seed, pictures, as_json)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from studio.admin import Admin
-from studio.jobs import Jobs
+from studio.background_jobs import Jobs
 from studio.lab import Lab
 from studio.pool import Pool
 from studio.runs import RunManager

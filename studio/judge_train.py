@@ -26,11 +26,11 @@ from evals.judges.preference_data import (
 from evals.tasks import Split
 from protocols.core.models import ModelSpec, content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
-from protocols.training.branches import BranchSettings, train_branches
 from protocols.training.labels import LabelRow
 from protocols.training.preferences import Preference, preference_fingerprint
 from protocols.training.reward import RewardSettings, train_reward
 from protocols.training.sft import Trained, load_base
+from protocols.training.shared_prefix import SharedPrefixSettings, train_shared_prefix
 from protocols.training.students import Student
 from studio.pool_cards import CARD, read_card, write_card
 
@@ -56,7 +56,7 @@ SAID_EACH: Mapping[Split, int] = {"train": 24, "dev": 4, "test": 10}
 """Items of every task that the untrained base answers, for wrong answers as models give them."""
 SAID_TOKENS = 40
 REWARD_SETTINGS = RewardSettings()
-JUDGE_SETTINGS = BranchSettings(first_layer=10)
+JUDGE_SETTINGS = SharedPrefixSettings(first_layer=10)
 
 
 def train_judges(
@@ -82,7 +82,7 @@ def base_answers(base: Path, out: Path, say: Say = log.info) -> dict[str, str]:
 
     Greedy answers of at most ``SAID_TOKENS`` tokens to the first items of each split.
     """
-    from protocols.training.greedy import greedy_answers
+    from protocols.training.greedy_decoding import greedy_answers
 
     kept = read_said(out)
     items = [item for split, each in SAID_EACH.items() for item in split_items(split, each)]
@@ -109,7 +109,7 @@ def read_said(out: Path) -> dict[str, str]:
 class Lesson:
     """What one training is made of, for its card."""
 
-    settings: BranchSettings | RewardSettings
+    settings: SharedPrefixSettings | RewardSettings
     tasks: tuple[str, ...]
     examples: int
     pairs: Mapping[str, int]
@@ -179,7 +179,7 @@ def train_judge(base: Path, out: Path, said: Mapping[str, str], scratch: Path, s
     who = Student(ModelSpec(id=BASE_ID, name=BASE_ID, source=str(base)), base)
 
     def train(partial: Path) -> Trained:
-        return train_branches(
+        return train_shared_prefix(
             who,
             groups,
             partial,

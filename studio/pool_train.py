@@ -155,7 +155,7 @@ def _test(task: str) -> tuple[Item, ...]:
 
 
 def _by_task(model: Any, tokenizer: Any, items: Sequence[Item], max_tokens: int) -> Results:
-    from protocols.training.greedy import greedy_answers
+    from protocols.training.greedy_decoding import greedy_answers
 
     answers = greedy_answers(
         model, tokenizer, [item.question for item in items], max_tokens=max_tokens

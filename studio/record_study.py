@@ -26,7 +26,7 @@ from protocols.core.engine import Engine
 from studio.judging import judge_planned
 from studio.lab import Lab, read_plan
 from studio.settings import Settings, no_telemetry
-from studio.work import make_answers
+from studio.study_work import make_answers
 
 log = logging.getLogger(__name__)
 PLAN = Path(__file__).parent.parent / "assets" / "studies" / "embedded-example.yaml"

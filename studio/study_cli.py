@@ -58,7 +58,7 @@ def create(plan: Path, as_json: bool) -> None:
 @JSON
 def answers(slug: str, engine: str, as_json: bool) -> None:
     """Make both arms' answers with the studio's models; goes on where it was interrupted."""
-    from studio.work import make_answers
+    from studio.study_work import make_answers
 
     with opened() as lab:
         _work(lambda serving: make_answers(lab, slug, serving), engine, as_json)
@@ -230,7 +230,7 @@ def export(slug: str, folder: Path, as_json: bool) -> None:
 @JSON
 def verify(slug: str, as_json: bool) -> None:
     """Check the vote chain and the blinding of a study: canaries and the arm swap."""
-    from studio.work import verify_blinding
+    from studio.study_work import verify_blinding
 
     with opened() as lab:
         made = verify_blinding(lab, slug)

@@ -22,8 +22,8 @@ from evals.human.collected import own_result
 from evals.human.erase import erase_rater, scrub
 from evals.human.ledger import append_event
 from evals.human.mirror import mirror_vote
-from evals.human.pace import Pace
 from evals.human.practice import ROUNDS, Warmup, warmup
+from evals.human.rate_limit import RateLimit
 from evals.human.records import Ballot, Gate, Pair, Rater, Receipt, Refused, Screen, Step
 from evals.human.rows import Study, fetch_study, stamp
 from evals.human.seats import Seat
@@ -59,7 +59,7 @@ class Desk:
         self.store = store
         self._now = now
         self._gate = gate
-        self._pace = Pace(per_minute)
+        self._rate_limit = RateLimit(per_minute)
         self._simulated: dict[str, bool] = {}
 
     def screen(self, rater: Rater) -> Screen:
@@ -308,7 +308,7 @@ class Desk:
             with self.store.read() as connection:
                 self._simulated[rater.study] = fetch_study(connection, rater.study).simulated
         if not self._simulated[rater.study]:
-            self._pace.check(rater.id, self._now())
+            self._rate_limit.check(rater.id, self._now())
 
     def _judged(self, rater: Rater, ballot: Ballot) -> Gate:
         if self._gate is None:

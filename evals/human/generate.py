@@ -21,11 +21,11 @@ from evals.human.questions import Question
 from evals.human.responses import Outcome, Response, last_by_key, response_file
 from evals.human.study import Arm, ContributorArm, StudySpec
 from protocols.core.artifacts import ArtifactStore
+from protocols.core.call_executor import EMPTY_ANSWER
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError
 from protocols.core.events import Answer, CallEnded, CallFailed, Ended, Event, Progress
 from protocols.core.models import Budget, ModelSpec, RunSpec, Sampling, content_hash, pick
-from protocols.core.perform import EMPTY_ANSWER
 from protocols.core.registry import get_protocol
 from protocols.core.run import prepare, run
 from protocols.core.trace import TraceHeader, TraceWriter

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from evals.appended import AppendOnly
+from evals.append_only import AppendOnly
 from evals.human.study import Arm
 
 Outcome = Literal["ok", "empty", "failed"]

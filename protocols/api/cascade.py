@@ -26,10 +26,10 @@ from protocols.core.registry import (
 )
 from protocols.lib.calibration import Level, read_levels
 from protocols.lib.choice import place
-from protocols.lib.doubts import confidence, verify_calls
 from protocols.lib.prompts import question_messages
+from protocols.lib.self_confidence import confidence, verify_calls
 from protocols.lib.votes import parsed
-from protocols.training.calibrating import fit_levels
+from protocols.training.cascade_calibration import fit_levels
 
 
 class Cascade(Config):

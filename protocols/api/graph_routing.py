@@ -33,7 +33,7 @@ from protocols.training.graph_router import (
     train_graph,
     verdict,
 )
-from protocols.training.regret import pictures
+from protocols.training.router_evaluation import pictures
 from protocols.training.routing_data import Lesson
 
 ARRAYS, QUERIES = "graph.npz", "queries.json"

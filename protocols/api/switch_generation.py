@@ -29,8 +29,8 @@ from protocols.core.registry import (
     fit_setting,
 )
 from protocols.lib.choice import distribution, listings
-from protocols.lib.drafts import Draft, written
 from protocols.lib.roles import player, trained, untrained
+from protocols.lib.shared_text import Draft, written
 from protocols.lib.switching import ROLE, decided, decision_calls, patch_call
 from protocols.training.switcher import fit_switcher
 

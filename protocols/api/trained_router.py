@@ -25,7 +25,7 @@ from protocols.lib.roles import trained
 from protocols.lib.routes import Card, Floats, Route, RouterConfig, route_of, without_router
 from protocols.training.embedding_router import DIMENSIONS, router_from, train_embedding
 from protocols.training.label_router import Reading, keep, train_label_router
-from protocols.training.regret import held_out, pictures, trust
+from protocols.training.router_evaluation import held_out, pictures, trust
 from protocols.training.routing_data import Lesson, Lessons
 from protocols.training.students import apprentice
 

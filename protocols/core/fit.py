@@ -210,8 +210,8 @@ class FitSession(Session):
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.started, 1),
             "engine": self.engine.name,
-            "calls": self.performer.calls,
-            "tokens": self.performer.total().completion_tokens,
+            "calls": self.executor.calls,
+            "tokens": self.executor.total().completion_tokens,
         }
         return self.store.seal(self.plan.manifest.model_copy(update=changes), made)
 
@@ -223,13 +223,13 @@ class FitSession(Session):
 
     def _context(self) -> FitContext:
         spec, data = self.plan.spec, self.plan.data
-        workers, performer, engine = self.workers, self.performer, self.engine
+        workers, executor, engine = self.workers, self.executor, self.engine
 
         def note(done: float, total: float, text: str) -> None:
             workers.tell(Progress(unit="load", done=done, total=total, note=text))
 
         async def release(model: ModelSpec) -> None:
-            performer.by_id.pop(model.id, None)
+            executor.by_id.pop(model.id, None)
             await engine.unload(model)
 
         return FitContext(
@@ -239,7 +239,7 @@ class FitSession(Session):
             folder=self.folder,
             state=self.state,
             shared=self.store.shared,
-            serve=lambda model: performer.by_id.update({model.id: model}),
+            serve=lambda model: executor.by_id.update({model.id: model}),
             release=release,
             load=lambda models: engine.load(models, note),
             workers=workers,
@@ -250,7 +250,7 @@ class FitSession(Session):
                 sampling=spec.sampling,
                 seed=spec.seed,
                 fits=self.fits,
-                warn=performer.warn,
+                warn=executor.warn,
             ),
         )
 

@@ -159,7 +159,7 @@ class RunSession(Session):
             sampling=prepared.spec.sampling,
             seed=prepared.spec.seed,
             fits=self.fits,
-            warn=self.performer.warn,
+            warn=self.executor.warn,
             artifact=artifact.folder if artifact else None,
             derived=prepared.derived,
             score=self.score,
@@ -188,12 +188,12 @@ class RunSession(Session):
         """The protocol's own provisional answer, else the best finished call, else a cut one."""
         if self.answer is not None:
             return self.answer.model_copy(update={"partial": True})
-        ended = self.performer.ended
+        ended = self.executor.ended
         whole = [e for e in ended if e.text and e.finish != "abort"]
         best = whole[-1] if whole else max(ended, key=_length, default=None)
         if best is None or not best.text:
             return None
-        model = self.performer.model_of[best.call]
+        model = self.executor.model_of[best.call]
         return Answer(
             text=best.text,
             sources=(best.call,),

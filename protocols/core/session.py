@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from pydantic import JsonValue
 
 from protocols.core.call import AnyCall, Step
+from protocols.core.call_executor import CallExecutor, CallSettings
 from protocols.core.control import Control
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
@@ -31,7 +32,6 @@ from protocols.core.events import (
     Status,
 )
 from protocols.core.models import ModelSpec, pick
-from protocols.core.perform import Performer, Terms
 from protocols.core.registry import ProtocolSpec, get_protocol
 from protocols.core.workers import Workers
 from protocols.lib.prompts import Message
@@ -41,7 +41,7 @@ DRAIN_S = 0.1
 """How long Stop waits for aborted streams to let go before it answers anyway."""
 
 
-class Request(Terms, Protocol):
+class Request(CallSettings, Protocol):
     """What a run spec and a fit spec have in common."""
 
     @property
@@ -107,7 +107,7 @@ class Session(ABC):
     ) -> None:
         """``settle`` is called once the session is over and its last worker thread has ended."""
         self.terms, self.engine, self.control = terms, engine, control
-        self.performer = Performer(terms, models, engine, control, stall_s)
+        self.executor = CallExecutor(terms, models, engine, control, stall_s)
         self.deadline = time.monotonic() + terms.budget.seconds
         self.workers = Workers(settle)
         control.listen(lambda: self.workers.mail.put_nowait(None))
@@ -174,7 +174,7 @@ class Session(ABC):
 
     def fits(self, model: str, messages: Sequence[Message], prefix: str, reserve: int) -> bool:
         """Whether a prompt and ``reserve`` answer tokens fit a model's window."""
-        spec = self.performer.by_id[model]
+        spec = self.executor.by_id[model]
         try:
             used = self.engine.count_tokens(spec, messages, prefix)
             return used + reserve <= self.engine.window(spec)
@@ -184,7 +184,7 @@ class Session(ABC):
 
     async def play(self, calls: Sequence[AnyCall]) -> AsyncGenerator[Event, None]:
         """Perform calls until they have ended or the run must stop."""
-        async with aclosing(self.performer.play(calls, self.deadline)) as events:
+        async with aclosing(self.executor.play(calls, self.deadline)) as events:
             async for event in events:
                 yield event
 
@@ -207,16 +207,16 @@ class Session(ABC):
         """Why the run must stop now, if it must."""
         if self.control.stopped:
             return "cancelled"
-        if self.performer.spent or time.monotonic() >= self.deadline:
+        if self.executor.spent or time.monotonic() >= self.deadline:
             return "budget"
         return None
 
     async def _closing(
         self, status: Status, failure: StudioError | None, bug: str
     ) -> AsyncGenerator[Event, None]:
-        for event in self.performer.cut_short():
+        for event in self.executor.cut_short():
             yield event
-        await self.performer.let_go(DRAIN_S)
+        await self.executor.let_go(DRAIN_S)
         if status in ("cancelled", "budget"):
             best = self.best_so_far()
             if best:
@@ -228,9 +228,9 @@ class Session(ABC):
             status=status,
             owner=failure.owner if failure else ("bug" if bug else None),
             message=message,
-            calls=self.performer.calls,
-            failed=self.performer.failed,
-            usage=self.performer.total(),
+            calls=self.executor.calls,
+            failed=self.executor.failed,
+            usage=self.executor.total(),
         )
 
     def reason(self, status: Status) -> str:
@@ -238,7 +238,7 @@ class Session(ABC):
         if status == "cancelled":
             return self.control.reason
         if status == "budget":
-            return self.performer.spent or (
+            return self.executor.spent or (
                 f"The time budget of {self.terms.budget.seconds:g} seconds is used up."
             )
         return ""
@@ -269,7 +269,7 @@ async def stamped(session: Session, name: str) -> AsyncGenerator[Event, None]:
                 yield event.model_copy(update={"run": name, "seq": seq, "t": t})
                 seq += 1
     finally:
-        session.performer.abort()
+        session.executor.abort()
 
 
 async def closable(steps: AsyncIterator[Step]) -> AsyncGenerator[Step, None]:

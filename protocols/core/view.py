@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
-from protocols.core.curves import Curve, extend_curves
 from protocols.core.events import (
     Answer,
     Artifact,
@@ -30,6 +29,7 @@ from protocols.core.events import (
     Speaking,
     Usage,
 )
+from protocols.core.progress_curves import Curve, extend_curves
 
 HEADER = {
     *("protocol", "level", "title", "views", "config", "question", "seed", "budget"),

@@ -19,8 +19,8 @@ from protocols.core.events import Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
 from protocols.lib.coefficients import interval
-from protocols.lib.members import Members, Row
 from protocols.lib.prompts import question_messages
+from protocols.lib.weight_space import Members, Row
 
 WAVE = 64
 """Answers that are asked for together; a kill loses one wave at most."""

@@ -17,8 +17,8 @@ from protocols.core.errors import StudioError, UserError
 from protocols.core.events import Artifact
 from protocols.core.models import ModelSpec
 from protocols.lib.local_files import local_folder
-from protocols.lib.members import MAX_RANK, FullMembers, members_of
 from protocols.lib.teachers import student_base, teachers
+from protocols.lib.weight_space import MAX_RANK, FullMembers, members_of
 
 State = Literal["ok", "warning", "refused"]
 ARCHITECTURE = (

@@ -25,7 +25,7 @@ from protocols.lib.calibration import Level
 from protocols.lib.choice import entropy
 from protocols.lib.encoders import EncoderSpec
 from protocols.lib.prompts import question_messages
-from protocols.lib.verdicts import decided, verdict
+from protocols.lib.vote_outcome import decided, verdict
 from protocols.lib.votes import count, parsed
 
 CARD = "router.json"

@@ -13,8 +13,8 @@ from protocols.core.events import Decision
 from protocols.core.models import ModelSpec, Sampling
 from protocols.core.registry import Context
 from protocols.lib.choice import NEUTRAL, described, labels
-from protocols.lib.drafts import Draft
 from protocols.lib.prompts import Message, question_messages
+from protocols.lib.shared_text import Draft
 from protocols.lib.text import fence, shortened
 
 ROLE = "switcher"

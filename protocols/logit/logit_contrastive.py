@@ -17,7 +17,7 @@ from protocols.core.errors import EngineError, UserError
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.choice import generalist, place
-from protocols.lib.fused import ATTEMPTS, estimate_tokens, write_together
+from protocols.lib.fused_text import ATTEMPTS, estimate_tokens, write_together
 
 
 class LogitContrastive(Config):

@@ -14,7 +14,7 @@ from pydantic import Field
 from protocols.core.call import Step
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.fused import ATTEMPTS, estimate_tokens, write_together
+from protocols.lib.fused_text import ATTEMPTS, estimate_tokens, write_together
 from protocols.lib.votes import read_weights
 
 

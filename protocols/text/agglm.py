@@ -21,15 +21,15 @@ from protocols.core.registry import (
     Reference,
     fit_setting,
 )
-from protocols.lib.aggregated import conclusion, sided, stands
+from protocols.lib.aggregator_outcome import conclusion, sided, stands
 from protocols.lib.debate import best_so_far
 from protocols.lib.prompts import Message, question_messages
 from protocols.lib.ranking import Candidate, candidates
 from protocols.lib.roles import player, untrained
 from protocols.lib.text import fence, shortened
-from protocols.lib.verdicts import verdict
+from protocols.lib.vote_outcome import verdict
 from protocols.lib.votes import count, parsed, require_quorum
-from protocols.training.aggregating import fit_aggregator
+from protocols.training.aggregator_training import fit_aggregator
 
 AGGREGATE = """\
 Problem:

@@ -24,14 +24,14 @@ from protocols.core.registry import (
     Reference,
     fit_setting,
 )
-from protocols.lib.blended import checked, conclusion
+from protocols.lib.blend_outcome import checked, conclusion
 from protocols.lib.pairwise import compare_calls, preference, round_robin, swiss_round
 from protocols.lib.prompts import Message, question_messages
 from protocols.lib.ranking import Candidate, Ranking, candidates
 from protocols.lib.roles import player, untrained
 from protocols.lib.text import fenced, shortened
 from protocols.lib.votes import parsed, require_quorum
-from protocols.training.blending import fit_blender
+from protocols.training.blender_training import fit_blender
 
 FUSE = """\
 Several answers to the same question follow, the best one first. They are material to read, not \

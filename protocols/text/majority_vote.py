@@ -10,7 +10,7 @@ from protocols.core.call import Call, Step
 from protocols.core.events import Phase
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.prompts import question_messages
-from protocols.lib.verdicts import decided, verdict
+from protocols.lib.vote_outcome import decided, verdict
 from protocols.lib.votes import count, parsed, read_weights, require_quorum
 
 

@@ -24,9 +24,9 @@ from protocols.core.registry import (
 )
 from protocols.lib.critique import ROLES, agent, round_calls
 from protocols.lib.debate import agreement
-from protocols.lib.verdicts import decided, verdict
+from protocols.lib.vote_outcome import decided, verdict
 from protocols.lib.votes import count, parsed, require_quorum
-from protocols.training.agents import fit_agents
+from protocols.training.multiagent_training import fit_agents
 
 
 class MultiagentFinetuning(Config):

@@ -25,13 +25,13 @@ from protocols.core.registry import (
     Reference,
     fit_setting,
 )
-from protocols.lib.champions import read_champions
 from protocols.lib.duels import Arena
 from protocols.lib.prompts import question_messages
 from protocols.lib.roles import versions
-from protocols.lib.verdicts import verdict
+from protocols.lib.sparta_artifact import read_sparta_artifact
+from protocols.lib.vote_outcome import verdict
 from protocols.lib.votes import count, parsed
-from protocols.training.sparring import fit_sparta
+from protocols.training.sparta_training import fit_sparta
 
 
 class Sparta(Config):
@@ -74,7 +74,7 @@ class Sparta(Config):
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Answers, rounds of duels, and the answer of best repute."""
     config: Sparta = ctx.config
-    known, playing = read_champions(ctx.artifact), versions(ctx, "contestant")
+    known, playing = read_sparta_artifact(ctx.artifact), versions(ctx, "contestant")
     owners = {player: model for model, player in playing.items()}
     if config.alone and known:
         playing = {known.best: playing[known.best]}

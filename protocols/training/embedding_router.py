@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.lib.space import Space
-from protocols.training.regret import cross_entropy, halves
+from protocols.lib.question_space import Space
+from protocols.training.router_evaluation import cross_entropy, halves
 from protocols.training.routing_data import Part
 
 Floats = NDArray[np.float64]

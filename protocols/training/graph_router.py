@@ -24,9 +24,16 @@ from protocols.lib.graph_net import (
     forward,
     nearest_scores,
 )
+from protocols.lib.question_space import Space
 from protocols.lib.routes import Trust, softmax
-from protocols.lib.space import Space
-from protocols.training.regret import cross_entropy, followed, halves, held_out, told, trust
+from protocols.training.router_evaluation import (
+    cross_entropy,
+    followed,
+    halves,
+    held_out,
+    told,
+    trust,
+)
 from protocols.training.routing_data import Lessons, Part
 
 Floats = NDArray[np.float64]

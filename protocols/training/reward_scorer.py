@@ -22,7 +22,7 @@ from protocols.engines.model_files import check_safetensors, read_json
 from protocols.engines.prompter import Prompter
 from protocols.lib.choice import generalist
 from protocols.lib.local_files import local_folder
-from protocols.training.collecting import Table
+from protocols.training.pool_answers import Table
 from protocols.training.preferences import answered
 from protocols.training.sft import CONFIG, WEIGHTS
 

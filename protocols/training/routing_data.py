@@ -18,9 +18,9 @@ from protocols.core.events import Phase
 from protocols.core.fit_types import FitContext
 from protocols.core.models import content_hash
 from protocols.lib.encoders import EncoderSpec, Vectors, choose, encoder
-from protocols.training.collecting import Answers, Table
-from protocols.training.regret import halves, soft_labels, spread
+from protocols.training.pool_answers import PoolAnswers, Table
 from protocols.training.reward_scorer import reward_spec, rewards
+from protocols.training.router_evaluation import halves, soft_labels, spread
 
 Floats = NDArray[np.float64]
 LEAST_TRAIN, LEAST_DEV = 4, 4
@@ -119,7 +119,7 @@ class Lesson:
 
     async def gather(self) -> AsyncIterator[Step]:
         """Ask, judge, encode; :attr:`made` has the result."""
-        ctx, answers = self.ctx, Answers(self.ctx)
+        ctx, answers = self.ctx, PoolAnswers(self.ctx)
         yield Phase(name="answers", title="Every model answers every question", index=0, total=2)
         await ctx.load(ctx.models)
         async for step in answers.asked():

@@ -28,7 +28,7 @@ from protocols.lib.coefficients import interval
 from protocols.lib.switching import ROLE, choose, decision_calls, switch_messages
 from protocols.training.labels import LabelRow, LabelSettings, train_labels
 from protocols.training.students import Student, apprentice
-from protocols.training.turns import Desk, Line, by_chance, staying
+from protocols.training.switch_rollouts import Desk, Line, by_chance, staying
 
 ORDERS = 4
 """Every decision is trained on in so many listings of the models."""

@@ -23,13 +23,13 @@ from protocols.core.models import ModelSpec, content_hash
 from protocols.core.registry import ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench, Candidate
 from protocols.lib.coefficients import Recipe, units
-from protocols.lib.members import members_of
-from protocols.lib.merged import estimate, geometry, seal, speak
+from protocols.lib.merged_model import estimate, geometry, seal, speak
 from protocols.lib.particle_swarm import Rows, SwarmSettings, generator, start
 from protocols.lib.preflight import preflight
-from protocols.lib.tie_members import OnLayer, TieMembers, tie_members
 from protocols.lib.ties import Rescale, Thin, TiesSettings
-from protocols.training.unifying import Unified, unified
+from protocols.lib.ties_merge import OnLayer, TieMembers, tie_members
+from protocols.lib.weight_space import members_of
+from protocols.training.distil_first import Unified, unified
 
 PARTICLES = 4
 Weights = tuple[float, ...]

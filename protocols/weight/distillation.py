@@ -25,13 +25,13 @@ from protocols.core.registry import (
     fit_setting,
 )
 from protocols.lib.coefficients import Recipe, interval, uniform
-from protocols.lib.members import LoraMembers
-from protocols.lib.merged import geometry, seal, speak
+from protocols.lib.merged_model import geometry, seal, speak
 from protocols.lib.model_cards import student_card
 from protocols.lib.prompts import question_messages
 from protocols.lib.roles import role_of, trained
+from protocols.lib.weight_space import LoraMembers
 from protocols.training.distill import DistilSettings
-from protocols.training.distilling import Distilling, agree, fidelity
+from protocols.training.pool_distillation import Distilling, agree, fidelity
 
 
 class Distillation(Config):

@@ -17,10 +17,10 @@ from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench
 from protocols.lib.coefficients import Recipe, norm, uniform, units
-from protocols.lib.members import Members, members_of
-from protocols.lib.merged import conclude, estimate, geometry, speak
+from protocols.lib.merged_model import conclude, estimate, geometry, speak
 from protocols.lib.preflight import preflight
-from protocols.training.unifying import Unified, unified
+from protocols.lib.weight_space import Members, members_of
+from protocols.training.distil_first import Unified, unified
 
 LEAST, MOST = -1.0, 2.0
 Point = tuple[float, tuple[float, ...]]

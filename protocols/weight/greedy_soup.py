@@ -16,10 +16,10 @@ from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench, Result, flips
 from protocols.lib.coefficients import Recipe, sign_test, uniform, units
-from protocols.lib.members import members_of
-from protocols.lib.merged import conclude, estimate, geometry, speak
+from protocols.lib.merged_model import conclude, estimate, geometry, speak
 from protocols.lib.preflight import preflight
-from protocols.training.unifying import Unified, unified
+from protocols.lib.weight_space import members_of
+from protocols.training.distil_first import Unified, unified
 
 
 class GreedySoup(Unified):

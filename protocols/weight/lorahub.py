@@ -19,11 +19,11 @@ from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench
 from protocols.lib.coefficients import Plane, Recipe, Rows, units
-from protocols.lib.members import Members, members_of
-from protocols.lib.merged import conclude, estimate, geometry, speak
+from protocols.lib.merged_model import conclude, estimate, geometry, speak
 from protocols.lib.particle_swarm import generator
 from protocols.lib.preflight import preflight
-from protocols.training.unifying import Unified, unified
+from protocols.lib.weight_space import Members, members_of
+from protocols.training.distil_first import Unified, unified
 
 BOX = 1.5
 FASTER = 1.5

@@ -18,11 +18,11 @@ from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.registry import ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Bench
 from protocols.lib.coefficients import Plane, Recipe, Rows, named, uniform, units
-from protocols.lib.members import members_of
-from protocols.lib.merged import conclude, estimate, geometry, speak
+from protocols.lib.merged_model import conclude, estimate, geometry, speak
 from protocols.lib.particle_swarm import Swarm, SwarmSettings, mixtures, start
 from protocols.lib.preflight import preflight
-from protocols.training.unifying import Unified, unified
+from protocols.lib.weight_space import members_of
+from protocols.training.distil_first import Unified, unified
 
 FINALISTS = 3
 

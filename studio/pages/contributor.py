@@ -16,10 +16,10 @@ import gradio as gr
 from protocols.core.registry import protocols
 from studio.context import StudioContext
 from studio.model_cards import details, on_hub, paper_pool
+from studio.model_standing import Credit, Line, recent_credit, standing
 from studio.pages.common import PRIVATE
 from studio.pages.picker import size
 from studio.pool import Entry, Pool
-from studio.standing import Credit, Line, recent_credit, standing
 
 LONGEST = 64
 TO_POOL = "<p><a href='/pool'>All contributed models</a></p>"

@@ -17,14 +17,14 @@ from evals.analyses.core import Finding
 from evals.analyses.everything import ANALYSES
 from evals.analyses.points import Point
 from protocols.core.errors import StudioError
-from studio.behind import Behind, attack_html, behind_html, points_html, study_html
 from studio.charts import draw
 from studio.context import StudioContext
 from studio.files import asset
 from studio.lab import Published
 from studio.pages.common import PRIVATE
-from studio.questions import claims_html, described
-from studio.stored import Stored, participants_of, state_of, stored
+from studio.provenance import PointRecords, attack_html, points_html, provenance_html, study_html
+from studio.stored_analyses import claims_html, described
+from studio.stored_results import Stored, participants_of, state_of, stored
 
 INTRO = (
     "<h1>Results</h1><p>Each number carries its count, its interval and what it was tested "
@@ -182,7 +182,7 @@ def told_behind(ctx: StudioContext, point: Point) -> str:
         return attack_html(found.attack(point.row), point)
     records = found.behind(point)
     title = f"point {point.row + 1} of {found.findings[point.analysis].title}"
-    return behind_html(Behind(point, title, records, found.book), ctx.workspace)
+    return provenance_html(PointRecords(point, title, records, found.book), ctx.workspace)
 
 
 def available(ctx: StudioContext) -> list[Published]:

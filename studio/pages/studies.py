@@ -20,7 +20,7 @@ from studio.judging import judge_planned
 from studio.pages import study_form, study_html
 from studio.pages.common import PRIVATE, notice
 from studio.pages.study_form import StudyForm
-from studio.work import make_answers, verify_blinding
+from studio.study_work import make_answers, verify_blinding
 
 INTRO = (
     "<h1>Studies</h1><p>Blinded A/B studies: a contributor's model against the participatory "

@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from evals.human.pace import Pace
+from evals.human.rate_limit import RateLimit
 from evals.human.records import Refused
 from studio.rating.options import RatingOptions
 
@@ -34,9 +34,9 @@ class Limiter:
 
     def __init__(self, options: RatingOptions) -> None:
         self._salt = secrets.token_bytes(32)
-        self._posts = Pace(options.posts_per_minute)
-        self._pages = Pace(options.pages_per_minute)
-        self._joins = Pace(options.joins_per_hour, HOUR_S)
+        self._posts = RateLimit(options.posts_per_minute)
+        self._pages = RateLimit(options.pages_per_minute)
+        self._joins = RateLimit(options.joins_per_hour, HOUR_S)
         self._hops = options.proxy_hops
 
     def rater(self, token: str, method: str) -> None:
@@ -47,9 +47,9 @@ class Limiter:
         """Count a request to join. Raises :class:`TooMany` for this address only."""
         self._count(self._joins, client_address(request, self._hops))
 
-    def _count(self, pace: Pace, who: str) -> None:
+    def _count(self, rate: RateLimit, who: str) -> None:
         key = hashlib.blake2b(who.encode("utf-8", "replace"), key=self._salt, digest_size=16)
-        wait = pace.wait(key.hexdigest(), time.monotonic())
+        wait = rate.wait(key.hexdigest(), time.monotonic())
         if wait:
             raise TooMany(max(1, math.ceil(wait)))
 

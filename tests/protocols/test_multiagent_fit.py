@@ -20,8 +20,7 @@ from protocols.core.fit import FitData, FitItem, FitSpec, fit
 from protocols.core.models import ModelSpec, RunSpec
 from protocols.engines.checks import check_model
 from protocols.engines.scripted import ScriptedEngine
-from protocols.lib.jsonlines import append_rows, read_rows
-from protocols.lib.schooling import (
+from protocols.lib.debate_examples import (
     Debate,
     Turn,
     agreed,
@@ -31,8 +30,9 @@ from protocols.lib.schooling import (
     majority,
     says,
 )
+from protocols.lib.jsonlines import append_rows, read_rows
 from protocols.lib.votes import count
-from protocols.training import agents, sft
+from protocols.training import multiagent_training, sft
 from tests.helpers import play
 from tests.protocols.weight.tiny import content
 from tests.training.small import small_base
@@ -123,7 +123,7 @@ def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Eve
         return sft.train_sft(where, given, out, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agents, "train_sft", spying)
+        patch.setattr(multiagent_training, "train_sft", spying)
         return fitted([*models, far], root), root
 
 

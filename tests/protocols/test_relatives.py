@@ -20,7 +20,7 @@ from protocols.core.events import Answer, Decision, Ended, Event, Progress
 from protocols.core.models import RunSpec
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.calibration import calibrated, read_levels, write_levels
-from protocols.training.calibrating import curve_point
+from protocols.training.cascade_calibration import curve_point
 from tests.helpers import NAMES, make_spec, play, played
 from tests.protocols.fits import announced, fit_spec, made_data, play_fit
 

@@ -30,7 +30,7 @@ from protocols.lib.pairwise import Strength
 from protocols.lib.prompts import question_messages
 from protocols.training import dpo, grpo, sft
 from protocols.training.preferences import Preference
-from protocols.training.sparring import drifted, matches
+from protocols.training.sparta_training import drifted, matches
 from protocols.training.students import learnt
 from tests.training.tiny_base import tiny_base
 

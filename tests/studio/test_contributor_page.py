@@ -16,10 +16,10 @@ from protocols.core.trace import TraceHeader, TraceWriter
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.context import StudioContext
+from studio.model_standing import Credit, Line, recent_credit, standing, told_of
 from studio.pages import contributor
 from studio.pages.study_form import PREFILLED, prefilled
 from studio.settings import REPOSITORY, Settings
-from studio.standing import Credit, Line, recent_credit, standing, told_of
 from studio.workspace import Workspace
 from tests.evals.analyses.frames import frame, rows, solos
 from tests.helpers import make_spec

@@ -25,7 +25,7 @@ from studio.cli import main
 from studio.lab import Lab, plan_text, read_plan
 from studio.pages.study_html import next_step
 from studio.settings import Settings
-from studio.work import make_answers, verify_blinding
+from studio.study_work import make_answers, verify_blinding
 from tests.conftest import ROOT
 
 PLAN: dict[str, Any] = {

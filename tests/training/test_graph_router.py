@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from protocols.core.fit_types import FitItem
 from protocols.lib.graph_net import Known, Nearness, attach, begin, forward, nearest_scores
-from protocols.lib.space import Space
-from protocols.training.collecting import Table
+from protocols.lib.question_space import Space
 from protocols.training.graph_router import (
     GraphRouter,
     GraphSettings,
@@ -21,7 +20,8 @@ from protocols.training.graph_router import (
     router_from,
     train_graph,
 )
-from protocols.training.regret import soft_labels, spread
+from protocols.training.pool_answers import Table
+from protocols.training.router_evaluation import soft_labels, spread
 from protocols.training.routing_data import Part
 
 QUICK = GraphSettings(hidden=8, steps=60, networks=2)

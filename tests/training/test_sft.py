@@ -11,7 +11,7 @@ from evals.tasks import load_task
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import question_messages
 from protocols.training import sft
-from protocols.training.greedy import greedy_answers, prompt_text
+from protocols.training.greedy_decoding import greedy_answers, prompt_text
 
 ROWS = [(f"What is {a} + {b}?", str(a + b)) for a in range(8) for b in range(8)]
 VOCABULARY = 49152

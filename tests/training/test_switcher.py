@@ -31,9 +31,9 @@ from protocols.core.models import ModelSpec, RunSpec
 from protocols.core.registry import Context, get_protocol
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.choice import LABELS
-from protocols.lib.drafts import Draft, Part
+from protocols.lib.shared_text import Draft, Part
+from protocols.training.switch_rollouts import Line, by_chance, staying
 from protocols.training.switcher import State, label_rows, learning_items, target
-from protocols.training.turns import Line, by_chance, staying
 from tests.helpers import make_pool, play
 from tests.protocols.fits import GREEDY, announced, content, fit_spec, made_data, play_fit
 from tests.training.tiny_base import tiny_base

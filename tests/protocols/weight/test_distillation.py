@@ -25,7 +25,7 @@ from protocols.lib.preflight import preflight
 from protocols.lib.teachers import student_base, teachers
 from protocols.training import distill, sft
 from protocols.training.distill import DistilSettings, train_student, without_controls
-from protocols.training.distilling import agree, closed
+from protocols.training.pool_distillation import agree, closed
 from tests.helpers import play
 from tests.protocols.weight.tiny import content
 from tests.training.small import TEMPLATE, small_base

@@ -23,7 +23,7 @@ from protocols.lib.lora_algebra import (
     save_lora,
     truncate,
 )
-from protocols.lib.members import LoraMembers
+from protocols.lib.weight_space import LoraMembers
 from tests.protocols.weight.tiny import LAYERS, random_lora, tiny_model, tiny_pool, weights_of
 
 numbers = st.lists(st.floats(-2, 2), min_size=3, max_size=3)

@@ -15,9 +15,9 @@ from protocols.core.errors import ContributorError, UserError
 from protocols.lib.full_models import write_changed
 from protocols.lib.local_files import local_folder
 from protocols.lib.lora_algebra import read_lora
-from protocols.lib.members import FullMembers, LoraMembers, members_of, run_mergekit
-from protocols.lib.tie_members import TieAdapters, TieModels, tie_members
 from protocols.lib.ties import TiesSettings, conflict, mask, merged, thinned
+from protocols.lib.ties_merge import TieAdapters, TieModels, tie_members
+from protocols.lib.weight_space import FullMembers, LoraMembers, members_of, run_mergekit
 from tests.protocols.weight.tiny import (
     LAYERS,
     full_pool,

@@ -31,7 +31,7 @@ from protocols.core.registry import protocols
 from protocols.engines.checks import check_model
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.candidates import Bench
-from protocols.lib.members import members_of
+from protocols.lib.weight_space import members_of
 from protocols.weight.expo import extrapolated, how_many, read_alphas
 from protocols.weight.greedy_soup import rung
 from protocols.weight.lorahub import Search, whole_row, worth

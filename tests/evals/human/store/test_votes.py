@@ -14,7 +14,7 @@ from sqlalchemy import event
 from evals.human.ballots import check
 from evals.human.desk import PER_MINUTE, Desk
 from evals.human.ledger import verify_chain
-from evals.human.pace import Pace
+from evals.human.rate_limit import RateLimit
 from evals.human.records import Ballot, Refused
 from evals.human.store import Store
 from evals.human.studies import blind_key, lock_study, progress, study_data
@@ -434,7 +434,7 @@ def test_one_hasty_rater_is_slowed_and_the_others_are_not(store: Store, clock: C
 
 
 def test_a_thousand_requests_in_a_minute_are_too_many() -> None:
-    pace = Pace(PER_MINUTE)
+    pace = RateLimit(PER_MINUTE)
     for number in range(1_000):
         if number < 600:
             pace.check("r", number * 0.06)
@@ -442,4 +442,4 @@ def test_a_thousand_requests_in_a_minute_are_too_many() -> None:
         with refused(429):
             pace.check("r", number * 0.06 - 0.06)
     for number in range(1_000):
-        Pace(0).check("r", number * 0.001)
+        RateLimit(0).check("r", number * 0.001)

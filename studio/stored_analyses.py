@@ -12,7 +12,7 @@ from studio.charts import write
 from studio.lab import Lab
 from studio.output import say
 from studio.settings import Settings
-from studio.stored import Stored, attacks, influence_files, participants_of, result_files
+from studio.stored_results import Stored, attacks, influence_files, participants_of, result_files
 
 PAGE = "index.html"
 STYLE = (

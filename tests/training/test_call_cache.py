@@ -20,7 +20,7 @@ from protocols.core.fit import FitContext, fit
 from protocols.core.registry import Context
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.pairwise import compare_calls, preference
-from protocols.training.memory import Memory, asked
+from protocols.training.call_cache import CallCache, asked
 from tests.core.toy import PROTOCOL, registered, toy_data, toy_spec
 from tests.helpers import make_pool
 
@@ -44,7 +44,7 @@ def outcomes(calls: list[AnyCall]) -> list[Any]:
 
 def remembering(found: list[list[Any]]) -> Any:
     async def made(ctx: FitContext) -> AsyncIterator[Step]:
-        memory, (said, pairs) = Memory(ctx), calls_of(ctx)
+        memory, (said, pairs) = CallCache(ctx), calls_of(ctx)
         for part in (said, pairs):
             async for step in memory.play(part, "things"):
                 yield step

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from protocols.core.errors import EngineError
 from protocols.core.models import ModelSpec
-from protocols.training import branches, labels
-from protocols.training.branches import BranchSettings, Tree, train_branches
+from protocols.training import labels, shared_prefix
+from protocols.training.shared_prefix import SharedPrefixSettings, Tree, train_shared_prefix
 from protocols.training.students import Student
 
 Row = dict[str, list[Any]]
@@ -56,7 +56,7 @@ def test_packed_loss_and_gradient_are_those_of_the_rows_one_by_one(
 
     rows = [one for group in groups for one in group]
     weights = [p for name, p in network.named_parameters() if "q_proj" in name or "v_proj" in name]
-    together = branches.branch_loss(network, branches.collated(groups))
+    together = shared_prefix.branch_loss(network, shared_prefix.collated(groups))
     alone = sum(labels.label_loss(network, labels.collated([one], 0)) for one in rows) / len(rows)
     assert together.item() == pytest.approx(alone.item(), abs=1e-5)
     for one, other in zip(
@@ -81,5 +81,5 @@ def test_a_tree_holds_every_row_and_what_they_share_once(rows: list[list[int]]) 
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     who = Student(ModelSpec(id="m", name="m", source=str(tmp_path)), tmp_path)
     with pytest.raises(EngineError, match="list of groups is empty"):
-        train_branches(who, [], tmp_path / "out", state=tmp_path / "state")
-    assert BranchSettings(epochs=2, batch=4).count(9) == 6
+        train_shared_prefix(who, [], tmp_path / "out", state=tmp_path / "state")
+    assert SharedPrefixSettings(epochs=2, batch=4).count(9) == 6

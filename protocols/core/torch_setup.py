@@ -29,7 +29,7 @@ def hide_broken_torch_extras() -> None:
             sys.modules[name] = None  # type: ignore[assignment]
 
 
-def wait_politely() -> None:
+def let_idle_threads_sleep() -> None:
     """Let idle OpenMP threads sleep instead of spin; must run before torch is imported.
 
     A step of a small model has hundreds of short parallel parts. When anything else (a browser, a

@@ -34,7 +34,7 @@ OUTCOMES = {
 
 
 @dataclass(frozen=True)
-class Behind:
+class PointRecords:
     """The records of a point, and those of members by key, from which their texts are taken."""
 
     point: Point
@@ -43,7 +43,7 @@ class Behind:
     book: Mapping[str, BenchRecord]
 
 
-def behind_html(found: Behind, workspace: Workspace) -> str:
+def provenance_html(found: PointRecords, workspace: Workspace) -> str:
     """A page of the records behind a point."""
     start = min(found.point.start, max(0, len(found.records) - 1))
     shown = found.records[start : start + AT_A_TIME]
@@ -58,7 +58,7 @@ def behind_html(found: Behind, workspace: Workspace) -> str:
     )
 
 
-def _turns(found: Behind, start: int) -> str:
+def _turns(found: PointRecords, start: int) -> str:
     places = {"Previous": start - AT_A_TIME, "Next": start + AT_A_TIME}
     buttons = [
         f"<button type='button' class='studio-mini' data-point='{_at(found.point, place)}'>{word} "

@@ -1,6 +1,6 @@
 """Performs calls: starts them in time, streams them, counts what they cost and lets go of them.
 
-It knows engines and budgets, not protocols. One performer serves one run.
+It knows engines and budgets, not protocols. One executor serves one run.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from protocols.core.events import (
     Progress,
     Usage,
 )
+from protocols.core.inflight import InFlightCall, finite
 from protocols.core.models import Budget, ModelSpec, Sampling
-from protocols.core.opened import Opened, finite
-from protocols.core.patience import Patience
+from protocols.core.stall_timeout import StallTimeout
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ EMPTY_ANSWER = "returned an empty answer"
 """What the failure of a model that wrote nothing says, for those who read runs."""
 
 
-class Terms(Protocol):
+class CallSettings(Protocol):
     """What a run spec and a fit spec say about calls."""
 
     @property
@@ -65,12 +65,12 @@ class BudgetSpent(StudioError):
     owner = "user"
 
 
-class Performer:
+class CallExecutor:
     """Plays lists of calls and remembers what has been spent."""
 
     def __init__(
         self,
-        spec: Terms,
+        spec: CallSettings,
         models: Sequence[ModelSpec],
         engine: Engine,
         control: Control,
@@ -85,7 +85,7 @@ class Performer:
         self._reserved = 0
         self._usage = Usage()
         self._nonce = uuid.uuid4().hex[:12]
-        self._open: dict[AnyCall, Opened] = {}
+        self._open: dict[AnyCall, InFlightCall] = {}
         self._finished: dict[AnyCall, asyncio.Event] = {}
         self._tasks: dict[asyncio.Task[None], AnyCall] = {}
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -196,12 +196,12 @@ class Performer:
         self._reserved += granted * width
         return sampling.model_copy(update={"max_tokens": granted})
 
-    def _send(self, call: AnyCall, max_tokens: int) -> tuple[Opened, str]:
+    def _send(self, call: AnyCall, max_tokens: int) -> tuple[InFlightCall, str]:
         """Announce a call; returns its record and the request id the engine will know it by."""
         messages = call.render()
         call.state = "running"
         self.calls += 1
-        opened = self._open[call] = Opened(call, time.monotonic(), max_tokens)
+        inflight = self._open[call] = InFlightCall(call, time.monotonic(), max_tokens)
         self._tell(
             call,
             CallStarted(
@@ -219,28 +219,28 @@ class Performer:
             ),
         )
         call.messages = messages
-        return opened, f"{self._nonce}/{call.id}"
+        return inflight, f"{self._nonce}/{call.id}"
 
     async def _generate(self, call: Call, sampling: Sampling) -> None:
-        opened, request_id = self._send(call, sampling.max_tokens * len(call.authors))
-        patience = self._patience(call)
+        inflight, request_id = self._send(call, sampling.max_tokens * len(call.authors))
+        timeout = self._stall_timeout(call)
         try:
             async with (
-                patience.waiting(),
+                timeout.waiting(),
                 aclosing(self._stream(call, request_id, sampling)) as stream,
             ):
                 async for chunk in stream:
                     if chunk.text or chunk.tokens:
-                        patience.hear()
-                    self._hear(opened, opened.within(chunk))
-                    if opened.full:
+                        timeout.hear()
+                    self._hear(inflight, inflight.within(chunk))
+                    if inflight.full:
                         break
         except TimeoutError:
             raise EngineError(
                 f"{self._named(call)} was silent for {self.stall_s:g} seconds; its call was given "
                 "up."
             ) from None
-        self._end_text(call, opened)
+        self._end_text(call, inflight)
 
     def _stream(
         self, call: Call, request_id: str, sampling: Sampling
@@ -254,17 +254,17 @@ class Performer:
         fused = FusedRequest(request_id, models, weights, messages, sampling, *rule, call.prefix)
         return self.engine.stream_fused(fused)
 
-    def _patience(self, call: AnyCall) -> Patience:
+    def _stall_timeout(self, call: AnyCall) -> StallTimeout:
         models = [self.by_id[name] for name in call.authors]
-        return Patience(self.engine, models, self.stall_s)
+        return StallTimeout(self.engine, models, self.stall_s)
 
     def _named(self, call: AnyCall) -> str:
         return " with ".join(f"'{self.by_id[name].title}'" for name in call.authors)
 
-    def _hear(self, opened: Opened, chunk: Chunk) -> None:
-        call = opened.call
+    def _hear(self, inflight: InFlightCall, chunk: Chunk) -> None:
+        call = inflight.call
         by = call.hear(chunk.text, chunk.fused) if isinstance(call, FusedCall) else ""
-        if opened.take(chunk):
+        if inflight.take(chunk):
             self._tell(call, Delta(call=call.id, text=chunk.text, tokens=chunk.tokens, by=by))
 
     def _tell(self, call: AnyCall, event: Event) -> None:
@@ -272,42 +272,42 @@ class Performer:
         if not call.quiet:
             self._queue.put_nowait(event)
 
-    def _end_text(self, call: Call, opened: Opened) -> None:
-        text = "".join(opened.text)
+    def _end_text(self, call: Call, inflight: InFlightCall) -> None:
+        text = "".join(inflight.text)
         # After a prefill, ending at once is an answer ("nothing to add"); otherwise it is none.
-        if not text.strip() and not (call.prefix and opened.finish == "stop"):
+        if not text.strip() and not (call.prefix and inflight.finish == "stop"):
             raise ContributorError(f"{self._named(call)} {EMPTY_ANSWER}.")
-        call._text, call.finish = text, opened.finish
-        self._end(call, opened, CallEnded(call=call.id, text=text, finish=opened.finish))
+        call._text, call.finish = text, inflight.finish
+        self._end(call, inflight, CallEnded(call=call.id, text=text, finish=inflight.finish))
 
     async def _score(self, call: ScoreCall, model: ModelSpec) -> None:
-        opened, request_id = self._send(call, 0)
+        inflight, request_id = self._send(call, 0)
         request = ScoreRequest(request_id, model, call.render(), call.labels, call.prefix)
-        patience = self._patience(call)
+        timeout = self._stall_timeout(call)
         try:
-            async with patience.waiting():
+            async with timeout.waiting():
                 scores = await self.engine.score(request)
         except TimeoutError:
             raise EngineError(f"'{model.title}' gave no scores in {self.stall_s:g} s.") from None
-        patience.hear()
-        opened.prompt_tokens = scores.prompt_tokens
+        timeout.hear()
+        inflight.prompt_tokens = scores.prompt_tokens
         call._scores = {label: finite(value) for label, value in scores.logprobs.items()}
-        self._end(call, opened, CallEnded(call=call.id, scores=call._scores))
+        self._end(call, inflight, CallEnded(call=call.id, scores=call._scores))
 
-    def _end(self, call: AnyCall, opened: Opened, event: CallEnded) -> None:
+    def _end(self, call: AnyCall, inflight: InFlightCall, event: CallEnded) -> None:
         if call.done:
             return  # cut short in the same moment: its end has been announced already
-        call.usage = self._close(call, opened)
+        call.usage = self._close(call, inflight)
         call.state = "ok"
         event = event.model_copy(update={"usage": call.usage})
         if isinstance(call, Call) and not call.quiet:
             self.ended.append(event)
         self._tell(call, event)
 
-    def _close(self, call: AnyCall, opened: Opened) -> Usage:
+    def _close(self, call: AnyCall, inflight: InFlightCall) -> Usage:
         """Take a call off the books and add up what it cost."""
         self._open.pop(call, None)
-        usage, total = opened.usage(), self._usage
+        usage, total = inflight.usage(), self._usage
         self._usage = Usage(
             prompt_tokens=total.prompt_tokens + usage.prompt_tokens,
             completion_tokens=total.completion_tokens + usage.completion_tokens,
@@ -320,8 +320,8 @@ class Performer:
             return
         call.state, call.error = "failed", error
         self.failed += 1
-        if opened := self._open.get(call):
-            call.usage = self._close(call, opened)
+        if inflight := self._open.get(call):
+            call.usage = self._close(call, inflight)
         model, owner = call.model, error.owner
         if isinstance(call, FusedCall) and isinstance(error, LostModels):
             call.lost, model = error.models, error.models[0]
@@ -349,12 +349,12 @@ class Performer:
         """
         self.abort()
         events = [e for e in self._drain() if e is not None]
-        for call, opened in list(self._open.items()):
+        for call, inflight in list(self._open.items()):
             event = CallEnded(
                 call=call.id,
-                text="".join(opened.text),
+                text="".join(inflight.text),
                 finish="abort",
-                usage=self._close(call, opened),
+                usage=self._close(call, inflight),
             )
             call.state = "failed"
             if call.quiet:

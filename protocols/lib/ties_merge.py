@@ -14,8 +14,8 @@ from protocols.lib.choice import generalist
 from protocols.lib.full_models import WEIGHT, write_changed
 from protocols.lib.local_files import local_folder
 from protocols.lib.lora_algebra import Lora, from_changes, read_lora, save_lora
-from protocols.lib.members import FullMembers, open_tensors, run_mergekit
 from protocols.lib.ties import TiesSettings, conflict, merged
+from protocols.lib.weight_space import FullMembers, open_tensors, run_mergekit
 
 if TYPE_CHECKING:
     import torch

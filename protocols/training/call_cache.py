@@ -26,7 +26,7 @@ PASSING = 0.5
 """From this score on an answer counts as right."""
 
 
-class Memory:
+class CallCache:
     """Plays quiet calls and remembers them in ``ctx.state``. Ids must say what is asked."""
 
     def __init__(self, ctx: FitContext) -> None:

@@ -19,14 +19,14 @@ from protocols.core.errors import UserError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem, Part
 from protocols.core.registry import Context
-from protocols.lib.aggregated import stands
+from protocols.lib.aggregator_outcome import stands
 from protocols.lib.coefficients import interval
 from protocols.lib.ranking import Candidate, candidates
-from protocols.lib.verdicts import verdict
+from protocols.lib.vote_outcome import verdict
 from protocols.lib.votes import Tally, count
+from protocols.training.call_cache import HEAT, PASSING, CallCache, asked, rating
 from protocols.training.checkpoints import Watch
 from protocols.training.grpo import Exercise, GrpoSettings, train_grpo
-from protocols.training.memory import HEAT, PASSING, Memory, asked, rating
 from protocols.training.students import Student, apprentice, chosen, keep, learnt, show_rows, taught
 
 Aggregate = Callable[[Context, str, Sequence[Candidate], int], Call]
@@ -75,7 +75,7 @@ async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator
     """Sets of answers, exercises of both kinds, training, and what it is worth on dev items."""
     if not ctx.items["train"]:
         raise UserError(f"The task '{ctx.task}' has no train items. Fit to another task.")
-    who, memory = apprentice(ctx.models, ctx.config.student), Memory(ctx)
+    who, memory = apprentice(ctx.models, ctx.config.student), CallCache(ctx)
     cases = {"train": sets(ctx, "train", ctx.config.samples), "dev": sets(ctx, "dev", 1)}
     calls = list(chain(*(case.calls for part in cases.values() for case in part)))
     yield Phase(name="solve", title="The pool answers", index=0, total=3)

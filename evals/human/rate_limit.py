@@ -14,7 +14,7 @@ WINDOW_SECONDS = 60.0
 _FORGET_OVER = 10_000
 
 
-class Pace:
+class RateLimit:
     """Counts requests per rater over the last ``window`` seconds. ``limit`` 0 = no limit.
 
     Thread-safe.

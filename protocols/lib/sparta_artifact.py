@@ -11,7 +11,7 @@ from protocols.lib.pairwise import Strength
 FILE = "sparta.json"
 
 
-class Champions(Frozen):
+class SpartaArtifact(Frozen):
     """By contributed model: the iteration whose version did best on dev (0 is the model as it
 
     was), that version's score, the log-strength with its deviation in the end, and the rating
@@ -33,8 +33,8 @@ class Champions(Frozen):
         (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def read_champions(folder: Path | None) -> Champions | None:
+def read_sparta_artifact(folder: Path | None) -> SpartaArtifact | None:
     """What an artifact holds; none without one."""
     if folder is None:
         return None
-    return Champions.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    return SpartaArtifact.model_validate_json((folder / FILE).read_text(encoding="utf-8"))

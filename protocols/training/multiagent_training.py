@@ -27,11 +27,7 @@ from protocols.core.workers import FitStopped
 from protocols.engines.checks import check_model
 from protocols.lib.coefficients import interval
 from protocols.lib.critique import round_calls
-from protocols.lib.jsonlines import append_rows, read_rows
-from protocols.lib.local_files import local_folder
-from protocols.lib.model_cards import agent_card
-from protocols.lib.roles import role_of
-from protocols.lib.schooling import (
+from protocols.lib.debate_examples import (
     Debate,
     Right,
     Row,
@@ -43,6 +39,10 @@ from protocols.lib.schooling import (
     majority,
     says,
 )
+from protocols.lib.jsonlines import append_rows, read_rows
+from protocols.lib.local_files import local_folder
+from protocols.lib.model_cards import agent_card
+from protocols.lib.roles import role_of
 from protocols.training.distill import TRAINING, controls_of, loss_of, without_controls
 from protocols.training.sft import SftConfig, train_sft
 from protocols.training.students import chosen

@@ -49,7 +49,7 @@ class Table:
         )
 
 
-class Answers:
+class PoolAnswers:
     """Asks every model every item of ``parts``, in order, and remembers what was said."""
 
     def __init__(self, ctx: FitContext, parts: Iterable[str] = PARTS) -> None:

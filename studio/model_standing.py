@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import StudioError
 from protocols.core.events import Answer
-from studio.stored import result_files
+from studio.stored_results import result_files
 from studio.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -23,19 +23,19 @@ WAVE = 64
 
 
 @dataclass(frozen=True)
-class Said:
+class CachedAnswer:
     """A model's answer to an item: no text if it failed, ``whole`` if it came to an end."""
 
     text: str
     whole: bool = True
 
 
-class Answers:
+class AnswerCache:
     """What models said to items, greedily, in at most the fit's number of tokens."""
 
     def __init__(self, ctx: FitContext) -> None:
         self.ctx = ctx
-        self._known: dict[str, dict[str, Said]] = {}
+        self._known: dict[str, dict[str, CachedAnswer]] = {}
 
     def _file(self, model: ModelSpec) -> Path:
         """Whoever is served elsewhere may be another one tomorrow: kept for this fit only."""
@@ -46,14 +46,14 @@ class Answers:
         root = self.ctx.state if model.is_endpoint else self.ctx.shared
         return root / "answers" / f"{name}.jsonl"
 
-    def _of(self, model: ModelSpec) -> dict[str, Said]:
+    def _of(self, model: ModelSpec) -> dict[str, CachedAnswer]:
         if model.id not in self._known:
             rows = read_rows(self._file(model))
-            known = {row["item"]: Said(row["text"], row["whole"]) for row in rows}
+            known = {row["item"]: CachedAnswer(row["text"], row["whole"]) for row in rows}
             self._known[model.id] = known
         return self._known[model.id]
 
-    def of(self, model: ModelSpec, items: Sequence[FitItem]) -> list[Said]:
+    def of(self, model: ModelSpec, items: Sequence[FitItem]) -> list[CachedAnswer]:
         """The answers to items that were asked, in order."""
         known = self._of(model)
         return [known[_key(item)] for item in items]
@@ -82,7 +82,9 @@ class Answers:
         rows = []
         for item, call in zip(wave, calls, strict=True):
             require_heard(call)
-            said = Said(call.text if call.ok else "", whole=call.ok and call.finish != "length")
+            said = CachedAnswer(
+                call.text if call.ok else "", whole=call.ok and call.finish != "length"
+            )
             self._of(model)[_key(item)] = said
             rows.append({"item": _key(item), "text": said.text, "whole": said.whole})
         append_rows(self._file(model), rows)

@@ -14,8 +14,8 @@ from protocols.core.events import Artifact, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
 from protocols.lib.calibration import calibrated, write_levels
-from protocols.lib.doubts import confidence, verify_calls
 from protocols.lib.prompts import question_messages
+from protocols.lib.self_confidence import confidence, verify_calls
 
 Rated = list[tuple[float, float] | None]
 """Confidence and score of each item, in order; None where the model said nothing."""

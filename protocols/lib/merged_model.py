@@ -12,9 +12,9 @@ from protocols.core.events import Answer, Artifact, Progress
 from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, Estimate
 from protocols.lib.coefficients import Recipe, cosines
-from protocols.lib.members import Members, Row
 from protocols.lib.model_cards import CARD, Metrics, model_card
 from protocols.lib.prompts import question_messages
+from protocols.lib.weight_space import Members, Row
 
 
 async def conclude(

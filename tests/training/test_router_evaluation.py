@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from protocols.lib.routes import Trust, softmax
-from protocols.training.regret import (
+from protocols.training.router_evaluation import (
     bootstrap,
     cross_entropy,
     halves,

@@ -18,7 +18,7 @@ TOKEN_CHARS = 128
 
 
 @dataclass(eq=False)
-class Opened:
+class InFlightCall:
     """A call between its start and its end. ``sent`` is monotonic seconds.
 
     ``most`` is the number of tokens it may cost. An endpoint that goes on beyond them is not heard

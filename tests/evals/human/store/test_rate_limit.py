@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.human.pace import Pace
+from evals.human.rate_limit import RateLimit
 from evals.human.records import Refused
 
 TIMES = st.lists(st.integers(0, 40), max_size=60).map(
@@ -18,7 +18,7 @@ TIMES = st.lists(st.integers(0, 40), max_size=60).map(
 def test_no_window_holds_more_than_the_limit_and_waiting_is_enough(
     times: list[int], limit: int, window: float
 ) -> None:
-    pace, taken = Pace(limit, window), []
+    pace, taken = RateLimit(limit, window), []
     for now in times:
         recent = sum(now - window < at <= now for at in taken)
         wait = pace.wait("one", now)
@@ -31,7 +31,7 @@ def test_no_window_holds_more_than_the_limit_and_waiting_is_enough(
 
 
 def test_one_too_many_is_refused_and_no_limit_is_none() -> None:
-    pace, free = Pace(1), Pace(0)
+    pace, free = RateLimit(1), RateLimit(0)
     pace.check("rater", 10.0)
     with pytest.raises(Refused) as refused:
         pace.check("rater", 11.0)

@@ -18,12 +18,12 @@ from evals.analyses.points import Point
 from evals.records import KEPT, keep_records
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
-from studio.behind import AT_A_TIME, Behind, behind_html
 from studio.cli import main
 from studio.context import StudioContext
 from studio.pages.results import NONE_STORED, everything, questions, runs_behind
+from studio.provenance import AT_A_TIME, PointRecords, provenance_html
 from studio.settings import REPOSITORY, Settings
-from studio.stored import state_of
+from studio.stored_results import state_of
 from tests.evals.bench.helpers import measure, spec
 
 
@@ -142,16 +142,16 @@ def test_a_models_words_are_only_text(ctx: StudioContext) -> None:
         one.model_copy(update={"text": hostile, "item": hostile, "task": hostile, "error": hostile})
         for one in found.records[:3]
     ]
-    behind = Behind(Point("scaling", 0), hostile, records, {})
-    assert "<img" not in behind_html(behind, ctx.workspace)
+    behind = PointRecords(Point("scaling", 0), hostile, records, {})
+    assert "<img" not in provenance_html(behind, ctx.workspace)
 
 
 def test_pages_of_records_turn_and_stay_inside(ctx: StudioContext) -> None:
     record = everything(ctx).records[0]
     many = [record] * (AT_A_TIME + 1)
-    first = behind_html(Behind(Point("scaling", 0), "x", many, {}), ctx.workspace)
+    first = provenance_html(PointRecords(Point("scaling", 0), "x", many, {}), ctx.workspace)
     assert first.count("<details>") == AT_A_TIME and f"scaling/0/{AT_A_TIME}" in first
-    last = behind_html(Behind(Point("scaling", 0, 9999), "x", many, {}), ctx.workspace)
+    last = provenance_html(PointRecords(Point("scaling", 0, 9999), "x", many, {}), ctx.workspace)
     assert last.count("<details>") == 1
 
 

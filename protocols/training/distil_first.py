@@ -15,7 +15,7 @@ from protocols.core.events import Artifact
 from protocols.core.fit_types import FITTED, FitContext
 from protocols.core.registry import Config, FitFn, fit_setting
 from protocols.training.distill import DistilSettings
-from protocols.training.distilling import Distilling, Report, fidelity
+from protocols.training.pool_distillation import Distilling, Report, fidelity
 
 
 class Unified(Config):

@@ -15,8 +15,8 @@ from protocols.core.errors import ContributorError, EngineError
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import content_hash
 from protocols.core.registry import Context
-from protocols.lib.drafts import Draft, Written, written
 from protocols.lib.jsonlines import append_rows, read_rows
+from protocols.lib.shared_text import Draft, Written, written
 from protocols.lib.switching import patch_call
 
 WAVE = 64

@@ -9,7 +9,7 @@ import pytest
 
 from evals.bench_folder import ITEMS
 from evals.records import read_records
-from evals.rewarding import add_rewards
+from evals.reward_scores import add_rewards
 from protocols.core.errors import UserError
 from tests.evals.bench.helpers import measure, spec
 

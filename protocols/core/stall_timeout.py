@@ -18,7 +18,7 @@ _PULSES: WeakKeyDictionary[Engine, dict[str, float]] = WeakKeyDictionary()
 """When each engine last gave a sign of life, by place, over all runs (seconds of the loop)."""
 
 
-class Patience:
+class StallTimeout:
     """The patience with one call. Its models are served where their bases or endpoints are."""
 
     def __init__(self, engine: Engine, models: Sequence[ModelSpec], stall_s: float) -> None:

@@ -22,12 +22,12 @@ from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Context
-from protocols.lib.blended import conclusion
+from protocols.lib.blend_outcome import conclusion
 from protocols.lib.coefficients import interval
 from protocols.lib.pairwise import LABELS, compare_calls, preference
 from protocols.lib.ranking import Candidate, Ranking, candidates
+from protocols.training.call_cache import PASSING, CallCache, asked, rating
 from protocols.training.checkpoints import Watch
-from protocols.training.memory import PASSING, Memory, asked, rating
 from protocols.training.sft import SftConfig, train_sft
 from protocols.training.students import (
     Student,
@@ -71,7 +71,7 @@ async def fit_blender(ctx: FitContext, rounds: Rounds, fuse: Fuse) -> AsyncItera
     if len(ctx.items["train"]) < 2:
         raise UserError(f"The task '{ctx.task}' has too few train items. Fit to another task.")
     who = apprentice(ctx.models, ctx.config.student)
-    blender = Blender(ctx, Memory(ctx), who, rounds, fuse)
+    blender = Blender(ctx, CallCache(ctx), who, rounds, fuse)
     yield Phase(name="answers", title="The pool answers", index=0, total=3)
     async for step in blender.answers():
         yield step
@@ -93,7 +93,7 @@ class Blender:
     """What a fit of LLM-Blender has found so far."""
 
     ctx: FitContext
-    memory: Memory
+    memory: CallCache
     who: Student
     rounds: Rounds
     fuse: Fuse

@@ -19,10 +19,10 @@ from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
+from protocols.lib.answer_cache import AnswerCache, CachedAnswer
 from protocols.lib.coefficients import interval
 from protocols.lib.parsing import read_answer
 from protocols.lib.preflight import distillable
-from protocols.lib.remembered import Answers, Said
 from protocols.lib.roles import role_of
 from protocols.lib.teachers import bare, student_base, teachers
 from protocols.lib.text import repeats
@@ -59,7 +59,7 @@ class Distilling:
         """The contributor on whose base the students stand."""
         self.base = bare(self.host)
         self.teachers = teachers(self.ctx.models, self.base, self.everyone)
-        self.answers = Answers(self.ctx)
+        self.answers = AnswerCache(self.ctx)
         self.prompts = self.ctx.items.get("train", ())[: self.settings.prompts]
         self.dev = self.ctx.items["dev"]
 
@@ -144,7 +144,7 @@ class Distilling:
         said = zip(self.prompts, self.answers.of(teacher, self.prompts), strict=True)
         return [(item.question, one.text) for item, one in said if self._worth(item, one)]
 
-    def _worth(self, item: FitItem, said: Said) -> bool:
+    def _worth(self, item: FitItem, said: CachedAnswer) -> bool:
         if not said.text.strip() or not said.whole or repeats(said.text):
             return False
         return not self.settings.only_right or (self.ctx.score(item, said.text) or 0.0) >= 1.0

@@ -27,7 +27,7 @@ ATTENTION = ("k_proj", "o_proj", "q_proj", "v_proj")
 
 
 @dataclass(frozen=True, slots=True)
-class BranchSettings:
+class SharedPrefixSettings:
     """How branches are trained; the defaults suit a small base on a CPU.
 
     ``epochs`` times all groups, ``batch`` groups a step; ``learning_rate`` after ``warmup`` steps
@@ -119,13 +119,13 @@ def branch_loss(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     return -(inputs["target"] * logp).sum(dim=1).mean()
 
 
-def train_branches(
+def train_shared_prefix(
     who: Student,
     groups: Sequence[Sequence[LabelRow]],
     out: Path,
     *,
     state: Path,
-    config: BranchSettings | None = None,
+    config: SharedPrefixSettings | None = None,
     watch: Watch | None = None,
 ) -> Trained:
     """Train ``who`` on groups of rows and save the adapter in ``out``; go on from ``state``.
@@ -137,7 +137,7 @@ def train_branches(
     """
     if not groups:
         raise EngineError("There is nothing to train on: the list of groups is empty.")
-    settings = config or BranchSettings()
+    settings = config or SharedPrefixSettings()
     return finished(_trainer(who, groups, state, settings, watch), out, who.base_id, state)
 
 
@@ -145,12 +145,12 @@ def _trainer(
     who: Student,
     groups: Sequence[Sequence[LabelRow]],
     state: Path,
-    settings: BranchSettings,
+    settings: SharedPrefixSettings,
     watch: Watch | None,
 ) -> Any:
     from transformers import Trainer
 
-    class BranchTrainer(Trainer):  # type: ignore[misc]
+    class SharedPrefixTrainer(Trainer):  # type: ignore[misc]
         """Scores labels at the end of every branch, and nothing else of the vocabulary."""
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
@@ -158,7 +158,7 @@ def _trainer(
 
     model, tokenizer = load_student(who, device())
     return make_trainer(
-        BranchTrainer,
+        SharedPrefixTrainer,
         watched(watch),
         model=attach(model.float(), settings),
         args=_arguments(settings, state, len(groups)),
@@ -167,7 +167,7 @@ def _trainer(
     )
 
 
-def attach(model: Any, settings: BranchSettings) -> Any:
+def attach(model: Any, settings: SharedPrefixSettings) -> Any:
     """Return the model with a fresh LoRA on the layers from ``first_layer`` on.
 
     In fp32, which is as fast as bf16 here and does not round small steps away.
@@ -187,7 +187,7 @@ def attach(model: Any, settings: BranchSettings) -> Any:
     return get_peft_model(model, lora)
 
 
-def _arguments(settings: BranchSettings, state: Path, groups: int) -> Any:
+def _arguments(settings: SharedPrefixSettings, state: Path, groups: int) -> Any:
     """transformers' arguments."""
     from transformers import TrainingArguments
 

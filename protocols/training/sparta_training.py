@@ -21,7 +21,6 @@ from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Decision, Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
-from protocols.lib.champions import Champions
 from protocols.lib.coefficients import interval
 from protocols.lib.duels import Duel, weight
 from protocols.lib.pairwise import (
@@ -31,10 +30,11 @@ from protocols.lib.pairwise import (
     estimate_strengths,
     preference,
 )
+from protocols.lib.sparta_artifact import SpartaArtifact
 from protocols.lib.text import repeats
+from protocols.training.call_cache import HEAT, CallCache, asked, rating
 from protocols.training.checkpoints import Watch
 from protocols.training.dpo import DpoSettings, train_dpo
-from protocols.training.memory import HEAT, Memory, asked, rating
 from protocols.training.preferences import Preference
 from protocols.training.students import Student, keep, show_rows, student, taught
 
@@ -56,7 +56,7 @@ class Camp:
     """The pool's versions, their duels and reputations, and how they score on dev items."""
 
     ctx: FitContext
-    memory: Memory
+    memory: CallCache
     students: list[Student]
     versions: list[ModelSpec]
     history: list[list[Strength]] = field(default_factory=list)
@@ -77,7 +77,7 @@ async def fit_sparta(ctx: FitContext) -> AsyncIterator[Step]:
         raise UserError(f"The task '{ctx.task}' has no train items. Fit to another task.")
     students = [student(model) for model in ctx.models]
     start = estimate_strengths(len(students), ())
-    camp = Camp(ctx, Memory(ctx), students, list(ctx.models), [start])
+    camp = Camp(ctx, CallCache(ctx), students, list(ctx.models), [start])
     count = ctx.config.iterations
     async for step in scored(camp):
         yield step
@@ -276,7 +276,7 @@ async def concluded(camp: Camp) -> AsyncIterator[Step]:
     best = {name: column.index(max(column)) for name, column in columns}
     scores = {name: camp.scores[best[name]][at] for at, name in enumerate(names)}
     champion = max(names, key=lambda name: (scores[name], -names.index(name)))
-    found = Champions(
+    found = SpartaArtifact(
         best=champion,
         iterations=best,
         scores=scores,
