@@ -6,7 +6,6 @@ twice and nothing is lost. Many runs go at a time, because engines batch calls o
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from evals.append_only import AppendOnly
 from evals.bench_folder import remember
 from evals.bench_plan import Cell, Planner
 from evals.bench_reading import RunReading, refreshed
+from evals.concurrency import bounded
 from evals.records import BenchRecord, newest, record_file
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.engine import Engine
@@ -99,7 +99,8 @@ async def _phase(
     book.update(newest(fresh))
     done, failed = len(cells) - len(work), 0
     yield _progress(phase, done, len(cells))
-    async with aclosing(_play_all(work, runner, book)) as records:
+    records = bounded(work, lambda cell: _play(cell, runner, book), runner.parallel)
+    async with aclosing(records):
         async for record in records:
             file.append([record])
             book[record.key] = record
@@ -114,27 +115,6 @@ async def _phase(
 
 def _progress(phase: str, done: int, total: int) -> Progress:
     return Progress(unit=f"{UNIT}.{phase}", done=done, total=total, note=PHASES[phase])
-
-
-async def _play_all(
-    work: Sequence[Cell], runner: Runner, book: Mapping[str, BenchRecord]
-) -> AsyncGenerator[BenchRecord, None]:
-    """Keep ``runner.parallel`` runs going; records come as they finish."""
-    waiting = iter(work)
-    running: set[asyncio.Task[BenchRecord]] = set()
-    try:
-        while True:
-            while len(running) < runner.parallel and (cell := next(waiting, None)):
-                running.add(asyncio.create_task(_play(cell, runner, book)))
-            if not running:
-                return
-            finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _play(cell: Cell, runner: Runner, book: Mapping[str, BenchRecord]) -> BenchRecord:

@@ -17,12 +17,13 @@ from evals.human.records import Verdict
 from evals.judges.baselines import FirstJudge, LongerJudge
 from evals.judges.core import Judge
 from evals.judges.llm_judge import LlmJudge
+from evals.judges.margin import calibrate_tau, margin_verdict
 from evals.judges.measure import accuracy_rows, as_pair, finding, margin_row
 from evals.judges.pointwise import PointwiseJudge
 from evals.judges.preference_data import GoldPair, counts, split_pairs
 from evals.judges.prompt import prompt_hash
 from evals.judges.resolve import resolve, summarise
-from evals.judges.reward_model import RewardJudge, calibrate_tau, margin_verdict
+from evals.judges.reward_model import RewardJudge
 from protocols.core.errors import EngineError
 from protocols.core.models import ModelSpec, content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base

@@ -32,6 +32,7 @@ from protocols.training.reward import RewardSettings, train_reward
 from protocols.training.sft import Trained, load_base
 from protocols.training.shared_prefix import SharedPrefixSettings, train_shared_prefix
 from protocols.training.students import Student
+from protocols.training.trainers import device, threads
 from studio.pool_cards import CARD, read_card, write_card
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def base_answers(base: Path, out: Path, say: Say = log.info) -> dict[str, str]:
     missing = [item for item in items if item.id not in kept]
     if missing:
         say(f"the base answers {len(missing)} questions")
-        model, tokenizer = load_base(base, _device())
+        model, tokenizer = load_base(base, device())
         texts = greedy_answers(
             model.eval(), tokenizer, [item.question for item in missing], max_tokens=SAID_TOKENS
         )
@@ -231,17 +232,5 @@ def _training(trained: Trained, lesson: Lesson) -> dict[str, Any]:
         "loss": round(trained.loss, 4),
         "seconds": round(trained.seconds),
         "device": trained.device,
-        "threads": _threads(),
+        "threads": threads(),
     }
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _threads() -> int:
-    import torch
-
-    return int(torch.get_num_threads())

@@ -20,6 +20,7 @@ from protocols.core.errors import unknown
 from protocols.core.models import content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
 from protocols.training.sft import Trained, fingerprint, load_base, train_sft
+from protocols.training.trainers import device, threads
 from studio.pool_cards import (
     BASE_CARD,
     BASE_MODEL,
@@ -115,7 +116,7 @@ def measure_specialist(specialist: Specialist, base: Path, out: Path, say: Say) 
     items = [*own, *(item for task in others for item in _test(task)[:OTHERS])]
     if card.get("tested_on") == (mark := _mark(items)):
         return
-    model, tokenizer = load_base(base, _device())
+    model, tokenizer = load_base(base, device())
     tuned = PeftModel.from_pretrained(model, out / specialist.id).eval()
     tested = _by_task(tuned, tokenizer, items, max_tokens=SPECIALIST_TOKENS)
     write_card(out / specialist.id / CARD, card | {"tested": tested, "tested_on": mark})
@@ -133,7 +134,7 @@ def measure_base(base: Path, out: Path, say: Say) -> None:
             results[task] = kept[task]
             continue
         say(f"{BASE_MODEL}: {task}")
-        model, tokenizer = load_base(base, _device())
+        model, tokenizer = load_base(base, device())
         found = _by_task(model.eval(), tokenizer, _test(task), max_tokens=BASE_TOKENS)
         results[task] = found[task] | {"tested_on": mark}
         write_card(out / BASE_CARD, results)
@@ -188,20 +189,8 @@ def _training(specialist: Specialist, trained: Trained, examples: int) -> dict[s
         "seed": config.seed,
         "seconds": round(trained.seconds),
         "device": trained.device,
-        "threads": _threads(),
+        "threads": threads(),
     }
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _threads() -> int:
-    import torch
-
-    return int(torch.get_num_threads())
 
 
 def train_command(

@@ -10,13 +10,13 @@ Every finished answer is on disk before the next step; what a killed run has mad
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.concurrency import bounded
 from evals.human.questions import Question
 from evals.human.responses import Outcome, Response, last_by_key, response_file
 from evals.human.study import Arm, ContributorArm, StudySpec
@@ -162,7 +162,8 @@ async def generate(
         work = [job for job in jobs if job.key not in done]
         made, failed = len(jobs) - len(work), 0
         yield _progress(made, len(jobs), "")
-        async with aclosing(_play_all(work, runner)) as stream:
+        stream = bounded(work, lambda job: _play(job, runner), runner.parallel)
+        async with aclosing(stream):
             async for response in stream:
                 file.append([response])
                 made, failed = made + 1, failed + 1 if response.again else 0
@@ -183,25 +184,6 @@ def answers_for(jobs: Sequence[Job], folder: Path) -> list[Response]:
 def _progress(done: int, total: int, error: str) -> Progress:
     level = "warning" if error else "info"
     return Progress(unit=UNIT, done=done, total=total, note=error, level=level)
-
-
-async def _play_all(work: Sequence[Job], runner: Runner) -> AsyncGenerator[Response, None]:
-    """Keep ``runner.parallel`` runs going; answers come as they finish."""
-    waiting = iter(work)
-    running: set[asyncio.Task[Response]] = set()
-    try:
-        while True:
-            while len(running) < runner.parallel and (job := next(waiting, None)):
-                running.add(asyncio.create_task(_play(job, runner)))
-            if not running:
-                return
-            finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _play(job: Job, runner: Runner) -> Response:

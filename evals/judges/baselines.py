@@ -16,13 +16,10 @@ from protocols.core.engine import LoadProgress
 BOTH_ORDERS = (Ask(False), Ask(True))
 
 
-@dataclass(frozen=True)
-class FirstJudge:
-    """Always prefers the answer that is shown first."""
+class _KnowsNothing:
+    """A judge without a model."""
 
-    id: str = "always-first"
-    prompt_hash: str = ""
-    model_hash: str = ""
+    prompt_hash = model_hash = ""
 
     def asks(self) -> tuple[Ask, ...]:
         """Both orders."""
@@ -30,6 +27,13 @@ class FirstJudge:
 
     async def load(self, progress: LoadProgress | None = None) -> None:
         """Nothing to load."""
+
+
+@dataclass(frozen=True)
+class FirstJudge(_KnowsNothing):
+    """Always prefers the answer that is shown first."""
+
+    id: str = "always-first"
 
     async def verdict(self, pair: PairText, ask: Ask) -> Verdict:
         """Prefer A."""
@@ -37,19 +41,10 @@ class FirstJudge:
 
 
 @dataclass(frozen=True)
-class LongerJudge:
+class LongerJudge(_KnowsNothing):
     """Always prefers the longer answer, counted in characters; equal lengths are a tie."""
 
     id: str = "longer-wins"
-    prompt_hash: str = ""
-    model_hash: str = ""
-
-    def asks(self) -> tuple[Ask, ...]:
-        """Both orders."""
-        return BOTH_ORDERS
-
-    async def load(self, progress: LoadProgress | None = None) -> None:
-        """Nothing to load."""
 
     async def verdict(self, pair: PairText, ask: Ask) -> Verdict:
         """Compare lengths."""

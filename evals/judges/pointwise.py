@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from evals.human.records import PairText, Verdict
 from evals.judges.core import Ask
-from evals.judges.fingerprints import weights_hash
-from evals.judges.reward_model import margin_verdict
+from evals.judges.margin import MarginJudge
 from protocols.core.engine import Engine, LoadProgress, ScoreRequest
 from protocols.core.errors import EngineError
 from protocols.core.models import ModelSpec, content_hash
@@ -49,30 +48,19 @@ def log_odds(logprobs: Mapping[str, float]) -> float:
 
 
 @dataclass
-class PointwiseJudge:
+class PointwiseJudge(MarginJudge):
     """Implements :class:`evals.judges.core.Judge`; ``tau`` is in natural-log odds."""
 
     id: str
     model: ModelSpec
     engine: Engine
     tau: float = 0.0
-    _weights: str = field(default="", init=False)
 
     @cached_property
     def prompt_hash(self) -> str:
         """Names the words around the texts and the margin."""
         told = [dict(turn) for turn in answer_messages("", "")]
         return content_hash(told, list(LABELS), self.tau)
-
-    @property
-    def model_hash(self) -> str:
-        """Names source, revision and adapter; computed on first use, as files may be read."""
-        self._weights = self._weights or weights_hash(self.model)
-        return self._weights
-
-    def asks(self) -> tuple[Ask, ...]:
-        """One judgement: each answer is judged alone."""
-        return (Ask(system_first=False),)
 
     async def load(self, progress: LoadProgress | None = None) -> None:
         """Load the model. Raises :class:`EngineError` if its engine cannot score labels."""
@@ -90,19 +78,7 @@ class PointwiseJudge:
         name = f"judge/{self.id}/{pair.item}"
         contributor = await self._odds(f"{name}/0", pair.prompt, pair.contributor, notes.append)
         system = await self._odds(f"{name}/1", pair.prompt, pair.system, notes.append)
-        raw = f"contributor={contributor:.4f} system={system:.4f} tau={self.tau:.4f}"
-        return Verdict(
-            item=pair.item,
-            judge=self.id,
-            system_first=ask.system_first,
-            repeat=ask.repeat,
-            parsed=margin_verdict(contributor, system, self.tau),
-            raw=" ".join([raw, *(f"[{note}]" for note in notes)]),
-            score_contributor=contributor,
-            score_system=system,
-            prompt_hash=self.prompt_hash,
-            model_hash=self.model_hash,
-        )
+        return self.by_margin(pair, ask, contributor, system, notes)
 
     async def _odds(
         self, name: str, question: str, answer: str, warn: Callable[[str], None]

@@ -12,13 +12,13 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Collection,
-    Iterator,
     Mapping,
     Sequence,
 )
 from contextlib import aclosing
 from dataclasses import replace
 
+from evals.concurrency import bounded
 from evals.human.records import PairText, Verdict
 from evals.judges.core import Ask, Judge, VerdictKey, planned_key
 from evals.judges.flags import Flagger
@@ -92,7 +92,8 @@ async def _judge_all(
     judge: Judge, work: Sequence[Work], parallel: int
 ) -> AsyncGenerator[Progress | Verdict, None]:
     failed = made = 0
-    async with aclosing(_outcomes(judge, work, parallel)) as outcomes:
+    outcomes = bounded(work, lambda one: _outcome(judge, *one), parallel)
+    async with aclosing(outcomes):
         async for outcome in outcomes:
             if isinstance(outcome, Verdict):
                 failed, made = 0, made + 1
@@ -104,27 +105,6 @@ async def _judge_all(
             if failed >= GIVE_UP:
                 yield warning(f"The judge '{judge.id}' failed {failed} times in a row; it is left.")
                 return
-
-
-async def _outcomes(
-    judge: Judge, work: Sequence[Work], parallel: int
-) -> AsyncGenerator[Outcome, None]:
-    """Keep ``parallel`` judgements in flight; outcomes come as they finish."""
-    waiting: Iterator[Work] = iter(work)
-    running: set[asyncio.Task[Outcome]] = set()
-    try:
-        while True:
-            while len(running) < parallel and (following := next(waiting, None)):
-                running.add(asyncio.create_task(_outcome(judge, *following)))
-            if not running:
-                return
-            finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _outcome(judge: Judge, pair: PairText, ask: Ask) -> Outcome:

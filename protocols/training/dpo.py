@@ -17,7 +17,14 @@ from protocols.training.checkpoints import Watch, lasting, watched
 from protocols.training.preferences import Preference
 from protocols.training.sft import ATTENTION_AND_MLP, Trained, conversation, finished
 from protocols.training.students import Student, load_student
-from protocols.training.trainers import device, make_trainer, modest, quiet_dataset
+from protocols.training.trainers import (
+    AdapterSettings,
+    common_arguments,
+    device,
+    fresh_lora,
+    make_trainer,
+    quiet_dataset,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +104,14 @@ def dpo_trainer(
     )
 
 
-def with_adapter(model: Any, who: Student, settings: Any) -> Any:
+def with_adapter(model: Any, who: Student, settings: AdapterSettings) -> Any:
     """The model with its own adapter, or a fresh one, to train.
 
     In fp32 beside a bf16 base: preference and policy gradients take steps too small for bf16.
     ``settings`` say rank, alpha, modules and seed of a fresh one.
     """
     import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import PeftModel
 
     if who.adapter:
         adapted = PeftModel.from_pretrained(model, who.adapter, is_trainable=True)
@@ -112,14 +119,7 @@ def with_adapter(model: Any, who: Student, settings: Any) -> Any:
         adapted.peft_config["default"].base_model_name_or_path = str(who.base)
         return adapted
     torch.manual_seed(settings.seed)
-    lora = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=0.0,
-        target_modules=list(settings.target_modules),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, lora)
+    return fresh_lora(model, settings, fp32=True)
 
 
 def _arguments(settings: DpoSettings, state: Path) -> Any:
@@ -127,14 +127,11 @@ def _arguments(settings: DpoSettings, state: Path) -> Any:
     from trl import DPOConfig
 
     return DPOConfig(
-        **modest(),
+        **common_arguments(settings),
         **lasting(state, settings.save_every),
         max_steps=settings.steps or -1,
         num_train_epochs=1,
         per_device_train_batch_size=settings.batch,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup,
         beta=settings.beta,
         max_length=settings.max_length,
-        seed=settings.seed,
     )

@@ -19,7 +19,7 @@ from protocols.training.checkpoints import Watch, lasting, watched
 from protocols.training.dpo import with_adapter
 from protocols.training.sft import ATTENTION_AND_MLP, Trained, finished
 from protocols.training.students import Student, load_student
-from protocols.training.trainers import device, make_trainer, modest, quiet_dataset
+from protocols.training.trainers import common_arguments, device, make_trainer, quiet_dataset
 
 Reward = Callable[[str, str], float]
 """How good a text is as the answer to the exercise with this key, 0 to 1."""
@@ -124,7 +124,7 @@ def _arguments(settings: GrpoSettings, state: Path) -> Any:
     from trl import GRPOConfig
 
     return GRPOConfig(
-        **modest(),
+        **common_arguments(settings),
         **lasting(state, settings.save_every),
         max_steps=settings.steps or -1,
         num_train_epochs=1,
@@ -132,9 +132,6 @@ def _arguments(settings: GrpoSettings, state: Path) -> Any:
         num_generations=settings.draws,
         max_completion_length=settings.max_tokens,
         temperature=settings.temperature,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         beta=settings.beta,
-        seed=settings.seed,
     )

@@ -19,13 +19,11 @@ from protocols.lib.prompts import Message
 from protocols.training.checkpoints import Watch, lasting, watched
 from protocols.training.sft import (
     ATTENTION_AND_MLP,
-    SftConfig,
     Trained,
-    attach_lora,
     finished,
 )
 from protocols.training.students import Student, load_student
-from protocols.training.trainers import device, make_trainer, modest
+from protocols.training.trainers import common_arguments, device, fresh_lora, make_trainer
 
 if TYPE_CHECKING:
     import torch
@@ -187,10 +185,7 @@ def _with_lora(model: Any, settings: LabelSettings) -> Any:
     import torch
 
     torch.manual_seed(settings.seed)
-    shape = SftConfig(
-        rank=settings.rank, alpha=settings.alpha, target_modules=settings.target_modules
-    )
-    return attach_lora(model, shape)
+    return fresh_lora(model, settings, fp32=False)
 
 
 def _arguments(settings: LabelSettings, state: Path, rows: int) -> Any:
@@ -198,12 +193,9 @@ def _arguments(settings: LabelSettings, state: Path, rows: int) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        **modest(),
+        **common_arguments(settings),
         **lasting(state, settings.save_every),
         max_steps=settings.count(rows),
         per_device_train_batch_size=settings.batch,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup,
-        seed=settings.seed,
         remove_unused_columns=False,
     )

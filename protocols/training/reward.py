@@ -21,7 +21,13 @@ from protocols.training.sft import (
     finished,
     report_to,
 )
-from protocols.training.trainers import device, make_trainer, modest, quiet_dataset
+from protocols.training.trainers import (
+    common_arguments,
+    device,
+    fresh_lora,
+    make_trainer,
+    quiet_dataset,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -106,17 +112,7 @@ def load_scorer(
 
 def attach_head(model: PreTrainedModel, config: RewardSettings) -> Any:
     """Return ``model`` with a fresh LoRA; the head is trained whole and saved beside it."""
-    from peft import LoraConfig, get_peft_model
-
-    lora = LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,
-        lora_dropout=0.0,
-        target_modules=list(config.target_modules),
-        modules_to_save=[HEAD],
-        task_type="SEQ_CLS",
-    )
-    return get_peft_model(model, lora, autocast_adapter_dtype=False)
+    return fresh_lora(model, config, fp32=False, task="SEQ_CLS", modules_to_save=[HEAD])
 
 
 def _trainer(
@@ -146,15 +142,12 @@ def _arguments(config: RewardSettings, out: Path) -> Any:
     from trl import RewardConfig
 
     return RewardConfig(
-        **modest(),
+        **common_arguments(config),
         output_dir=str(out),
         max_steps=config.steps,
         per_device_train_batch_size=config.batch,
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup,
         max_length=config.max_length,
         center_rewards_coefficient=config.centre,
-        seed=config.seed,
         save_strategy="no",
         logging_steps=5,
     )

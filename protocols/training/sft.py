@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import question_messages
 from protocols.training.checkpoints import Watch, carried_on, lasting, watched
-from protocols.training.trainers import device, make_trainer, modest, quiet_dataset
+from protocols.training.trainers import (
+    common_arguments,
+    device,
+    fresh_lora,
+    make_trainer,
+    quiet_dataset,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -113,7 +119,7 @@ def train_sft(
     model, tokenizer = load_base(base, device())
     if template:
         tokenizer.chat_template = template
-    lora = resume_lora(model, start) if start else attach_lora(model, settings)
+    lora = resume_lora(model, start) if start else fresh_lora(model, settings, fp32=False)
     if frozen:
         for name, weight in lora.named_parameters():
             weight.requires_grad_(weight.requires_grad and frozen not in name)
@@ -131,24 +137,6 @@ def load_base(base: Path, where: str) -> tuple[PreTrainedModel, PreTrainedTokeni
         base, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False
     ).to(where)
     return model, tokenizer
-
-
-def attach_lora(model: PreTrainedModel, config: SftConfig) -> Any:
-    """Return ``model`` with a fresh LoRA in the base's own type.
-
-    peft would keep the adapter in fp32 beside a bf16 base; on a CPU that doubles the time of a
-    step and the size of the file.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    lora = LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,
-        lora_dropout=0.0,
-        target_modules=list(config.target_modules),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, lora, autocast_adapter_dtype=False)
 
 
 def resume_lora(model: PreTrainedModel, adapter: Path) -> Any:
@@ -264,13 +252,10 @@ def _arguments(config: SftConfig, saving: dict[str, Any]) -> Any:
     from trl import SFTConfig
 
     return SFTConfig(
-        **{**modest(), "save_strategy": "no", "logging_steps": 5, **saving},
+        **{**common_arguments(config), "save_strategy": "no", "logging_steps": 5, **saving},
         max_steps=config.steps,
         per_device_train_batch_size=config.batch,
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup,
         max_length=config.max_length,
-        seed=config.seed,
         completion_only_loss=True,
     )
 

@@ -18,7 +18,7 @@ from protocols.training.checkpoints import Watch, lasting, watched
 from protocols.training.labels import LabelRow, encoded
 from protocols.training.sft import Trained, finished
 from protocols.training.students import Student, load_student
-from protocols.training.trainers import device, make_trainer, modest
+from protocols.training.trainers import common_arguments, device, fresh_lora, make_trainer
 
 if TYPE_CHECKING:
     import torch
@@ -173,18 +173,10 @@ def attach(model: Any, settings: SharedPrefixSettings) -> Any:
     In fp32, which is as fast as bf16 here and does not round small steps away.
     """
     import torch
-    from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(settings.seed)
-    lora = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=0.0,
-        target_modules=list(settings.target_modules),
-        layers_to_transform=list(range(settings.first_layer, model.config.num_hidden_layers)),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, lora)
+    trained = list(range(settings.first_layer, model.config.num_hidden_layers))
+    return fresh_lora(model, settings, fp32=True, layers_to_transform=trained)
 
 
 def _arguments(settings: SharedPrefixSettings, state: Path, groups: int) -> Any:
@@ -195,9 +187,6 @@ def _arguments(settings: SharedPrefixSettings, state: Path, groups: int) -> Any:
         **lasting(state, settings.save_every),
         max_steps=settings.count(groups),
         per_device_train_batch_size=settings.batch,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup,
-        seed=settings.seed,
         remove_unused_columns=False,
-        **modest(),
+        **common_arguments(settings),
     )

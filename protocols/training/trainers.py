@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from protocols.training.checkpoints import Resuming
 
@@ -15,13 +15,73 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def modest() -> dict[str, Any]:
-    """Arguments of every training; each differs from its default for a reason.
+def threads() -> int:
+    """How many processor threads a training may use."""
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+class AdapterSettings(Protocol):
+    """What the settings of every training say about its adapter and its steps."""
+
+    @property
+    def rank(self) -> int:
+        """Rank of the adapter's two factors."""
+
+    @property
+    def alpha(self) -> int:
+        """The product of the factors counts ``alpha / rank`` times."""
+
+    @property
+    def target_modules(self) -> Sequence[str]:
+        """Names of the linear layers that are adapted."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate at its highest; it falls along a cosine to zero."""
+
+    @property
+    def warmup(self) -> float:
+        """Steps until the highest learning rate; below 1 a share of all steps."""
+
+    @property
+    def seed(self) -> int:
+        """Decides the fresh adapter and the order of the rows."""
+
+
+def fresh_lora(
+    model: Any, settings: AdapterSettings, *, fp32: bool, task: str = "CAUSAL_LM", **more: Any
+) -> Any:
+    """Return ``model`` with a fresh LoRA to train; ``more`` goes to peft's LoraConfig.
+
+    With ``fp32`` it is trained in fp32 beside a bf16 base, for gradients whose steps are too small
+    for bf16. Without, it has the base's own type: on a CPU fp32 doubles the time of a step and the
+    size of the file.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules=list(settings.target_modules),
+        task_type=task,
+        **more,
+    )
+    return get_peft_model(model, lora, autocast_adapter_dtype=fp32)
+
+
+def common_arguments(settings: AdapterSettings) -> dict[str, Any]:
+    """Arguments of every training; each fixed one differs from its default for a reason.
 
     Gradient checkpointing costs time and saves memory nobody needs here; ``bf16`` is about mixed
     precision, and these weights are bf16 already. Nothing is reported to services or to the screen.
     """
     return {
+        "learning_rate": settings.learning_rate,
+        "warmup_steps": settings.warmup,
+        "seed": settings.seed,
         "lr_scheduler_type": "cosine",
         "bf16": False,
         "use_cpu": device() == "cpu",

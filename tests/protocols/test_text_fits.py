@@ -32,6 +32,7 @@ from protocols.training import dpo, grpo, sft
 from protocols.training.preferences import Preference
 from protocols.training.sparta_training import drifted, matches
 from protocols.training.students import learnt
+from protocols.training.trainers import fresh_lora
 from tests.training.tiny_base import tiny_base
 
 NAMES = ("plain", "right", "wrong")
@@ -276,7 +277,9 @@ def test_blender_rows_begin_with_the_live_prompts(
     model, tokenizer = sft.load_base(Path(pool[0].source), "cpu")
     config = sft.SftConfig(steps=1, max_length=4096)
     pairs = [(row["prompt"], row["answer"]) for row in rows]
-    trainer = sft._trainer(sft.attach_lora(model, config), tokenizer, pairs, config, tmp_path, None)
+    trainer = sft._trainer(
+        fresh_lora(model, config, fp32=False), tokenizer, pairs, config, tmp_path, None
+    )
     trained = [row["input_ids"] for row in trainer.train_dataset]
     about = [number_of(row) if role == "fuser" else number_of_pair(row) for row in rows]
     same = sum(any(ids[: len(one)] == one for one in asked) for ids in trained)

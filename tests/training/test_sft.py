@@ -12,6 +12,7 @@ from protocols.core.errors import EngineError
 from protocols.lib.prompts import question_messages
 from protocols.training import sft
 from protocols.training.greedy_decoding import greedy_answers, prompt_text
+from protocols.training.trainers import fresh_lora
 
 ROWS = [(f"What is {a} + {b}?", str(a + b)) for a in range(8) for b in range(8)]
 VOCABULARY = 49152
@@ -45,7 +46,7 @@ def tiny(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made_trainer(tiny: Path, out: Path) -> Any:
     model, tokenizer = sft.load_base(tiny, "cpu")
-    return sft._trainer(sft.attach_lora(model, TINY), tokenizer, ROWS, TINY, out, None)
+    return sft._trainer(fresh_lora(model, TINY, fp32=False), tokenizer, ROWS, TINY, out, None)
 
 
 def test_a_training_row_starts_with_the_tokens_asked_at_inference(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from protocols.training.checkpoints import lasting, watched
-from protocols.training.trainers import make_trainer, modest
+from protocols.training.sft import SftConfig
+from protocols.training.trainers import common_arguments, make_trainer
 
 
 def line() -> Any:
@@ -37,7 +38,9 @@ def test_a_training_prints_nothing_and_tells_every_step(
         Trainer,
         watched(lambda step, numbers: told.update({step: numbers}) if numbers else None),
         model=line(),
-        args=TrainingArguments(**modest(), **lasting(tmp_path, 9), max_steps=3),
+        args=TrainingArguments(
+            **common_arguments(SftConfig()), **lasting(tmp_path, 9), max_steps=3
+        ),
         train_dataset=[{"x": float(n), "labels": 2.0 * n} for n in range(8)],
     )
     trainer.train()

@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.judges.margin import calibrate_tau, margin_verdict
 from evals.judges.resolve import resolve
-from evals.judges.reward_model import (
-    RewardJudge,
-    calibrate_tau,
-    margin_verdict,
-)
+from evals.judges.reward_model import RewardJudge
 from protocols.core.errors import ContributorError, EngineError
 from protocols.core.models import ModelSpec
 from protocols.training.reward_scorer import load_scorer
