@@ -11,6 +11,8 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from protocols.core.engine import (
@@ -37,13 +39,22 @@ CHARS_PER_TOKEN = 3.0
 FINISH: dict[str, Finish] = {"stop": "stop", "length": "length"}
 
 
+@dataclass(eq=False)
+class Connection:
+    """A client, the ids of the models that use it, and how many of their requests are open."""
+
+    client: Any
+    users: set[str] = field(default_factory=set)
+    open: int = 0
+
+
 class OpenAIEngine(WithoutLogits):
     """Implements :class:`protocols.core.engine.Engine` over HTTP."""
 
     name = "openai"
 
     def __init__(self) -> None:
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._connections: dict[tuple[str, str], Connection] = {}
         """By address and the variable with the key."""
         self._places: dict[str, asyncio.Semaphore] = {}
         self._windows: dict[str, int] = {}
@@ -66,7 +77,7 @@ class OpenAIEngine(WithoutLogits):
         """
         failures: list[StudioError] = []
         for number, model in enumerate(models):
-            if progress and _client_key(model) not in self._clients:
+            if progress and _key(model) not in self._connections:
                 progress(number, len(models), f"Connecting to {model.title}")
             try:
                 await self._check(model)
@@ -77,7 +88,8 @@ class OpenAIEngine(WithoutLogits):
 
     async def _check(self, model: ModelSpec) -> None:
         try:
-            served = [entry async for entry in self._client(model).models.list()]
+            async with self._using(model) as client:
+                served = [entry async for entry in client.models.list()]
         except Exception as error:
             raise _explained(model, error) from error
         names = [entry.id for entry in served]
@@ -90,17 +102,33 @@ class OpenAIEngine(WithoutLogits):
         if told and type(told[0]) is int and told[0] > 0:
             self._windows[model.id] = told[0]
 
-    def _client(self, model: ModelSpec) -> Any:
-        """The endpoint's client with the model's own time-out and retries."""
+    @asynccontextmanager
+    async def _using(self, model: ModelSpec) -> AsyncGenerator[Any, None]:
+        """The endpoint's client with the model's own time-out and retries, for one request."""
         import openai
 
-        key = _client_key(model)
-        if key not in self._clients:
+        key = _key(model)
+        if key not in self._connections:
             secret = os.environ.get(model.endpoint.key_variable, "none")
-            self._clients[key] = openai.AsyncOpenAI(base_url=model.source, api_key=secret)
-        return self._clients[key].with_options(
-            timeout=model.endpoint.timeout_s, max_retries=model.endpoint.retries
-        )
+            made = openai.AsyncOpenAI(base_url=model.source, api_key=secret)
+            self._connections[key] = Connection(made)
+        connection = self._connections[key]
+        connection.users.add(model.id)
+        connection.open += 1
+        try:
+            yield connection.client.with_options(
+                timeout=model.endpoint.timeout_s, max_retries=model.endpoint.retries
+            )
+        finally:
+            connection.open -= 1
+            await self._close_unused(key)
+
+    async def _close_unused(self, key: tuple[str, str]) -> None:
+        """Close a connection that no model uses any more and no request is open on."""
+        found = self._connections.get(key)
+        if found and not found.users and not found.open:
+            del self._connections[key]
+            await found.client.close()
 
     def _place(self, model: ModelSpec) -> asyncio.Semaphore:
         """One of the endpoint's places; models at one address share them."""
@@ -109,18 +137,21 @@ class OpenAIEngine(WithoutLogits):
         return self._places[model.source]
 
     async def unload(self, model: ModelSpec) -> None:
-        """Forget the connection."""
-        client = self._clients.pop(_client_key(model), None)
-        if client:
-            await client.close()
+        """Forget the model; the last one of an endpoint closes the connection.
+
+        Requests that are open go on: they may be another visitor's.
+        """
+        if connection := self._connections.get(_key(model)):
+            connection.users.discard(model.id)
+            await self._close_unused(_key(model))
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate; closing the iterator closes the connection, which ends it at the server."""
         sampling, begun = request.sampling, False
         self._open += 1
         try:
-            async with self._place(request.model):
-                answer = await self._client(request.model).chat.completions.create(
+            async with self._place(request.model), self._using(request.model) as client:
+                answer = await client.chat.completions.create(
                     **_common(request.model, request.messages, request.prefix),
                     max_tokens=sampling.max_tokens,
                     temperature=sampling.temperature,
@@ -149,8 +180,8 @@ class OpenAIEngine(WithoutLogits):
 
         self._open += 1
         try:
-            async with self._place(request.model):
-                answer = await self._client(request.model).chat.completions.create(
+            async with self._place(request.model), self._using(request.model) as client:
+                answer = await client.chat.completions.create(
                     **_common(request.model, request.messages, request.prefix),
                     max_tokens=1,
                     temperature=0.0,
@@ -177,9 +208,9 @@ class OpenAIEngine(WithoutLogits):
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in self._clients.values():
-            await client.close()
-        self._clients.clear()
+        while self._connections:
+            _, connection = self._connections.popitem()
+            await connection.client.close()
 
 
 def _served_name(model: ModelSpec) -> str:
@@ -235,7 +266,7 @@ def _labels(request: ScoreRequest, answer: Any) -> dict[str, float]:
     return {label: found.get(label, floor) for label in request.labels}
 
 
-def _client_key(model: ModelSpec) -> tuple[str, str]:
+def _key(model: ModelSpec) -> tuple[str, str]:
     return model.source, model.endpoint.key_variable
 
 

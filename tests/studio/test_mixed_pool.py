@@ -288,3 +288,39 @@ def test_a_stop_does_not_wait_for_the_server() -> None:
         return before
 
     assert asking(Server(held), go) is False
+
+
+@pytest.mark.parametrize("gone", ["other", "m"])
+def test_a_model_that_leaves_cuts_no_text_of_its_endpoint(gone: str) -> None:
+    """Neither a neighbour's nor its own: that may be another visitor's."""
+    release = threading.Event()
+
+    async def two_halves() -> AsyncGenerator[str, None]:
+        async for piece in sse("All ", end=True):
+            if "DONE" in piece:
+                await asyncio.to_thread(release.wait, 20)
+                async for rest in sse("well."):
+                    yield rest
+            else:
+                yield piece
+
+    async def slow(_: Request) -> Response:
+        return StreamingResponse(two_halves(), media_type="text/event-stream")
+
+    async def go(where: World) -> tuple[str, bool]:
+        engine = where.engine
+        assert isinstance(engine, OpenAIEngine)
+        other = where.base.model_copy(update={"id": "other", "served_name": "m"})
+        await engine.load([where.base, other])
+        async with opened(where, ask(where.base)) as stream:
+            said = (await anext(stream)).text
+            await engine.unload(other)
+            if gone == "m":
+                await engine.unload(where.base)
+            release.set()
+            said += "".join([chunk.text async for chunk in stream])
+        if gone == "other":
+            await engine.unload(where.base)
+        return said, bool(engine._connections)
+
+    assert asking(Server(slow), go) == ("All well.", False)
