@@ -94,8 +94,9 @@ class Task:
                 self.done.set_result(None)
 
     def give_up(self) -> None:
-        """Tell the caller that it will not be run."""
-        self.done.cancel()
+        """Tell the caller that it will not be run; as a failure, not as if he had left."""
+        if not self.done.done():
+            self.done.set_exception(EngineError("The engine stopped. Run again: it is loaded."))
 
 
 Group = tuple[Row | Part, ...]
@@ -200,8 +201,11 @@ class BatchWorker:
 
     def _drain(self) -> None:
         """Give up what is queued."""
-        while not self._jobs.empty():
-            job = self._jobs.get_nowait()
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:  # whoever submits last drains as well
+                return
             for one in job if isinstance(job, tuple) else (job,):
                 if one is not None:
                     one.give_up()

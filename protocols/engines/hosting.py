@@ -8,7 +8,6 @@ base that was used least recently is dropped.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import time
@@ -32,6 +31,7 @@ from protocols.core.engine import (
 )
 from protocols.core.errors import EngineError, LostModels, StudioError
 from protocols.core.models import Capability, ModelSpec
+from protocols.engines.loads import Loads
 from protocols.engines.openai_engine import OpenAIEngine
 from protocols.engines.planning import Plan
 from protocols.engines.ray_cluster import has_ray
@@ -134,7 +134,7 @@ class HostedEngine:
         self._loaded: dict[str, ModelSpec] = {}
         self._busy: Counter[str] = Counter()
         """Open requests by local base."""
-        self._lock = asyncio.Lock()
+        self._loads = Loads()
         self._fuser: HostedEngine | None = None
         """Fuses texts if the local engine cannot; made when it is first needed."""
 
@@ -166,25 +166,24 @@ class HostedEngine:
 
     async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
         """Make room, then load; one load at a time, and a cancelled waiter does not end it."""
-        await asyncio.shield(asyncio.ensure_future(self._load(models, progress)))
+        await self._loads.run(lambda: self._load(models, progress))
 
     async def _load(self, models: Sequence[ModelSpec], progress: LoadProgress | None) -> None:
-        async with self._lock:
-            local = [m for m in models if not m.is_endpoint]
-            remote = [m for m in models if m.is_endpoint]
-            if self._fuser and any(m.id not in self._loaded for m in local):
-                await self._fuser.hand_over()
-            await self._make_room(local)
-            for model in local:
-                self._used[key_of(model)] = time.monotonic()
-            errors: list[Exception] = []
-            for engine, part in ((self._local, local), (self._remote, remote)):
-                try:
-                    if part:
-                        await engine.load(part, progress)
-                except StudioError as error:
-                    errors.append(error)
-            self._loaded.update({m.id: m for m in local if self._is_there(m)})
+        local = [m for m in models if not m.is_endpoint]
+        remote = [m for m in models if m.is_endpoint]
+        if self._fuser and any(m.id not in self._loaded for m in local):
+            await self._fuser.hand_over()
+        await self._make_room(local)
+        for model in local:
+            self._used[key_of(model)] = time.monotonic()
+        errors: list[Exception] = []
+        for engine, part in ((self._local, local), (self._remote, remote)):
+            try:
+                if part:
+                    await engine.load(part, progress)
+            except StudioError as error:
+                errors.append(error)
+        self._loaded.update({m.id: m for m in local if self._is_there(m)})
         if errors:
             raise errors[0]
 
@@ -201,18 +200,25 @@ class HostedEngine:
             return
         keep = {key_of(m) for m in wanted}
         sizes = _sizes([*self._loaded.values(), *wanted])
+        while idle := self._idle(keep):
+            there = {key_of(m) for m in self._loaded.values()}
+            if sum(sizes.get(base, 0) for base in keep | there) <= self._budget:
+                break
+            await self._drop(idle[0])
+
+    def _idle(self, keep: set[str]) -> list[str]:
+        """The bases that nobody uses now, the one used longest ago first."""
         there = {key_of(m) for m in self._loaded.values()}
-        busy = {base for base, count in self._busy.items() if count}
-        idle = sorted(there - keep - busy, key=lambda base: self._used.get(base, 0.0))
-        while idle and sum(sizes.get(b, 0) for b in keep | busy | set(idle)) > self._budget:
-            await self._drop(idle.pop(0))
+        free = [base for base in there - keep if not self._busy[base]]
+        return sorted(free, key=lambda base: self._used.get(base, 0.0))
 
     async def _drop(self, base: str) -> None:
         models = [m for m in self._loaded.values() if key_of(m) == base]
         log.info("dropping %s to make room", ", ".join(m.id for m in models))
-        await self._local.unload(models[0].model_copy(update={"adapter": ""}))
+        # First, so that whoever asks for one meanwhile waits for it to be loaded again.
         for model in models:
             del self._loaded[model.id]
+        await self._local.unload(models[0].model_copy(update={"adapter": ""}))
 
     async def load_fused(
         self, models: Sequence[ModelSpec], progress: LoadProgress | None = None
@@ -238,15 +244,15 @@ class HostedEngine:
         if all("logits" in self._local.capabilities(model) for model in models):
             return self
         if self._fuser is None:
+            self._loads.check_open()
             self._fuser = HostedEngine("transformers", self._budget)
         return self._fuser
 
     async def hand_over(self) -> None:
         """Drop every base that nobody uses now, because another engine needs the memory."""
-        async with self._lock:
-            for base in sorted({key_of(m) for m in self._loaded.values()}):
-                if not self._busy[base]:
-                    await self._drop(base)
+        async with self._loads.lock:
+            while idle := self._idle(set()):
+                await self._drop(idle[0])
 
     async def unload(self, model: ModelSpec) -> None:
         """Free what the model holds."""
@@ -332,7 +338,8 @@ class HostedEngine:
         }
 
     async def close(self) -> None:
-        """End everything."""
+        """End everything; what is still being loaded is waited for."""
+        await self._loads.close()
         await self._local.close()
         await self._remote.close()
         if self._fuser:

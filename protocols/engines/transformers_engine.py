@@ -28,6 +28,7 @@ from protocols.core.errors import EngineError, LostModels, StudioError, UserErro
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.checks import check_model
+from protocols.engines.loads import Loads, taken_away
 from protocols.engines.prompter import Prompter
 from protocols.lib.prompts import Message
 
@@ -55,7 +56,7 @@ class TransformersEngine:
 
     def __init__(self) -> None:
         self._bases: dict[str, Base] = {}
-        self._lock = asyncio.Lock()
+        self._loads = Loads()
         self._open = 0
 
     @property
@@ -72,15 +73,18 @@ class TransformersEngine:
 
         Every model that can be loaded is; the first failure is raised afterwards.
         """
+        await self._loads.run(lambda: self._load(models, progress))
+
+    async def _load(self, models: Sequence[ModelSpec], progress: LoadProgress | None) -> None:
         failures: list[StudioError] = []
-        async with self._lock:
-            for number, model in enumerate(models):
-                if progress and not self._is_warm(model):
-                    progress(number, len(models), f"Loading {model.title}")
-                try:
-                    await self._load_one(model)
-                except StudioError as error:
-                    failures.append(error)
+        for number, model in enumerate(models):
+            if progress and not self._is_warm(model):
+                progress(number, len(models), f"Loading {model.title}")
+            try:
+                self._loads.check_open()
+                await self._load_one(model)
+            except StudioError as error:
+                failures.append(error)
         if failures:
             raise failures[0]
 
@@ -92,16 +96,18 @@ class TransformersEngine:
 
     def _is_warm(self, model: ModelSpec) -> bool:
         base = self._bases.get(_key(model))
-        return base is not None and (not model.adapter or model.adapter in base.adapters)
+        if base is None or not base.worker.alive:
+            return False
+        return not model.adapter or model.adapter in base.adapters
 
     async def _load_one(self, model: ModelSpec) -> None:
         if self._is_warm(model):
             return
         await asyncio.to_thread(check_model, model)
         key = _key(model)
-        if key not in self._bases:
-            self._bases[key] = await asyncio.to_thread(_load_base, model)
-        base = self._bases[key]
+        base = self._bases.get(key)
+        if base is None or not base.worker.alive:
+            base = self._bases[key] = await asyncio.to_thread(_load_base, model)
         if model.adapter:
             folder = Path(model.adapter)
             add = base.worker.stack.add
@@ -112,24 +118,26 @@ class TransformersEngine:
 
     async def unload(self, model: ModelSpec) -> None:
         """Remove an adapter, or free a base with everything on it."""
-        base = self._bases.get(_key(model))
-        if base is None:
-            return
-        if not model.adapter:
-            self._bases.pop(_key(model))
-            await asyncio.to_thread(base.worker.stop)
-        elif model.adapter in base.adapters:
-            base.adapters.discard(model.adapter)
-            await asyncio.wrap_future(base.worker.remove_adapter(model.adapter))
+        async with self._loads.lock:
+            base = self._bases.get(_key(model))
+            if base is None:
+                return
+            if not model.adapter:
+                del self._bases[_key(model)]
+                await asyncio.to_thread(base.worker.stop)
+            elif model.adapter in base.adapters:
+                base.adapters.discard(model.adapter)
+                with suppress(EngineError):  # with a worker that ended, the adapter is gone too
+                    await asyncio.wrap_future(base.worker.remove_adapter(model.adapter))
 
     async def _ready(self, model: ModelSpec) -> Base:
         """The model's base with its adapter, loaded if need be; a dead worker is replaced."""
-        base = self._bases.get(_key(model))
-        if base and not base.worker.alive:
-            del self._bases[_key(model)]
         if not self._is_warm(model):
             await self.load([model])
-        return self._bases[_key(model)]
+        base = self._bases.get(_key(model))
+        if base is None:
+            raise taken_away(model)
+        return base
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate; closing the iterator takes the row out of the batch before the next step."""
@@ -235,10 +243,11 @@ class TransformersEngine:
         return base.prompter
 
     async def close(self) -> None:
-        """End all workers."""
-        for base in self._bases.values():
+        """End all workers, also of a load that is still running."""
+        await self._loads.close()
+        while self._bases:
+            _, base = self._bases.popitem()
             await asyncio.to_thread(base.worker.stop)
-        self._bases.clear()
 
 
 class Mailbox:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import gc
 import logging
 import os
 import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +30,13 @@ from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.checks import check_model
 from protocols.engines.hub import check_present
+from protocols.engines.loads import Loads, taken_away
 from protocols.engines.model_files import read_json
 from protocols.engines.planning import DERIVED, RANKS, SPARE, Placed, Plan
 from protocols.engines.prompter import Prompter
 from protocols.engines.reading import not_loaded, read_prompter
 from protocols.engines.vllm_arguments import CPU_ENVIRONMENT, engine_arguments, key_of, on_cpu
+from protocols.engines.vllm_base import Base, shut_down_left
 from protocols.lib.prompts import Message
 
 log = logging.getLogger(__name__)
@@ -44,19 +44,6 @@ WINDOW = 8192
 """Longest context that is served, in tokens; memory for it is reserved."""
 ROOM = 64
 """A merged adapter has the sum of its members' ranks; up to this it fits without a new start."""
-
-
-@dataclass(eq=False)
-class Base:
-    """A running engine for one base model."""
-
-    engine: Any
-    prompter: Prompter
-    slots: int
-    rank: int
-    asleep: bool = False
-    adapters: dict[str, Any] = field(default_factory=dict)
-    """LoRA requests by adapter folder."""
 
 
 class VllmEngine(WithoutLogits):
@@ -70,7 +57,7 @@ class VllmEngine(WithoutLogits):
         self._bases: dict[str, Base] = {}
         self._prompters: dict[str, Prompter] = {}
         """Of every base met so far: prompts are counted while it sleeps, too."""
-        self._lock = asyncio.Lock()
+        self._loads = Loads()
         self._open = 0
         self._next_adapter = 1
 
@@ -88,21 +75,24 @@ class VllmEngine(WithoutLogits):
 
         Every model that can be loaded is; the first failure is raised afterwards.
         """
+        await self._loads.run(lambda: self._load(models, progress))
+
+    async def _load(self, models: Sequence[ModelSpec], progress: LoadProgress | None) -> None:
         failures: list[StudioError] = []
-        async with self._lock:
-            for number, model in enumerate(models):
-                if progress and not self._is_warm(model):
-                    progress(number, len(models), f"Loading {model.title}")
-                try:
-                    await self._load_one(model, models)
-                except StudioError as error:
-                    failures.append(error)
+        for number, model in enumerate(models):
+            if progress and not self._is_warm(model):
+                progress(number, len(models), f"Loading {model.title}")
+            try:
+                self._loads.check_open()
+                await self._load_one(model, models)
+            except StudioError as error:
+                failures.append(error)
         if failures:
             raise failures[0]
 
     def _is_warm(self, model: ModelSpec) -> bool:
         base = self._bases.get(key_of(model))
-        if base is None or base.asleep:
+        if base is None or not base.ready:
             return False
         return not model.adapter or model.adapter in base.adapters
 
@@ -118,14 +108,15 @@ class VllmEngine(WithoutLogits):
     async def park(self, model: ModelSpec) -> None:
         """Make room on the GPU: the model's base sleeps in memory, or is ended if it cannot."""
         key = key_of(model)
-        base, place = self._bases.get(key), self._place(model)
-        if base is None or base.asleep:
-            return
-        if on_cpu() or place is None or place.state != "sleeps" or base.engine.errored:
-            await self._drop(key)
-            return
-        await base.engine.sleep(level=1)
-        base.asleep = True
+        async with self._loads.lock:
+            base, place = self._bases.get(key), self._place(model)
+            if base is None or base.asleep:
+                return
+            if on_cpu() or place is None or place.state != "sleeps" or base.engine.errored:
+                await self._drop(key)
+                return
+            await base.engine.sleep(level=1)
+            base.asleep = True
 
     def _place(self, model: ModelSpec) -> Placed | None:
         return self._plan.of(key_of(model)) if self._plan else None
@@ -137,6 +128,9 @@ class VllmEngine(WithoutLogits):
         key = key_of(model)
         wanted = {m.adapter: _rank(m) for m in together if m.adapter and key_of(m) == key}
         base = self._bases.get(key)
+        if base and base.engine.errored:
+            await self._drop(key)
+            base = None
         if base and base.asleep:
             await base.engine.wake_up()
             base.asleep = False
@@ -144,6 +138,7 @@ class VllmEngine(WithoutLogits):
         need = max(wanted.values(), default=0)
         if base and model.adapter and (len(wanted.keys() | known) > base.slots or need > base.rank):
             need = max(need, base.rank)
+            await base.emptied()
             await self._drop(key)
             base = None
         if base is None:
@@ -194,7 +189,7 @@ class VllmEngine(WithoutLogits):
             raise not_loaded(model, error) from error
         base = Base(engine, prompter, slots, rank)
         # Whoever forgets to close: at exit there is still time for the engine's processes.
-        atexit.register(_shut_down_left, weakref.ref(base))
+        atexit.register(shut_down_left, weakref.ref(base))
         return base
 
     def _prompter_for(self, model: ModelSpec) -> Prompter:
@@ -216,26 +211,29 @@ class VllmEngine(WithoutLogits):
 
     async def unload(self, model: ModelSpec) -> None:
         """Remove an adapter, or end the engine of a base."""
-        base = self._bases.get(key_of(model))
-        if base is None:
-            return
-        if not model.adapter:
-            await self._drop(key_of(model))
-        elif request := base.adapters.pop(model.adapter, None):
-            await base.engine.remove_lora(request.lora_int_id)
+        async with self._loads.lock:
+            base = self._bases.get(key_of(model))
+            if base is None:
+                return
+            if not model.adapter:
+                await self._drop(key_of(model))
+            elif request := base.adapters.pop(model.adapter, None):
+                await base.engine.remove_lora(request.lora_int_id)
 
     async def _drop(self, key: str) -> None:
         base = self._bases.pop(key, None)
         if base:
-            await asyncio.to_thread(_shut_down, base)
+            await base.end()
 
     async def _ready(self, model: ModelSpec) -> Base:
-        """The running base of a model, loading it if need be and replacing a dead one."""
-        base = self._bases.get(key_of(model))
-        if base and base.engine.errored:
-            await self._drop(key_of(model))
+        """The running base of a model, loading it if need be and replacing a dead one.
+
+        Nothing may be awaited between this and the request itself.
+        """
         if not self._is_warm(model):
             await self.load([model])
+        if not self._is_warm(model):
+            raise taken_away(model)
         return self._bases[key_of(model)]
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
@@ -283,15 +281,18 @@ class VllmEngine(WithoutLogits):
         prompt = {"prompt_token_ids": ids}
         self._open += 1
         try:
-            generated = base.engine.generate(prompt, params, request.id, lora_request=adapter)
-            async with aclosing(generated):
-                async for output in generated:
-                    yield output
+            with base.serving(request.id):
+                generated = base.engine.generate(prompt, params, request.id, lora_request=adapter)
+                async with aclosing(generated):
+                    async for output in generated:
+                        if output.outputs[0].finish_reason == "abort":
+                            raise taken_away(request.model)
+                        yield output
         except (StudioError, asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
             log.exception("request %s", request.id)
-            state = "its engine stopped" if base.engine.errored else type(error).__name__
+            state = type(error).__name__ if base.ready else "its engine stopped"
             raise EngineError(
                 f"'{request.model.title}' could not answer ({state}). Run again: it is loaded anew."
             ) from error
@@ -316,22 +317,9 @@ class VllmEngine(WithoutLogits):
 
     async def close(self) -> None:
         """Shut all engines down; their processes are gone afterwards."""
+        await self._loads.close()
         for key in list(self._bases):
             await self._drop(key)
-
-
-def _shut_down(base: Base) -> None:
-    """End an engine's processes; collected now, as its finaliser fails at interpreter exit."""
-    base.engine.shutdown()
-    base.engine = None
-    gc.collect()
-
-
-def _shut_down_left(left: weakref.ref[Base]) -> None:
-    """End what nobody has closed, while there still is an interpreter."""
-    base = left()
-    if base and base.engine:
-        _shut_down(base)
 
 
 def _rank(model: ModelSpec) -> int:

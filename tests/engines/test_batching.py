@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,26 @@ def test_another_architecture_joins_the_pool(
         await transformers.engine.unload(other)
 
     loop.run(go())
+
+
+def test_a_close_waits_for_a_load_and_leaves_nothing_running(
+    loop: Loop, base_model: Path, tmp_path: Path
+) -> None:
+    other = tiny(tmp_path / "qwen2", base_model, "qwen2")
+    before = set(threading.enumerate())
+
+    async def go() -> None:
+        engine = TransformersEngine()
+        loading = asyncio.create_task(engine.load([other]))
+        await asyncio.sleep(0.02)
+        loading.cancel()  # whoever waited has left; the thread that loads cannot be ended
+        await engine.close()
+        assert not engine._bases
+        with pytest.raises(EngineError, match="closed"):
+            await engine.load([other])
+
+    loop.run(go())
+    assert not [t for t in threading.enumerate() if t.name == "batch" and t not in before]
 
 
 def test_an_architecture_that_cannot_be_batched_is_refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ class Recording(ScriptedEngine):
     def __init__(self) -> None:
         super().__init__(script="One two three four five six.")
         self.log: list[str] = []
+        self.when_unloading: Callable[[], Awaitable[None]] | None = None
 
     async def load(self, models: Sequence[ModelSpec], progress: LoadProgress | None = None) -> None:
         for model in models:
@@ -37,6 +38,8 @@ class Recording(ScriptedEngine):
 
     async def unload(self, model: ModelSpec) -> None:
         self.log.append(f"-{model.id}")
+        if self.when_unloading:
+            await self.when_unloading()
         await super().unload(model)
 
 
@@ -133,6 +136,51 @@ def test_a_cancelled_wait_does_not_end_the_load(local: Recording, bases: list[Mo
         await asyncio.gather(waiting, return_exceptions=True)
         await engine.load(bases)
         assert local.log == ["+one", "+two", "+three"]
+
+    asyncio.run(go())
+
+
+def test_after_the_close_nothing_goes_on_loading(local: Recording, bases: list[ModelSpec]) -> None:
+    async def go() -> None:
+        engine = HostedEngine()
+        one, two, _ = bases
+        waiting = [asyncio.create_task(engine.load([model])) for model in (one, two)]
+        await asyncio.sleep(0.005)
+        waiting[0].cancel()
+        await engine.close()
+        assert local.log == ["+one"], "what runs is waited for, what waits is not begun"
+        with pytest.raises(EngineError, match="closed"):
+            await waiting[1]
+        with pytest.raises(EngineError, match="closed"):
+            await engine.load([one])
+        await asyncio.sleep(0.03)
+        assert local.log == ["+one"]
+
+    asyncio.run(go())
+
+
+def test_a_base_that_begins_to_answer_while_another_is_dropped_stays(
+    local: Recording, bases: list[ModelSpec]
+) -> None:
+    one, two, three = bases
+    Path(three.source, "model.safetensors").write_bytes(b"\0" * 2 * MEGABYTE)
+
+    async def go() -> None:
+        engine = HostedEngine(memory_bytes=2 * MEGABYTE)
+        await engine.load([one])
+        await engine.load([two])
+        asked: asyncio.Task[object] | None = None
+
+        async def ask_two() -> None:
+            nonlocal asked
+            asked = asyncio.create_task(stream.__anext__())
+            await asyncio.sleep(0.01)
+
+        local.when_unloading = ask_two
+        async with opened(World(engine, two, [], lambda: False), ask(two)) as stream:
+            await engine.load([three])
+            assert asked and await asked
+        assert "-one" in local.log and "-two" not in local.log
 
     asyncio.run(go())
 
