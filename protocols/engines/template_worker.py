@@ -53,13 +53,18 @@ def serve() -> None:
     import transformers.utils.chat_template_utils  # noqa: F401  before memory is limited
 
     limit()
+    _say({})  # ready
     for line in sys.stdin:
         # Not a Python handler: one long operation would never let it run. The signal ends us.
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        reply = json.dumps(answer(line))
+        reply = answer(line)
+        _say(reply)
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        sys.stdout.write(reply + "\n")
-        sys.stdout.flush()
+
+
+def _say(reply: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(reply) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.core.errors import ContributorError
+from protocols.core.errors import ContributorError, EngineError
 from protocols.core.models import ModelSpec
+from protocols.engines import templates
 from protocols.engines.prompter import Prompter
-from protocols.engines.templates import BadTemplateError, render, renderer
+from protocols.engines.templates import BadTemplateError, Renderer, render, renderer
 from protocols.lib.prompts import Message
 from protocols.lib.text import FENCE, fence
 
@@ -94,6 +98,58 @@ def test_a_template_that_ended_the_process_is_not_tried_again() -> None:
     with pytest.raises(BadTemplateError, match="too long"):
         render(BOMBS["counts for ever"], TURNS[:1], {})
     assert renderer()._process is process
+
+
+PLAIN = "{{ messages[0].content }}"
+LINE = json.dumps({"template": PLAIN, "messages": TURNS, "variables": {}, "open": True})
+
+
+def test_a_process_that_was_stopped_is_replaced_and_no_template_is_blamed() -> None:
+    made = Renderer(answer_s=3.0)
+    try:
+        assert made.ask(PLAIN, LINE) == {"text": TURNS[0]["content"]}
+        stopped = made._process
+        assert stopped is not None
+        os.kill(stopped.pid, signal.SIGSTOP)
+        assert made.ask(PLAIN, LINE) == {"text": TURNS[0]["content"]}
+        assert stopped.returncode == -signal.SIGKILL and made._process is not stopped
+    finally:
+        made.close()
+
+
+DIES = "import os, sys\nprint('{}', flush=True)\nsys.stdin.readline()\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "error", "said", "banned"),
+    [
+        ("os.kill(os.getpid(), 15)", EngineError, "ended, or was stopped, twice", False),
+        ("sys.exit(1)", BadTemplateError, "too long", True),
+        ("os.abort()", BadTemplateError, "too long", True),
+    ],
+)
+def test_who_ended_the_process_decides_who_is_blamed(
+    end: str,
+    error: type[Exception],
+    said: str,
+    banned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another's signal, twice, against an end without a word, as when memory runs out."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(f"open({str(tmp_path / 'log')!r}, 'a').write('.')\n{DIES}{end}\n")
+    monkeypatch.setattr(templates, "WORKER", worker)
+    made = Renderer()
+    try:
+        with pytest.raises(error, match=said):
+            made.ask(PLAIN, LINE)
+        assert (tmp_path / "log").read_text() == "..", "it is tried twice"
+        with pytest.raises(error, match=said):
+            made.ask(PLAIN, LINE)
+        assert (len((tmp_path / "log").read_text()) == 2) == banned
+    finally:
+        made.close()
 
 
 def test_a_template_that_turns_bad_on_a_word_is_stopped_then(prompter: Prompter) -> None:
