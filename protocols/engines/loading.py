@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from protocols.core.errors import ContributorError
+from protocols.core.errors import ContributorError, StudioError
 from protocols.core.models import ModelSpec
 from protocols.engines.hub import check_present
 from protocols.engines.slots import ATTENTION, SlotCache
@@ -20,6 +20,7 @@ from protocols.engines.slots import ATTENTION, SlotCache
 log = logging.getLogger(__name__)
 WINDOW = 8192
 """Longest context that is served, in tokens."""
+CAPPED = "attn_logit_softcapping"
 AGREE = 0.99
 """Correlation of logits above which a difference is put down to bf16. Measured with this base and
 five random variants of it: 0.998 and more; with two tokens swapped: 0.4 to 0.7."""
@@ -46,6 +47,8 @@ def load_weights(model: ModelSpec) -> Loaded:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     revision: dict[str, Any] = {"revision": model.revision} if model.revision else {}
     try:
+        config = AutoConfig.from_pretrained(model.source, trust_remote_code=False, **revision)
+        check_attention(model, config)
         tokenizer = AutoTokenizer.from_pretrained(model.source, trust_remote_code=False, **revision)
         network = AutoModelForCausalLM.from_pretrained(
             model.source,
@@ -55,6 +58,8 @@ def load_weights(model: ModelSpec) -> Loaded:
             trust_remote_code=False,
             **revision,
         )
+    except StudioError:
+        raise
     except Exception as error:
         log.exception("loading %s", model.id)
         raise ContributorError(
@@ -70,6 +75,20 @@ def load_weights(model: ModelSpec) -> Loaded:
     return Loaded(
         network, tokenizer, end_ids(network, tokenizer), window_of(network.config), device
     )
+
+
+def check_attention(model: ModelSpec, config: Any) -> None:
+    """Refuse by its configuration what :func:`protocols.engines.slots.attention` does not compute.
+
+    Raises :class:`ContributorError` for scores with a soft cap, as Gemma 2 has.
+    """
+    cap = getattr(config.get_text_config(), CAPPED, None)
+    if cap is not None:
+        raise ContributorError(
+            f"'{model.title}' ({config.model_type}) caps its attention scores ({CAPPED} = {cap:g} "
+            "in config.json), which the transformers engine does not compute. Serve it with vLLM "
+            "or elsewhere and give its endpoint as the source."
+        )
 
 
 def window_of(config: Any) -> int:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from protocols.core.engine import ScoreRequest
 from protocols.core.errors import ContributorError, EngineError
 from protocols.core.models import ModelSpec, Sampling
+from protocols.engines.loading import load_weights
 from protocols.engines.prefix_memory import WORTH
 from protocols.engines.streaming_text import StreamingText
 from protocols.engines.transformers_engine import TransformersEngine
@@ -188,6 +189,7 @@ def tiny(folder: Path, base_model: Path, kind: str) -> ModelSpec:
     from transformers import (
         AutoModelForCausalLM,
         AutoTokenizer,
+        Gemma2Config,
         GPT2Config,
         MambaConfig,
         Qwen2Config,
@@ -204,6 +206,12 @@ def tiny(folder: Path, base_model: Path, kind: str) -> ModelSpec:
     configs = {
         "qwen2": lambda: Qwen2Config(**common, num_key_value_heads=2),
         "gpt2": lambda: GPT2Config(vocab_size=len(tokenizer), n_embd=64, n_layer=2, n_head=4),
+        "gemma2": lambda: Gemma2Config(
+            **common, num_key_value_heads=2, head_dim=16, attn_logit_softcapping=50.0
+        ),
+        "uncapped": lambda: Gemma2Config(
+            **common, num_key_value_heads=2, head_dim=16, attn_logit_softcapping=None
+        ),
         "mamba": lambda: MambaConfig(**{**common, "num_hidden_layers": 1}),
     }
     torch.manual_seed(7)
@@ -212,7 +220,7 @@ def tiny(folder: Path, base_model: Path, kind: str) -> ModelSpec:
     return ModelSpec(id=kind, source=str(folder))
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "gpt2"])
+@pytest.mark.parametrize("kind", ["qwen2", "gpt2", "uncapped"])
 def test_another_architecture_joins_the_pool(
     kind: str, transformers: World, loop: Loop, base_model: Path, tmp_path: Path
 ) -> None:
@@ -257,3 +265,24 @@ def test_an_architecture_that_cannot_be_batched_is_refused(
     engine = TransformersEngine()
     with pytest.raises(ContributorError, match="mamba"):
         loop.run(engine.load([tiny(tmp_path / "mamba", base_model, "mamba")]))
+
+
+def test_capped_attention_is_one_clear_sentence_before_the_weights_are_read(
+    loop: Loop, base_model: Path, tmp_path: Path
+) -> None:
+    capped = tiny(tmp_path / "gemma2", base_model, "gemma2")
+    (tmp_path / "gemma2" / "model.safetensors").unlink()
+    with pytest.raises(ContributorError) as raised:
+        load_weights(capped)
+    told = raised.value.message
+    assert told.startswith("'gemma2' (gemma2) caps its attention scores (attn_logit_softcapping")
+    assert "50" in told and "vLLM" in told and "endpoint" in told
+
+
+def test_attention_that_slots_do_not_compute_is_found_out_at_the_load(
+    loop: Loop, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever no configuration says: the model's own code is compared when it is loaded."""
+    monkeypatch.setattr("protocols.engines.loading.check_attention", lambda *_: None)
+    with pytest.raises(ContributorError, match="gemma2"):
+        loop.run(TransformersEngine().load([tiny(tmp_path / "g", base_model, "gemma2")]))
