@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from protocols.core.errors import UserError
 from protocols.core.models import ModelSpec
-from protocols.core.registry import ProtocolSpec
+from protocols.core.registry import ProtocolSpec, setting_title
 from studio.files import asset
 
 LONGEST = 20_000
@@ -69,7 +69,7 @@ def fields(
 def _field(name: str, field: FieldInfo, models: Sequence[ModelSpec]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": name,
-        "label": (field.title or name.replace("_", " ")).capitalize(),
+        "label": setting_title(name, field),
         "info": field.description or "",
         "standard": field.get_default(),
     }

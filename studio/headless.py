@@ -37,7 +37,11 @@ from studio.workspace import Workspace
 
 def first_problem(error: ValidationError) -> str:
     """The sentence of a validation error's first problem, without pydantic's prefix."""
-    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return str(first["msg"]).removeprefix("Value error, ")
+    place = ".".join(str(part) for part in first["loc"])
+    return f"'{place}' is {first['input']!r:.80}: {first['msg']}."
 
 
 def make_spec(

@@ -8,6 +8,7 @@ may hold several contributors, each with questions of their own; each is a strat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
@@ -104,8 +105,11 @@ class StudySpec(Frozen):
         return content_hash(self.model_dump(mode="json"))
 
 
-def spec_from(data: dict[str, Any]) -> StudySpec:
-    """Build a spec from outside data. Raises :class:`UserError` with the first thing to mend."""
+def spec_from(data: dict[str, Any], titles: Mapping[str, str] | None = None) -> StudySpec:
+    """Build a spec from outside data. Raises :class:`UserError` with the first thing to mend.
+
+    ``titles`` are what a form calls the fields.
+    """
     from pydantic import ValidationError
 
     from protocols.core.errors import UserError
@@ -120,4 +124,7 @@ def spec_from(data: dict[str, Any]) -> StudySpec:
                 "The study needs a short name of 2 to 48 small letters, digits or '-', beginning "
                 "with a letter or digit."
             ) from None
-        raise UserError(f"The study cannot be used: {place}: {first['msg']}.") from None
+        known = [titles[str(part)] for part in first["loc"] if titles and str(part) in titles]
+        named = f"'{known[-1]}' ({place})" if known else place
+        why = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise UserError(f"The study cannot be used: {named}: {why}.") from None

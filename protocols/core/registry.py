@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 
 from protocols.core.call import Step
 from protocols.core.errors import UserError, unknown
@@ -108,6 +109,17 @@ class Estimate(NamedTuple):
     tokens: int
 
 
+def setting_title(name: str, field: FieldInfo) -> str:
+    """What a setting is called where people see it."""
+    return (field.title or name.replace("_", " ")).capitalize()
+
+
+def named_setting(name: str, config: type[Config]) -> str:
+    """A setting's title and id, for a sentence; only the id of what is no setting."""
+    field = config.model_fields.get(name)
+    return f"'{setting_title(name, field)}' ({name})" if field else f"'{name}'"
+
+
 AnswerFn = Callable[[Context], AsyncIterator[Step]]
 FitFn = Callable[["FitContext"], AsyncIterator[Step]]
 """Trains or searches; the steps are those of an answer, and the last is ``ctx.fitted(...)``."""
@@ -175,7 +187,12 @@ class ProtocolSpec:
         name = ".".join(map(str, first["loc"])) or "settings"
         if first["type"] == "extra_forbidden":
             return str(unknown(f"{self.id} setting", name, self.config.model_fields))
-        return f"Setting '{name}' of {self.id} is {first['input']!r}: {first['msg']}."
+        given, why = repr(first["input"])[:80], first["msg"].removeprefix("Value error, ")
+        return f"Setting {self.named(name)} of {self.title} is {given}: {why.rstrip('.')}."
+
+    def named(self, setting: str) -> str:
+        """A setting as a sentence names it: its title in the form, and its id."""
+        return named_setting(setting, self.config)
 
     def check_pool(self, count: int) -> None:
         """Raise :class:`UserError` if ``count`` models are too few."""

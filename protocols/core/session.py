@@ -88,8 +88,8 @@ def _check_named_models(protocol: ProtocolSpec, config: object, pool: Sequence[s
         names_model = isinstance(extra, dict) and extra.get("choices") == "models" and value
         if names_model and value not in pool:
             raise UserError(
-                f"Setting '{name}' names '{value}', which is not among the picked models "
-                f"({', '.join(pool)}). Pick it or choose another."
+                f"Setting {protocol.named(name)} names '{value}', which is not among the picked "
+                f"models ({', '.join(pool)}). Pick it or choose another."
             )
 
 

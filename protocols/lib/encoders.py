@@ -100,7 +100,7 @@ def _base_folder(base: ModelSpec) -> Path:
     except UserError:
         raise UserError(
             f"The weights of '{base.id}' are not on this machine, so its hidden states cannot be "
-            "used. Set encoder to 'words', or name a sentence encoder."
+            "used. Set 'Encoder' (encoder) to 'words', or name a sentence encoder."
         ) from None
 
 
@@ -110,7 +110,7 @@ def _sentence_folder(name: str) -> Path:
     except UserError:
         raise UserError(
             f"The sentence encoder '{name[:80]}' is not on this machine. Download it first, or set "
-            "encoder to 'hidden' or 'words'."
+            "'Encoder' (encoder) to 'hidden' or 'words'."
         ) from None
 
 

@@ -144,8 +144,8 @@ def reward_spec(ctx: FitContext) -> ModelSpec:
     name = ctx.config.reward_model
     if not name:
         raise UserError(
-            "The judge is a reward model, but none is named. Set reward_model to a folder or a hub "
-            "id, or judge to 'task'."
+            "The judge is a reward model, but none is named. Set 'Reward model' (reward_model) to "
+            "a folder or a hub id, or 'Judge' (judge) to 'task'."
         )
     folder = Path(name)
     if (folder / CONFIG).is_file():

@@ -13,11 +13,9 @@ import math
 import secrets
 import time
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.requests import Request
 
+from evals.human.pace import Pace
 from studio.settings import Settings
 
 
@@ -36,8 +34,7 @@ class Access:
         keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
         self._salt = secrets.token_bytes(16)
-        self._windows = MovingWindowRateLimiter(MemoryStorage())
-        self._limit = RateLimitItemPerMinute(settings.api_per_minute)
+        self._pace = Pace(settings.api_per_minute)
 
     def check(self, request: Request) -> None:
         """Let the request pass, or raise :class:`Denied` (401, 403 or 429)."""
@@ -58,9 +55,8 @@ class Access:
 
     def _count(self, who: str) -> None:
         name = hashlib.blake2b(who.encode("utf-8", "replace"), key=self._salt).hexdigest()
-        if not self._windows.hit(self._limit, name):
-            stats = self._windows.get_window_stats(self._limit, name)
-            wait_s = max(1, math.ceil(stats.reset_time - time.time()))
+        if wait := self._pace.wait(name, time.monotonic()):
+            wait_s = max(1, math.ceil(wait))
             raise Denied(429, f"Too many requests. Try again in {wait_s} s.", wait_s)
 
 

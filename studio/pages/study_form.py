@@ -44,7 +44,10 @@ class StudyForm:
         """
         given = dict(zip(self.fields, values, strict=False))
         uploaded = values[len(self.fields)]
-        return spec_from(plan(given, lab.keep_questions(Path(uploaded)) if uploaded else ""))
+        titles = {name: str(getattr(one, "label", name)) for name, one in self.fields.items()}
+        return spec_from(
+            plan(given, lab.keep_questions(Path(uploaded)) if uploaded else ""), titles
+        )
 
 
 def build(ctx: StudioContext) -> StudyForm:

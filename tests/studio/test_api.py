@@ -18,11 +18,13 @@ import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
+from starlette.requests import Request
 
 from protocols.core.errors import UserError
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.context import StudioContext
+from studio.endpoint.access import Access, Denied
 from studio.endpoint.asked import question_of, read_request
 from studio.endpoint.routes import api_routes
 from studio.settings import Settings
@@ -193,6 +195,19 @@ def test_too_many_requests_are_told_when_to_return(serve: Serve) -> None:
         ask(address, key="a")
     assert 1 <= int(caught.value.response.headers["Retry-After"]) <= 60
     assert ask(address, key="b").choices
+
+
+def test_counting_requests_starts_no_thread() -> None:
+    """A timer of its own for every request would be one more thing to wait for at the end."""
+    access = Access(Settings(api_per_minute=2))
+    here = Request({"type": "http", "headers": [], "client": ("127.0.0.1", 1)})
+    before = set(threading.enumerate())
+    access.check(here)
+    access.check(here)
+    with pytest.raises(Denied) as denied:
+        access.check(here)
+    assert denied.value.status == 429 and 1 <= denied.value.wait_s <= 60
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize(

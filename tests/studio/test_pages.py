@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.human.study import spec_from
 from protocols.core.errors import UserError
-from protocols.core.registry import protocols
+from protocols.core.models import ModelSpec, RunSpec
+from protocols.core.registry import ProtocolSpec, protocols
+from protocols.core.session import resolve
 from protocols.engines.scripted import ScriptedEngine
 from studio import cost, form, live
 from studio.app import build, compose
@@ -127,3 +131,34 @@ def test_a_stored_run_is_shown_to_whoever_has_its_link(ctx: StudioContext) -> No
         played = load({"run": row.run})["play"]
         assert played["events"][0]["kind"] == "run_started"
         assert played["header"]["label"]
+
+
+@pytest.mark.parametrize("spec", protocols().values(), ids=lambda spec: spec.id)
+def test_a_wrong_setting_is_named_as_the_form_names_it(spec: ProtocolSpec) -> None:
+    shown = {
+        field["name"]: field["label"] for field in form.fields(spec, spec.config.model_fields, [])
+    }
+    for name, title in shown.items():
+        with pytest.raises(
+            UserError, match=re.escape(f"Setting '{title}' ({name}) of {spec.title}")
+        ):
+            spec.configure({name: {"no": "value"}})
+
+
+def test_a_setting_that_names_a_missing_model_is_named_as_the_form_names_it() -> None:
+    spec = RunSpec(
+        protocol="agglm", pool=("a", "b"), question="Why?", config={"aggregator": "stranger"}
+    )
+    with pytest.raises(UserError, match=re.escape("'Aggregator' (aggregator) names 'stranger'")):
+        resolve(spec, [ModelSpec(id=name, source="artificial") for name in "ab"])
+
+
+def test_a_studys_wrong_field_is_named_as_the_form_names_it() -> None:
+    with pytest.raises(UserError, match=re.escape("'Raters per pair' (overlap): Input should be")):
+        spec_from(
+            {
+                "slug": "artificial", "title": "T", "system": {"protocol": "single_model"},
+                "contributors": [{"model": "m", "questions": "task:x/dev"}], "overlap": 0,
+            },
+            {"overlap": "Raters per pair"},
+        )  # fmt: skip
