@@ -38,6 +38,10 @@ KEEP_FINISHED = 50
 """Finished runs kept in memory; older ones are read from their files."""
 
 
+class FullError(UserError):
+    """As many runs wait as may."""
+
+
 @dataclass(eq=False)
 class LiveRun:
     """A run in memory. ``events`` only grows; ``position`` is its place in the queue, 0 = runs."""
@@ -149,7 +153,7 @@ class RunManager:
         live = LiveRun(named, spec, fitting, visitor=visitor)
         with self._door:  # Two clicks at once are counted one after the other.
             if self.full:
-                raise UserError(
+                raise FullError(
                     f"{len(self._waiting)} runs are waiting already. Try again in a minute."
                 )
             if visitor:

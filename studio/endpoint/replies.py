@@ -13,6 +13,7 @@ from typing import Any
 
 from protocols.core.events import (
     Answer,
+    CallEnded,
     CallFailed,
     Decision,
     Ended,
@@ -45,10 +46,10 @@ class Reply:
             "model": self.model,
         }
 
-    def whole(self, answer: Answer, ended: Ended) -> Json:
-        """A completion in one piece."""
+    def whole(self, answer: Answer, ended: Ended, why: str) -> Json:
+        """A completion in one piece; ``why`` is what :func:`finish` says."""
         message = {"role": "assistant", "content": answer.text, "refusal": None}
-        choice = {"index": 0, "message": message, "finish_reason": finish(answer)}
+        choice = {"index": 0, "message": message, "finish_reason": why}
         return {
             **self.head("chat.completion"),
             "choices": [choice | {"logprobs": None}],
@@ -79,9 +80,11 @@ class Reply:
         }
 
 
-def finish(answer: Answer) -> str:
-    """``length`` for a best-so-far answer (stopped, or a budget was spent), else ``stop``."""
-    return "length" if answer.partial else "stop"
+def finish(answer: Answer, events: Sequence[Event]) -> str:
+    """``length`` for an answer that was cut: by a stop, a spent budget, or its number of tokens."""
+    cut = (e for e in events if isinstance(e, CallEnded) and e.finish == "length")
+    spoken = any(e.call in answer.sources and e.text.strip() == answer.text.strip() for e in cut)
+    return "length" if answer.partial or spoken else "stop"
 
 
 def usage(ended: Ended) -> Json:
@@ -109,9 +112,9 @@ def thought(event: Event) -> str:
             return ""
 
 
-def error_body(message: str, kind: str, code: str | None = None) -> Json:
+def error_body(message: str, kind: str, code: str | None = None, param: str | None = None) -> Json:
     """An error in OpenAI's format."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def sse(body: Json) -> str:
@@ -119,10 +122,11 @@ def sse(body: Json) -> str:
     return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
 
 
+def listed(name: str, created: int) -> Json:
+    """A system as a model."""
+    return {"id": name, "object": "model", "created": created, "owned_by": "participants"}
+
+
 def listing(names: Sequence[str], created: int) -> Json:
     """The systems on offer, as a list of models."""
-    rows = [
-        {"id": name, "object": "model", "created": created, "owned_by": "participants"}
-        for name in names
-    ]
-    return {"object": "list", "data": rows}
+    return {"object": "list", "data": [listed(name, created) for name in names]}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -14,32 +15,56 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from protocols.core.errors import EngineError, StudioError, UserError
-from protocols.core.events import Answer, Ended, Event
+from protocols.core.events import Answer, CallFailed, Ended, Event
 from protocols.core.models import RunSpec
 from protocols.core.registry import protocols
 from protocols.core.run import prepare
+from protocols.lib.prompts import question_messages
 from studio.context import StudioContext
 from studio.endpoint.access import Access, Denied
-from studio.endpoint.asked import ChatRequest, read_request, spec_of, system_name
-from studio.endpoint.replies import ALIVE, DONE, Reply, error_body, finish, listing, sse, thought
-from studio.runs import LiveRun
+from studio.endpoint.asked import (
+    TOO_LONG,
+    ChatRequest,
+    NoSuchSystemError,
+    RefusedError,
+    read_request,
+    spec_of,
+    system_name,
+    system_of,
+)
+from studio.endpoint.replies import (
+    ALIVE,
+    DONE,
+    Reply,
+    error_body,
+    finish,
+    listed,
+    listing,
+    sse,
+    thought,
+)
+from studio.runs import FullError, LiveRun
 
 MAX_BODY = 256 * 1024
 POLL_S = 0.05
 ALIVE_S = 10.0
 NOT_CACHED = {"Cache-Control": "no-store"}
 KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error"}
-KINDS |= {429: "rate_limit_error", 503: "service_unavailable"}
+KINDS |= {404: "not_found_error", 429: "rate_limit_error", 503: "service_unavailable"}
+CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+FULL_S = 60
+"""Seconds after which a client may try again that met a full queue."""
 Handler = Callable[[StudioContext, Request], Awaitable[Response]]
 
 
 class Failed(Exception):
-    """A run that ended without an answer."""
+    """A run that ended without an answer; ``code`` is what OpenAI's clients know it by."""
 
-    def __init__(self, ended: Ended) -> None:
+    def __init__(self, ended: Ended, too_long: str = "") -> None:
         super().__init__(ended.message)
-        self.status = {"user": 400, "engine": 503, "contributor": 502}.get(str(ended.owner), 500)
-        self.message = ended.message or "The run ended without an answer."
+        status = {"user": 400, "engine": 503, "contributor": 502}.get(str(ended.owner), 500)
+        self.status, self.code = (400, TOO_LONG) if too_long else (status, None)
+        self.message = too_long or ended.message or "The run ended without an answer."
 
 
 def api_routes(ctx: StudioContext) -> list[BaseRoute]:
@@ -47,6 +72,7 @@ def api_routes(ctx: StudioContext) -> list[BaseRoute]:
     access = Access(ctx.settings)
     return [
         Route("/v1/models", _guarded(ctx, access, list_systems)),
+        Route("/v1/models/{name:path}", _guarded(ctx, access, one_system)),
         Route("/v1/chat/completions", _guarded(ctx, access, complete), methods=["POST"]),
         Route("/health", lambda request: health(ctx)),
     ]
@@ -69,23 +95,38 @@ def _guarded(
             access.check(request)
             return await handler(ctx, request)
         except Denied as denied:
-            return _error(denied.status, denied.message, denied.wait_s)
+            return _error(denied.status, denied.message, CODES.get(denied.status), denied.wait_s)
+        except FullError as error:
+            return _error(429, error.message, CODES[429], FULL_S)
         except Failed as failed:
-            return _error(failed.status, failed.message)
+            return _error(failed.status, failed.message, failed.code)
+        except RefusedError as error:
+            status = 404 if isinstance(error, NoSuchSystemError) else 400
+            return _error(status, error.message, error.code, param=error.param)
         except StudioError as error:
             return _error(503 if isinstance(error, EngineError) else 400, error.message)
 
     return answer
 
 
-def _error(status: int, message: str, wait_s: int = 0) -> Response:
+def _error(
+    status: int, message: str, code: str | None = None, wait_s: int = 0, param: str | None = None
+) -> Response:
     headers = NOT_CACHED | ({"Retry-After": str(wait_s)} if wait_s else {})
-    return JSONResponse(error_body(message, KINDS.get(status, "server_error")), status, headers)
+    body = error_body(message, KINDS.get(status, "server_error"), code, param)
+    return JSONResponse(body, status, headers)
 
 
 async def list_systems(ctx: StudioContext, request: Request) -> Response:
     """Each protocol over each pool that it can answer with."""
     return JSONResponse(await run_in_threadpool(_systems, ctx), headers=NOT_CACHED)
+
+
+async def one_system(ctx: StudioContext, request: Request) -> Response:
+    """One system, listed or put together like ``majority_vote@embedded:one,two``."""
+    name, held = request.path_params["name"], ctx.workspace.quarantine.held()
+    system_of(name, ctx.pools, ctx.settings.pool, held)
+    return JSONResponse(listed(name, ctx.manager.started_at), headers=NOT_CACHED)
 
 
 def _systems(ctx: StudioContext) -> dict[str, Any]:
@@ -115,8 +156,6 @@ async def complete(ctx: StudioContext, request: Request) -> Response:
     at_most = ctx.settings.api_max_tokens
     held = ctx.workspace.quarantine.held()
     spec, models = spec_of(asked, ctx.pools, ctx.settings.pool, at_most, held)
-    if ctx.manager.full:
-        raise Denied(429, "Too many runs are waiting. Try again in a minute.", 60)
     live = await run_in_threadpool(ctx.manager.start, spec, models)
     base = ctx.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
     reply = Reply(live.id, asked.model, int(time.time()), f"{base}/?run={live.id}")
@@ -124,6 +163,18 @@ async def complete(ctx: StudioContext, request: Request) -> Response:
         stream = _stream(ctx, live, reply, asked)
         return StreamingResponse(stream, media_type="text/event-stream", headers=NOT_CACHED)
     return await _whole(ctx, request, live, reply)
+
+
+def _too_long(ctx: StudioContext, live: LiveRun) -> str:
+    """What a model said to a question that is alone more than it can read; else nothing."""
+    engine, messages = ctx.manager.engine, question_messages(live.spec.question)
+    known = {spec.id: spec for pool in ctx.pools.values() for spec in pool.specs}
+    for name in live.spec.pool:
+        with suppress(StudioError, KeyError):
+            if engine.count_tokens(known[name], messages) >= engine.window(known[name]):
+                said = [e.message for e in live.events if isinstance(e, CallFailed)]
+                return said[0] if said else "The question is too long. Shorten it."
+    return ""
 
 
 async def _body(request: Request) -> Any:
@@ -150,17 +201,18 @@ async def _whole(ctx: StudioContext, request: Request, live: LiveRun, reply: Rep
                 await asyncio.sleep(POLL_S)
         finally:
             _stop(ctx, live)
-    answer, ended = result(live.events)
-    return JSONResponse(reply.whole(answer, ended), headers=NOT_CACHED)
+    answer, ended = await run_in_threadpool(result, ctx, live)
+    return JSONResponse(reply.whole(answer, ended, finish(answer, live.events)), headers=NOT_CACHED)
 
 
-def result(events: list[Event]) -> tuple[Answer, Ended]:
+def result(ctx: StudioContext, live: LiveRun) -> tuple[Answer, Ended]:
     """The last answer and the end of a run. Raises :class:`Failed` if there is no answer."""
+    events = live.events
     answer = next((e for e in reversed(events) if isinstance(e, Answer)), None)
     last = events[-1] if events else None
     ended = last if isinstance(last, Ended) else Ended(status="stopped", message="It was stopped.")
     if answer is None or ended.status == "failed":
-        raise Failed(ended)
+        raise Failed(ended, _too_long(ctx, live))
     return answer, ended
 
 
@@ -180,13 +232,15 @@ async def _stream(
         finally:
             _stop(ctx, live)
     try:
-        answer, ended = result(live.events)
+        answer, ended = await run_in_threadpool(result, ctx, live)
     except Failed as failed:
-        yield sse(error_body(failed.message, KINDS.get(failed.status, "server_error")))
+        kind = KINDS.get(failed.status, "server_error")
+        yield sse(error_body(failed.message, kind, failed.code))
         return
+    why, told = finish(answer, live.events), reply.participation(answer, ended)
     yield reply.chunk({"content": answer.text})
-    yield reply.chunk({}, finish(answer), participation=reply.participation(answer, ended))
-    if asked.stream_options.include_usage:
+    yield reply.chunk({}, why, participation=told)
+    if asked.counts:
         yield reply.used(ended)
     yield DONE
 

@@ -124,33 +124,126 @@ def test_settings_of_sampling_and_protocol_arrive(serve: Serve) -> None:
     assert (sampling.max_tokens, sampling.temperature, sampling.stop) == (7, 0.0, ("!",))
 
 
-def test_length_is_cut_to_what_the_lab_allows(serve: Serve) -> None:
+def test_a_call_has_the_tokens_that_the_lab_allows(serve: Serve) -> None:
     address, ctx = serve(api_max_tokens=16)
-    reply = ask(address, max_tokens=9_999)
+    reply = ask(address)
     assert ctx.manager.stored(reply.participation["run"]).header.spec.sampling.max_tokens == 16
+    assert ask(address, max_completion_tokens=16).choices
+    for name in ("max_tokens", "max_completion_tokens"):
+        with pytest.raises(openai.BadRequestError, match="16 tokens here") as caught:
+            ask(address, **{name: 17})
+        assert caught.value.param == name
+
+
+def test_a_text_that_was_cut_is_told_as_cut(serve: Serve) -> None:
+    address, _ = serve(ScriptedEngine("one two three four five six"))
+    system = "single_model@embedded:smollm2-base"
+    assert ask(address, system, max_tokens=3).choices[0].finish_reason == "length"
+    assert ask(address, system, max_tokens=30).choices[0].finish_reason == "stop"
+
+
+def test_a_conversation_reaches_the_models_in_order(serve: Serve) -> None:
+    engine = ScriptedEngine("It is 8.")
+    address, _ = serve(engine)
+    turns = [("system", "Be brief."), ("user", "What is 2 + 2?"), ("assistant", "It is 4."),
+             ("user", "And twice that?")]  # fmt: skip
+    messages: list[Any] = [{"role": role, "content": text} for role, text in turns]
+    messages[2] |= {"tool_calls": None, "refusal": None, "reasoning_content": "vote: 4"}
+    client(address).chat.completions.create(model=f"majority_vote@{TWO}", messages=messages)
+    heard = "\n".join(message["content"] for message in engine.requests[0].messages)
+    places = [heard.index(text) for _, text in turns]
+    assert places == sorted(places) and "vote: 4" not in heard
+
+
+SYSTEM = f"majority_vote@{TWO}"
 
 
 @pytest.mark.parametrize(
-    ("model", "more", "says"),
+    ("model", "more", "status", "param", "says"),
     [
-        ("majority_vote", {}, "named protocol@pool"),
-        ("nonsense@embedded", {}, "nonsense"),
-        ("majority_vote@nowhere:a", {}, "no pool 'nowhere'"),
-        ("majority_vote@embedded:ghost", {}, "no model 'ghost'"),
-        ("majority_vote@smollm2-base", {}, "at least 2 models"),
-        ("oracle_router@embedded", {}, "right answer at hand"),
-        (f"majority_vote@{TWO}", {"n": 2}, "'n' cannot be used"),
-        (f"majority_vote@{TWO}", {"temperature": 9.0}, "'temperature' cannot be used"),
-        (f"majority_vote@{TWO}", {"logprobs": True}, "'logprobs' cannot be used"),
-        (f"majority_vote@{TWO}", {"extra_body": {"config": {"rounds": 1}}}, "rounds"),
+        ("majority_vote", {}, 404, "model", "named protocol@pool"),
+        ("nonsense@embedded", {}, 404, "model", "nonsense"),
+        ("majority_vote@nowhere:a", {}, 404, "model", "no pool 'nowhere'"),
+        ("majority_vote@embedded:ghost", {}, 404, "model", "no model 'ghost'"),
+        ("majority_vote@smollm2-base", {}, 400, None, "at least 2 models"),
+        ("oracle_router@embedded", {}, 400, None, "right answer at hand"),
+        (SYSTEM, {"n": 2}, 400, "n", "'n' cannot be used"),
+        (SYSTEM, {"temperature": 9.0}, 400, "temperature", "'temperature' cannot be used"),
+        (SYSTEM, {"seed": -1}, 400, "seed", "'seed' cannot be used"),
+        (SYSTEM, {"stop": [""]}, 400, "stop", "none of them empty"),
+        (SYSTEM, {"logprobs": True}, 400, "logprobs", "'logprobs' cannot be used"),
+        (SYSTEM, {"presence_penalty": 1.5}, 400, "presence_penalty", "without penalties"),
+        (SYSTEM, {"logit_bias": {"50256": -100}}, 400, "logit_bias", "different tokens"),
+        (SYSTEM, {"reasoning_effort": "high"}, 400, "reasoning_effort", "own settings"),
+        (SYSTEM, {"response_format": {"type": "json_object"}}, 400, "response_format", "plain"),
+        (SYSTEM, {"store": False}, 400, "store", "is stored here"),
+        (SYSTEM, {"stream_options": {"include_usage": True}}, 400, "stream_options", "'stream'"),
+        (SYSTEM, {"max_tokens": 5, "max_completion_tokens": 6}, 400, "max_completion_tokens", "di"),
+        (SYSTEM, {"extra_body": {"top_k": 4}}, 400, "top_k", "not known here"),
+        (SYSTEM, {"extra_body": {"config": {"rounds": 1}}}, 400, None, "rounds"),
+        (SYSTEM, {"messages": [{"role": "user", "name": "Ann", "content": "x"}]}, 400, "messages",
+         "has 'name'"),
+        (SYSTEM, {"messages": [{"role": "assistant", "content": "x"}]}, 400, "messages",
+         "last message must be the user's"),
+        (SYSTEM, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url":
+         {"url": "data:,"}}]}]}, 400, "messages", "type 'image_url'"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_done_is_said(
-    serve: Serve, model: str, more: dict[str, Any], says: str
+    serve: Serve, model: str, more: dict[str, Any], status: int, param: str | None, says: str
 ) -> None:
+    """Nothing is passed over in silence that would change the answer."""
     address, _ = serve()
-    with pytest.raises(openai.BadRequestError, match=says):
+    with pytest.raises(openai.APIStatusError, match=says) as caught:
         ask(address, model, **more)
+    error = caught.value
+    assert (error.status_code, error.param) == (status, param)
+    assert (error.code == "model_not_found") == (status == 404)
+    assert isinstance(error, openai.NotFoundError if status == 404 else openai.BadRequestError)
+
+
+def test_what_asks_for_nothing_else_is_served(serve: Serve) -> None:
+    """Clients send their defaults along, and nulls."""
+    address, _ = serve()
+    usual = {"n": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "logprobs": False,
+             "response_format": {"type": "text"}, "tool_choice": "auto", "user": "somebody",
+             "metadata": {"a": "b"}, "store": True, "stop": None, "seed": None, "stream": False,
+             "logit_bias": {}, "service_tier": "auto", "max_tokens": None}  # fmt: skip
+    assert ask(address, **usual).choices[0].message.content == "It is 4."
+
+
+@pytest.mark.parametrize("length", [50, 9_000])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_question_that_no_context_holds_is_known_as_such(
+    length: int, stream: bool, serve: Serve
+) -> None:
+    address, _ = serve(ScriptedEngine("It is 4.", window=40))
+    messages = [{"role": "user", "content": "w " * length}]
+    with pytest.raises(openai.APIError, match="Shorten") as caught:
+        list(ask(address, messages=messages, stream=stream))
+    assert caught.value.code == "context_length_exceeded"
+    if not stream:
+        assert isinstance(caught.value, openai.BadRequestError)
+
+
+def test_a_full_queue_says_when_to_return(serve: Serve) -> None:
+    engine = ScriptedEngine("word " * 400, delay_s=0.05)
+    address, ctx = serve(engine, parallel_runs=1, queue_size=1)
+    streams = [ask(address, stream=True) for _ in range(2)]
+    until(lambda: ctx.manager.full)
+    with pytest.raises(openai.RateLimitError, match="waiting already") as caught:
+        ask(address)
+    assert int(caught.value.response.headers["Retry-After"]) == 60
+    assert caught.value.code == "rate_limit_exceeded"
+    for stream in streams:
+        stream.close()
+
+
+def test_one_system_can_be_looked_up(serve: Serve) -> None:
+    address, _ = serve()
+    assert client(address).models.retrieve(SYSTEM).id == SYSTEM
+    with pytest.raises(openai.NotFoundError, match="no pool 'nowhere'"):
+        client(address).models.retrieve("majority_vote@nowhere:a")
 
 
 def test_a_failed_run_is_an_error_in_both_forms(serve: Serve) -> None:
