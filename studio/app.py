@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
+from studio import housekeeping
 from studio.admin import Admin
 from studio.background_jobs import Jobs
 from studio.context import StudioContext
@@ -148,9 +149,12 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         state_session_capacity=settings.sessions,
         enable_monitoring=False,
         quiet=True,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
         app_kwargs={"routes": routes(ctx)},
     )
+    housekeeping.begin(demo)
+    if block:
+        demo.block_thread()
 
 
 def _check_port(settings: Settings) -> None:

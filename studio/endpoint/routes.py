@@ -63,7 +63,8 @@ class Failed(Exception):
     def __init__(self, ended: Ended, too_long: str = "") -> None:
         super().__init__(ended.message)
         status = {"user": 400, "engine": 503, "contributor": 502}.get(str(ended.owner), 500)
-        self.status, self.code = (400, TOO_LONG) if too_long else (status, None)
+        self.status = 400 if too_long else status
+        self.code = TOO_LONG if too_long else None
         self.message = too_long or ended.message or "The run ended without an answer."
 
 

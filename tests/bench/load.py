@@ -37,12 +37,15 @@ PROTOCOLS = ("majority_vote", "multiagent_refine", "prompt_routing", "multiagent
 SHARES = {"page": 0.6, "leaver": 0.13, "reader": 0.13, "api": 0.14}
 """What kinds of viewers there are."""
 SCRIPTED = """
+from collections import deque
 from studio.settings import Settings, no_telemetry
 if __name__ == "__main__":
     no_telemetry()
     from protocols.engines.scripted import ScriptedEngine
     from studio import app
-    ctx = app.compose(Settings(), ScriptedEngine("some of the words " * 16, delay_s=0.03))
+    engine = ScriptedEngine("some of the words " * 16, delay_s=0.03)
+    engine.requests = deque(maxlen=100)  # it keeps all of them for tests: that would be a leak here
+    ctx = app.compose(Settings(), engine)
     demo = app.build(ctx)
     app.launch(demo, ctx, block=False)
     print(f"http://127.0.0.1:{demo.server_port}", flush=True)
@@ -63,7 +66,7 @@ class Told:
     places: list[int] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, float, int, int]] = field(default_factory=list)
-    """(seconds, resident MiB, threads, open files)."""
+    """(seconds, resident MiB, threads, open files), every five seconds."""
     busy: list[tuple[float, float]] = field(default_factory=list)
     """(the server's processor seconds, the machine's load), beside each of them."""
 
@@ -158,7 +161,9 @@ def _strings(value: Any) -> Iterator[str]:
 class Crowd:
     """Viewers of one app until the time is up."""
 
-    def __init__(self, url: str, seconds: float, seed: int) -> None:
+    def __init__(self, url: str, seconds: float, seed: int, out: Path | None = None) -> None:
+        """``out`` gets the figures every minute and at the end."""
+        self._out = out
         self._url, self._end = url, time.monotonic() + seconds
         self._draw = random.Random(seed)
         self.told = Told()
@@ -182,7 +187,17 @@ class Crowd:
             self.told.memory.append((*row, process.num_threads(), process.num_fds()))
             times = process.cpu_times()
             self.told.busy.append((times.user + times.system, os.getloadavg()[0]))
+            if len(self.told.memory) % 12 == 0:
+                self.write()
             await asyncio.sleep(5)
+
+    def write(self) -> None:
+        """The figures so far, as JSON."""
+        if self._out:
+            minutes = {int(row[0] // 60): round(row[1], 1) for row in self.told.memory}
+            figures = {"mib_by_minute": minutes, "mib_a_minute": slope(self.told)}
+            figures |= {**vars(self.told), "outcomes": dict(self.told.outcomes)}
+            self._out.write_text(json.dumps(figures), encoding="utf-8")
 
     async def _visit(self, kind: str, number: int) -> None:
         draw = random.Random(self._draw.random() + number)
@@ -323,7 +338,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with server(given.engine, folder) as (url, process):
-            crowd = Crowd(url, given.seconds, given.seed)
+            crowd = Crowd(url, given.seconds, given.seed, given.out)
             asyncio.run(crowd.all(given.viewers, process))
         stored = list((folder / "runs").glob("*.jsonl"))
         sizes = {"files": len(stored), "bytes": sum(path.stat().st_size for path in stored)}
@@ -333,9 +348,7 @@ def main(arguments: Sequence[str]) -> int:
     say(f"Lines of the server's log that name an error: {len(errors)}")
     for line in errors[:10]:
         say(f"  {line[:160]}")
-    if given.out:
-        figures = {**vars(crowd.told), "outcomes": dict(crowd.told.outcomes)}
-        given.out.write_text(json.dumps(figures), encoding="utf-8")
+    crowd.write()
     good = {"page: ok", "leaver: ok", "leaver: left", "reader: ok", "api: 200"}
     allowed = {"page: refused, queue full", "leaver: refused, queue full", "api: 429"}
     return int(bool(errors) or bool(set(crowd.told.outcomes) - good - allowed))
