@@ -11,6 +11,7 @@ from babel import Locale
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.human.practice import ROUNDS, warmup
 from evals.human.study import Language
 from studio.rating.words import LANGUAGES, Message, catalog, choose_language, words
 
@@ -58,6 +59,36 @@ def test_every_message_is_used_and_every_used_message_exists() -> None:
     assert all(any(key.startswith(start) for key in catalog("en")) for start in starts)
     for key in catalog("en"):
         assert key in used or key.startswith((*starts, *notices)), key
+
+
+WRONG_MARKS = {
+    "en": r"[“”\w] [,.;:!?]|\.\.\.",
+    "es": r" [,.;:!?]|^[^¿]*\?|^[^¡]*!|\.\.\.",
+    # These marks must not be the first of a line; apart from the full stop and the comma.
+    "fr": r" [;:!?»]|[^\u00a0\u202f][;:!?»]|«[^\u00a0]| [,.]|\.\.\.|'",
+    # A message may hold a number or a Latin word: their marks are their own.
+    "zh": r"[\u4e00-\u9fff] ?[,.;:!?()]|[,;:!?(] ?[\u4e00-\u9fff]|\.\.\.",
+    "ar": r"[,;?]|\.\.\.",
+}
+"""What a message must not hold: marks of another language, or a French mark that a line break could
+leave alone."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_marks_are_those_of_the_language(language: Language) -> None:
+    messages = [
+        text
+        for message in catalog(language).values()
+        for text in ([message] if isinstance(message, str) else message.values())
+    ]
+    practised = [
+        text
+        for number in range(ROUNDS)
+        for one in [warmup(language, number, b"key", "rater")]
+        for text in (one.prompt, one.left, one.right)
+    ]
+    wrong = [one for one in (*messages, *practised) if re.search(WRONG_MARKS[language], one)]
+    assert not wrong
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
