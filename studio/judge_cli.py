@@ -17,7 +17,7 @@ def judges() -> None:
 @JSON
 def list_judges(as_json: bool) -> None:
     """List the judges that a study can name, with what was measured about them."""
-    from evals.judges.registry import BASELINES, judge_entries
+    from evals.judges.registry import BASELINES, about, judge_entries
 
     settings = Settings()
     for entry in judge_entries(settings.assets, settings.workspace).values():
@@ -27,7 +27,7 @@ def list_judges(as_json: bool) -> None:
         told = f"{entry.spec.note} {row['finding']}".rstrip()
         say(row, as_json, f"{entry.spec.id:<20}{entry.spec.kind:<9}{told}")
     for name, judge in BASELINES.items():
-        told = (type(judge).__doc__ or "").splitlines()[0]
+        told = about(judge)
         say({"id": name, "kind": "baseline", "note": told}, as_json, f"{name:<20}baseline {told}")
 
 

@@ -5,13 +5,15 @@ It knows where judges and pools lie; judging itself, and its sealing, are in ``e
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from evals.human.store import Store
-from evals.human.studies import load_study
+from evals.human.studies import load_study, note_worth
+from evals.human.study import StudySpec
 from evals.judges.flags import lacks_independent, study_flagger
-from evals.judges.registry import judge_entries, judge_models, make_judges
+from evals.judges.registry import BASELINES, judge_entries, judge_models, make_judges, worth_of
 from evals.judges.run import warning
 from evals.judges.sealed import judge_study
 from protocols.core.engine import Engine
@@ -26,6 +28,8 @@ async def judge_planned(
 ) -> AsyncGenerator[Progress, None]:
     """Judge a study's pairs by its planned judges; goes on where it stopped. No outcomes are shown.
 
+    What the judges' cards say of them is written into the study's record first.
+
     Raises:
         UserError: the study is unknown, names no judges or an unknown one, or its pool is unknown.
     """
@@ -34,6 +38,7 @@ async def judge_planned(
         raise UserError(f"The study '{slug}' names no judges. Add some to its plan.")
     entries = judge_entries(settings.assets, settings.workspace)
     judges = make_judges(spec.judges, entries, engine, rubric=spec.rubric, seed=spec.seed)
+    await asyncio.to_thread(note_worth, store, slug, worth_of(spec.judges, entries))
     pool = {model.id: model for model in load_pool(spec.pool, settings).specs}
     named = judge_models(spec.judges, entries)
     rewards = [one for one in named if entries[one.id].spec.kind == "reward"]
@@ -43,3 +48,10 @@ async def judge_planned(
     async with aclosing(judge_study(store, slug, judges, flags=flags)) as events:
         async for event in events:
             yield event
+
+
+def planned_worth(spec: StudySpec, settings: Settings) -> dict[str, str]:
+    """Return what is known of the judges that a plan names; of an unknown one, that it is."""
+    entries = judge_entries(settings.assets, settings.workspace)
+    known = [name for name in spec.judges if name in entries or name in BASELINES]
+    return dict.fromkeys(spec.judges, "There is no such judge here.") | worth_of(known, entries)

@@ -77,6 +77,7 @@ def _gather(connection: Connection, study: Study) -> StudyData:
         simulated=study.simulated,
         raters_finished=finished,
         facts=_facts(connection, study),
+        worth=known_worth(connection, slug),
     )
 
 
@@ -184,6 +185,16 @@ def _deviations(connection: Connection, slug: str) -> Iterable[str]:
     query = select(table.c.at, table.c.body).where(table.c.study == slug)
     query = query.where(table.c.kind == "deviation").order_by(table.c.number)
     return [f"{at}: {json.loads(body)['text']}" for at, body in connection.execute(query)]
+
+
+def known_worth(connection: Connection, slug: str) -> dict[str, str]:
+    """Return what was known of each judge when it judged, by name; a later note replaces."""
+    table = schema.event
+    query = select(table.c.body).where(table.c.study == slug, table.c.kind == "judges")
+    found: dict[str, str] = {}
+    for body in connection.execute(query.order_by(table.c.number)).scalars():
+        found |= json.loads(body)["worth"]
+    return found
 
 
 def _rater_counts(connection: Connection, slug: str) -> tuple[int, int, int, int]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from evals.human import plans, schema, seats
 from evals.human.ballots import check, outcome_of
@@ -34,6 +34,7 @@ from protocols.core.errors import EngineError
 LOG = logging.getLogger(__name__)
 PER_MINUTE = 600
 TICKET_SECONDS = 24 * 3600  # or the lease, if that is longer: reading slowly costs nobody a vote
+_PAIR = select(schema.pair).where(schema.pair.c.id == bindparam("key"))
 _GUESSES = ("left", "right", "unknown")
 GateCheck = Callable[[Rater, Ballot], Gate]
 
@@ -341,7 +342,7 @@ class Desk:
     ) -> Pair:  # fmt: skip
         """The pair of an assignment as a rater sees it: texts by side, and a ticket."""
         rater = Rater(seat.rater.id, seat.study.slug, seat.rater.stratum, seat.rater.language)
-        pair = connection.execute(select(schema.pair).where(schema.pair.c.id == row.pair)).one()
+        pair = connection.execute(_PAIR, {"key": row.pair}).one()
         left, right = pair.system, pair.contributor
         if row.system_side == "right":
             left, right = right, left

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import time
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from evals.human import schema
 from evals.human.records import Rater, Refused
@@ -16,6 +16,7 @@ from protocols.core.errors import UserError, unknown
 
 TOKEN_BYTES = 16
 _MAX_INVITES = 10_000
+_BY_TOKEN = select(schema.rater).where(schema.rater.c.token_hash == bindparam("token"))
 
 
 def invite(store: Store, slug: str, count: int = 1, *, stratum: str = "") -> list[str]:
@@ -57,9 +58,7 @@ def rater_by_token(store: Store, token: str) -> Rater:
     """Return the rater of an invitation. Raises :class:`Refused` (403), always the same words, for
     a token that was never given, or whose rater has withdrawn."""
     with store.read() as connection:
-        row = connection.execute(
-            select(schema.rater).where(schema.rater.c.token_hash == _hashed(token))
-        ).first()
+        row = connection.execute(_BY_TOKEN, {"token": _hashed(token)}).first()
     if row is None or row.withdrawn_at:
         raise _unknown_link()
     return as_rater(row)

@@ -217,6 +217,7 @@ class StudyData:
 
     ``raters_finished`` is None where it was not counted. ``facts`` are named values of the record
     that reports show as they are (dates, who opened the results, the version of the app).
+    ``worth`` says by judge what was found against known answers before it judged here.
     """
 
     spec: StudySpec
@@ -234,3 +235,4 @@ class StudyData:
     simulated: bool = False
     raters_finished: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    worth: Mapping[str, str] = field(default_factory=dict)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from evals.human import schema
-from evals.human.collected import dropped_of, pairs_of, study_data
+from evals.human.collected import dropped_of, known_worth, pairs_of, study_data
 from evals.human.ledger import append_event, last_link
 from evals.human.progress import Progress, progress
 from evals.human.records import Dropped, PairText, Verdict
@@ -45,6 +45,7 @@ __all__ = [
     "lock_study",
     "mark_reviewed",
     "note_deviation",
+    "note_worth",
     "open_study",
     "progress",
     "replace_pairs",
@@ -301,6 +302,15 @@ def note_deviation(store: Store, slug: str, text: str) -> None:
     with store.write() as connection:
         fetch_study(connection, slug, lock=True)
         append_event(connection, slug, "deviation", now, text=storable(text.strip()))
+
+
+def note_worth(store: Store, slug: str, worth: Mapping[str, str]) -> None:
+    """Note in the record what is known of each judge, by name; the same again changes nothing."""
+    now = time.time()
+    with store.write() as connection:
+        fetch_study(connection, slug, lock=True)
+        if worth.items() - known_worth(connection, slug).items():
+            append_event(connection, slug, "judges", now, worth=dict(worth))
 
 
 def add_verdicts(store: Store, slug: str, verdicts: Sequence[Verdict]) -> None:

@@ -28,6 +28,7 @@ FOLDER, FILE, CARD = "judges", "judges.yaml", "card.json"
 EMBEDDED = "embedded:"
 BASELINES: dict[str, Judge] = {judge.id: judge for judge in (FirstJudge(), LongerJudge())}
 """Judges that need no model; every study may name them."""
+UNMEASURED = "Not measured against known answers here."
 
 
 class JudgeSpec(Frozen):
@@ -67,10 +68,29 @@ class JudgeEntry:
         """The margin below which answers tie: the file's, else the card's, else none."""
         return float(self.card.get("tau", 0.0) if self.spec.tau is None else self.spec.tau)
 
+    @property
+    def worth(self) -> str:
+        """What was found against known answers, with n and interval, or that nothing was."""
+        return str(self.card.get("finding") or UNMEASURED)
+
+    @property
+    def title(self) -> str:
+        """The judge in a list: its name, and how often it was right."""
+        row = self.card.get("tested", {}).get("all")
+        if not row:
+            return f"{self.model.title}: not measured here"
+        interval = f"{row['low']:.0%} to {row['high']:.0%}"
+        return f"{self.model.title}: right on {row['accuracy']:.0%} of {row['n']} ({interval})"
+
 
 def judge_entries(assets: Path, workspace: Path) -> dict[str, JudgeEntry]:
-    """Return every judge of the file by id. Raises :class:`ContributorError` if it is malformed."""
+    """Return every judge of the file by id, none without a file.
+
+    Raises :class:`ContributorError` if it is malformed.
+    """
     path = assets / FOLDER / FILE
+    if not path.is_file():
+        return {}
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
         specs = [JudgeSpec.model_validate(one) for one in raw["judges"]]
@@ -130,6 +150,24 @@ def _made(entry: JudgeEntry, engine: Engine, *, rubric: str, seed: int) -> Judge
     if rubric and not entry.spec.own_words:
         judge.rubric = rubric
     return judge
+
+
+def worth_of(ids: Sequence[str], entries: dict[str, JudgeEntry]) -> dict[str, str]:
+    """Return what is known of the judges named, by name: what reports show beside their verdicts.
+
+    Raises :class:`UserError` for a name that is neither in ``entries`` nor a baseline.
+    """
+    found = {}
+    for name in dict.fromkeys(ids):
+        if name not in entries and name not in BASELINES:
+            raise unknown("judge", name, [*entries, *BASELINES])
+        found[name] = entries[name].worth if name in entries else about(BASELINES[name])
+    return found
+
+
+def about(baseline: Judge) -> str:
+    """Return what a judge without a model does, in a sentence."""
+    return (type(baseline).__doc__ or "").splitlines()[0]
 
 
 def judge_models(ids: Sequence[str], entries: dict[str, JudgeEntry]) -> list[ModelSpec]:

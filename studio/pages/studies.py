@@ -16,7 +16,7 @@ from evals.human import studies
 from evals.human.publish import publish_study
 from protocols.core.errors import StudioError, UserError
 from studio.context import StudioContext
-from studio.judging import judge_planned
+from studio.judging import judge_planned, planned_worth
 from studio.pages import study_form, study_html
 from studio.pages.common import PRIVATE, notice
 from studio.pages.study_form import StudyForm
@@ -222,7 +222,8 @@ class _Handlers:
             job,
             self.review(slug),
             monitor,
-            study_html.result_links(slug) if locked else "<p>Sealed until the study is locked.</p>",
+            study_html.judges(planned_worth(row.spec, self.ctx.settings))
+            + (study_html.result_links(slug) if locked else study_html.SEALED),
             gr.Dropdown(choices=arms),
         ]
 

@@ -12,10 +12,12 @@ import gradio as gr
 from gradio.components import Component
 
 from evals.human.study import StudySpec, spec_from
+from evals.judges.registry import BASELINES, about, judge_entries
 from evals.tasks.core import load_task, task_names
 from protocols.core.registry import protocols
 from studio.context import StudioContext
 from studio.lab import Lab, yaml_fields
+from studio.settings import Settings
 
 LANGUAGES = [
     ("English", "en"), ("中文", "zh"), ("Español", "es"), ("Français", "fr"), ("العربية", "ar"),
@@ -64,7 +66,7 @@ def build(ctx: StudioContext) -> StudyForm:
     fields["rubric"] = gr.Textbox(
         label="What raters are asked", value="Which answer would you rather have received?"
     )
-    _amounts(fields)
+    _amounts(ctx.settings, fields)
     _words(fields)
     return StudyForm(fields, upload)
 
@@ -102,7 +104,7 @@ def _arms(ctx: StudioContext, fields: dict[str, Component]) -> gr.File:
     )  # fmt: skip
 
 
-def _amounts(fields: dict[str, Component]) -> None:
+def _amounts(settings: Settings, fields: dict[str, Component]) -> None:
     """How many votes, and how they are counted."""
     with gr.Row():
         fields["pairs_per_rater"] = gr.Slider(1, 200, 25, step=1, label="Pairs per rater")
@@ -113,6 +115,12 @@ def _amounts(fields: dict[str, Component]) -> None:
         fields["rule"] = gr.Dropdown(STOPS, value="fixed", label="Collecting ends")
         fields["cap"] = gr.Number(100, precision=0, minimum=1, label="Votes at most")
         fields["alpha"] = gr.Number(0.05, minimum=0.001, maximum=0.49, label="alpha")
+    fields["judges"] = gr.Dropdown(
+        judge_choices(settings), value=[], multiselect=True,
+        label="Automatic judges of the same pairs",
+        info="Optional; sealed like the votes. Beside each: how often it was right about pairs "
+        "whose better answer is known. One half is chance.",
+    )  # fmt: skip
 
 
 def _words(fields: dict[str, Component]) -> None:
@@ -169,6 +177,13 @@ def question_choices() -> list[tuple[str, str]]:
     return rows
 
 
+def judge_choices(settings: Settings) -> list[tuple[str, str]]:
+    """The judges that a study can name, with what is known of them."""
+    entries = judge_entries(settings.assets, settings.workspace)
+    baselines = [(f"{name}: {about(judge)}", name) for name, judge in BASELINES.items()]
+    return [*((entry.title, name) for name, entry in entries.items()), *baselines]
+
+
 def plan(given: dict[str, Any], uploaded: str) -> dict[str, Any]:
     """The form's values as the fields of a plan. Raises :class:`UserError` for bad YAML."""
     questions = uploaded or str(given["questions"] or "")
@@ -185,6 +200,7 @@ def plan(given: dict[str, Any], uploaded: str) -> dict[str, Any]:
         "overlap": int(given["overlap"]),
         "dimensions": listed(given["dimensions"]),
         "masks": listed(given["masks"]),
+        "judges": given["judges"] or [],
         "stopping": {"rule": given["rule"], "cap": int(given["cap"] or 0)},
         "system": {"protocol": given["protocol"], "models": given["models"] or []},
         "contributors": [

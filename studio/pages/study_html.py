@@ -5,7 +5,7 @@ Nothing in this file knows an outcome: before the lock there is none to show.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from evals.human.blindability import Blindability
@@ -22,6 +22,7 @@ WAY = (
     ("Monitor", "how many have voted; no result is shown yet."),
     ("Results", "lock the study, then read its report."),
 )
+SEALED = "<p>Sealed until the study is locked.</p>"
 STEPS = (
     ("answers", "Answers made"),
     ("review", "Masks reviewed"),
@@ -164,6 +165,16 @@ def links(urls: Sequence[str], open_link: str) -> str:
     if open_link:
         lines += ["", f"Open link: {open_link}"]
     return "\n".join(lines)
+
+
+def judges(worth: Mapping[str, str]) -> str:
+    """What is known of the automatic judges that the plan names."""
+    if not worth:
+        return "<p>The plan names no automatic judges.</p>"
+    rows = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(told)}</dd></div>" for name, told in worth.items()
+    )
+    return f"<h3>Automatic judges of this study</h3><dl class='studio-facts'>{rows}</dl>"
 
 
 def result_links(slug: str) -> str:

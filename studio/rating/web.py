@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 FORBIDDEN: Final = 403
 NOTES: Final[Mapping[int, str]] = {403: "refused", 409: "conflict", 422: "invalid", 429: "busy"}
 INCIDENT_BYTES: Final = 4
+READERS: Final = 4
+"""Pages made at the same time. They are work for the processor, so more threads only take turns,
+and every turn keeps waiting whoever is about to commit a vote."""
+WRITERS: Final = 64
+"""Votes under way at the same time. They wait for the disk, and those that wait share a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class Gate:
         self._sessions = sessions
         self._limiter = limiter
         self._frame = frame
+        # Of their own: the app's other handlers share forty threads, which raters must not fill.
+        self._reading, self._writing = CapacityLimiter(READERS), CapacityLimiter(WRITERS)
 
     async def pass_through(
         self, request: Request, handler: Callable[[Visit], Response]
@@ -66,7 +73,8 @@ class Gate:
                 visit = Visit(request, visit.token, visit.words, await read_form(request))
         except Refused as refused:
             return self._note(visit, refused)
-        return await run_in_threadpool(self._handled, visit, handler)
+        turns = self._writing if request.method == "POST" else self._reading
+        return await to_thread.run_sync(self._handled, visit, handler, limiter=turns)
 
     def _handled(self, visit: Visit, handler: Callable[[Visit], Response]) -> Response:
         try:

@@ -2,26 +2,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from evals.human import schema
+from evals.human.ledger import verify_chain
 from evals.human.records import PairText
+from evals.human.report import build_report, forest_rows
+from evals.human.reporting.page import page
+from evals.human.reporting.text import text
 from evals.human.store import Store
 from evals.human.studies import (
     add_pairs,
     create_study,
     lock_study,
     mark_reviewed,
+    note_worth,
     open_study,
     study_data,
 )
 from evals.human.study import ContributorArm, StudySpec, SystemArm
+from evals.judges.registry import UNMEASURED, judge_entries
 from protocols.core.errors import UserError
 from protocols.core.events import Progress
 from protocols.engines.scripted import ScriptedEngine
-from studio.judging import judge_planned
+from studio.judging import judge_planned, planned_worth
 from studio.settings import Settings
 
 SLUG = "planned-study"
@@ -35,7 +44,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def planned(store: Store, judges: tuple[str, ...], protocol: str = "majority_vote") -> None:
+def planned(store: Store, judges: tuple[str, ...], protocol: str = "majority_vote") -> StudySpec:
     spec = StudySpec(
         slug=SLUG,
         title="A test study",
@@ -47,6 +56,7 @@ def planned(store: Store, judges: tuple[str, ...], protocol: str = "majority_vot
     add_pairs(store, SLUG, PAIRS, [])
     mark_reviewed(store, SLUG)
     open_study(store, SLUG)
+    return spec
 
 
 def judge(store: Store, **scripted: Any) -> list[Progress]:
@@ -82,6 +92,30 @@ def test_a_circular_reward_model_alone_is_warned_about(
     notes = [event.note for event in judge(store) if event.level == "warning"]
     assert any("had a part in making the system" in note for note in notes)
     assert any("needs a CUDA GPU" in note for note in notes)
+
+
+def test_what_judges_are_worth_is_noted_once_and_told_in_the_report(store: Store) -> None:
+    judges = ("smollm2-reward", "longer-wins", "skywork-reward")
+    worth = planned_worth(planned(store, judges), Settings())
+    tested = judge_entries(Settings().assets, Settings().workspace)["smollm2-reward"].card["tested"]
+    assert f"{tested['all']['n']} test pairs" in worth["smollm2-reward"]
+    assert worth["skywork-reward"] == UNMEASURED and "longer" in worth["longer-wins"]
+    for _ in range(2):
+        note_worth(store, SLUG, worth)
+    with store.read() as connection:
+        kinds = connection.execute(select(schema.event.c.kind)).scalars().all()
+    assert kinds.count("judges") == 1
+    judge(store)
+    lock_study(store, SLUG, by="test")
+    data = study_data(store, SLUG)
+    assert data.worth == worth and verify_chain(store, SLUG).ok
+    report = build_report(data)
+    assert {one.name: one.worth for one in report.judges.judges}.items() <= worth.items()
+    shown = page(report, forest_rows(report))
+    assert all(
+        one.worth and escape(one.worth, quote=False) in shown for one in report.judges.judges
+    )
+    assert "longer answer" in text(report, forest_rows(report))
 
 
 def test_a_study_without_judges_says_so(store: Store) -> None:

@@ -120,6 +120,7 @@ def _judge(
         same_family=any(v.same_family for v in verdicts),
         prompts=_distinct(v.prompt_hash for v in verdicts),
         models=_distinct(v.model_hash for v in verdicts),
+        worth=votes.data.worth.get(found[0].judge, ""),
     )
 
 

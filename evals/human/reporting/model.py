@@ -225,7 +225,7 @@ class Judge(Part):
     ``constant`` is the single label that agrees most with people when given to every pair,
     ``longer`` always names the longer answer: what any judge has to beat. ``margin`` is the mean
     score difference. ``combined`` joins few human and many automatic judgements. ``shares`` has a
-    line per contributor.
+    line per contributor. ``worth`` says what was known of it before, "" if nothing was noted.
     """
 
     name: str
@@ -247,6 +247,7 @@ class Judge(Part):
     same_family: bool
     prompts: tuple[str, ...]
     models: tuple[str, ...]
+    worth: str = ""
 
 
 class Judges(Part):

@@ -87,6 +87,7 @@ def page(report: Report, forest: tuple[Any, ...]) -> str:
         forest=forest,
         shares=shares(report),
         people=people(report),
+        worth=[(judge.name, judge.worth) for judge in report.judges.judges if judge.worth],
         path=path(report.evidence),
         contents=[one for one in CONTENTS if one[0] != "evidence" or report.evidence],
         grave=[flag for flag in report.conclusions.flags if flag.level == "bad"],

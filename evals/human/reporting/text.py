@@ -109,6 +109,8 @@ def _judges(judges: Sequence[Judge]) -> str:
             f"  {_plain(judge.name)[:24]:<24} same label {same} (one label always: {share}), "
             f"kappa {kappa}, n = {found.observed.n}{marks}"
         )
+        if judge.worth:
+            lines.append(textwrap.indent(textwrap.fill(_plain(judge.worth), WIDTH - 4), "    "))
     return "\n".join(lines)
 
 

@@ -43,6 +43,7 @@ def full(name: str = "plain") -> StudyData:
             stopping={"rule": "anytime", "cap": 40},
         ),
         guesses=guesses(3, 1, 1), deviations=(name,), facts={name: name}, simulated=True,
+        worth={name: f"Worth: {name}."},
     )  # fmt: skip
     said = [v for k in range(9) for v in verdicts(f"item-{k:03}", "system", "contributor", name)]
     pairs = tuple(pair(j.item, j.stratum, system=name) for j in data.judgements[:9])
