@@ -399,7 +399,8 @@ def test_the_picture_of_the_own_result_speaks_every_language(tmp_path: Path) -> 
     results = {
         "en": "System better, without ties: 100% (95% interval 39.8% to 100%), n = 4",
         "zh": "系统更好（不计平局）：100%（95% 区间 39.8% 至 100%），n = 4",
-        "es": "Mejor el sistema, sin contar empates: 100 % (intervalo del 95 %: 39,8 % a 100 %), n = 4",
+        "es": "Mejor el sistema, sin contar empates: 100 % "
+        "(intervalo del 95 %: 39,8 % a 100 %), n = 4",
         "fr": "Système meilleur, hors égalités : 100 % (intervalle à 95 % : 39,8 % à 100 %), n = 4",
         "ar": None,
     }
