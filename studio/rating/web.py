@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,11 +27,32 @@ log = logging.getLogger(__name__)
 FORBIDDEN: Final = 403
 NOTES: Final[Mapping[int, str]] = {403: "refused", 409: "conflict", 422: "invalid", 429: "busy"}
 INCIDENT_BYTES: Final = 4
-READERS: Final = 4
-"""Pages made at the same time. They are work for the processor, so more threads only take turns,
-and every turn keeps waiting whoever is about to commit a vote."""
-WRITERS: Final = 64
-"""Votes under way at the same time. They wait for the disk, and those that wait share a commit."""
+
+
+class Turns:
+    """Threads for at most so many at once, of their own: the app's other handlers share forty.
+
+    There is one limit for each event loop, of which an app has one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._made: RunVar[CapacityLimiter] = RunVar("turns")
+
+    def limiter(self) -> CapacityLimiter:
+        """The limit of the event loop that runs."""
+        try:
+            return self._made.get()
+        except LookupError:
+            self._made.set(CapacityLimiter(self._most))
+            return self._made.get()
+
+
+READERS: Final = Turns(4)
+"""Pages are work for the processor: more of them at once only take turns, and every turn keeps
+waiting whoever is about to commit a vote."""
+WRITERS: Final = Turns(64)
+"""Votes wait for the disk, and those that wait at the same time share a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +79,6 @@ class Gate:
         self._sessions = sessions
         self._limiter = limiter
         self._frame = frame
-        # Of their own: the app's other handlers share forty threads, which raters must not fill.
-        self._reading, self._writing = CapacityLimiter(READERS), CapacityLimiter(WRITERS)
 
     async def pass_through(
         self, request: Request, handler: Callable[[Visit], Response]
@@ -73,8 +93,8 @@ class Gate:
                 visit = Visit(request, visit.token, visit.words, await read_form(request))
         except Refused as refused:
             return self._note(visit, refused)
-        turns = self._writing if request.method == "POST" else self._reading
-        return await to_thread.run_sync(self._handled, visit, handler, limiter=turns)
+        turns = WRITERS if request.method == "POST" else READERS
+        return await to_thread.run_sync(self._handled, visit, handler, limiter=turns.limiter())
 
     def _handled(self, visit: Visit, handler: Callable[[Visit], Response]) -> Response:
         try:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
+from anyio import to_thread
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.human.ledger import verify_chain
 from studio.rating import RatingOptions
-from tests.studio.rating_world import SECRET, Page, Person, World, make_world
+from tests.studio.rating_world import HOST, SECRET, Page, Person, World, make_world
 
 
 @pytest.fixture
@@ -51,6 +54,24 @@ def test_the_receipt_is_the_ledgers(person: Person) -> None:
         vote = person.world.rows("vote")[-1]
         assert f"Saved ✓ receipt {vote['hash'][:12]}" in page.text and vote["outcome"] == outcome
         assert "✓" not in person.see().text  # said once
+
+
+def test_pages_do_not_wait_for_threads_that_other_handlers_hold(person: Person) -> None:
+    async def reading() -> int:
+        to_thread.current_default_thread_limiter().total_tokens = 1
+        free = threading.Event()
+        held = asyncio.create_task(to_thread.run_sync(free.wait))
+        await asyncio.sleep(0.05)
+        served = httpx.ASGITransport(person.world.app)
+        async with httpx.AsyncClient(transport=served, base_url=HOST) as browser:
+            try:
+                page = await asyncio.wait_for(browser.get(f"/rate/{person.token}"), 20)
+            finally:
+                free.set()
+                await held
+        return page.status_code
+
+    assert asyncio.run(reading()) == 303
 
 
 def test_a_skip_needs_a_known_reason(person: Person) -> None:
