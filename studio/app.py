@@ -28,7 +28,8 @@ from studio.rating.options import RatingOptions, secret_from
 from studio.rating.routes import build_routes
 from studio.runs import RunManager
 from studio.settings import Settings
-from studio.static import script, style
+from studio.static import loader
+from studio.static import routes as static_routes
 from studio.theme import theme
 from studio.workspace import Workspace
 
@@ -124,7 +125,7 @@ def routes(ctx: StudioContext) -> list[BaseRoute]:
     """
     options = RatingOptions(secret_from(ctx.settings.workspace / "rating.key"))
     rating = build_routes(lambda: ctx.lab.store, options)
-    return [*rating, *ctx.admin.routes(), *lab_routes(ctx), *api_routes(ctx)]
+    return [*rating, *ctx.admin.routes(), *lab_routes(ctx), *api_routes(ctx), *static_routes()]
 
 
 def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
@@ -137,7 +138,7 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         theme=theme(),
         css=asset("pages.css") + asset("pool.css"),
         # Gradio rewrites what comes as css and drops container queries, so this goes in the head.
-        head=f"<style>{asset('frame.css')}{style()}</style><script>{script()}</script>",
+        head=f"<style>{asset('frame.css')}</style><script>{loader()}</script>",
         footer_links=[],
         run_history=False,
         ssr_mode=False,

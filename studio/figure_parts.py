@@ -126,7 +126,7 @@ def _records(label: str, rows: list[Any]) -> Part:
 
 def told(value: Any) -> str:
     """A JSON value in words."""
-    if value is None:
+    if value is None or value == "":
         return DASH
     if isinstance(value, bool):
         return "yes" if value else "no"

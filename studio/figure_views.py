@@ -142,11 +142,35 @@ def _weights(data: Any) -> Drawn:
 def _recipe(data: Any) -> Drawn:
     pairs = list(zip(data["members"], data["weights"], strict=True))
     facts = [["method", data["method"].replace("_", " ")], ["seed", part.told(data["seed"])]]
-    facts += [[part.words(name), part.told(value)] for name, value in data["details"].items()]
+    plain = {name: value for name, value in data["details"].items() if name != "students"}
+    facts += [[part.words(name), part.told(value)] for name, value in plain.items()]
     if data["lost"]:
         facts.append(["part of the change that did not fit", percent(data["lost"])])
-    parts = [part.shares("Weights of the members", pairs), part.table("", ["setting", ""], facts)]
+    taught = _taught(data["details"].get("students"))
+    settings = part.table("", ["setting", ""], facts)
+    parts = [part.shares("Weights of the members", pairs), *taught, settings]
     return "A weight below zero takes away what a member has learned.", parts
+
+
+def _taught(students: Any) -> list[part.Part]:
+    """How far students came, in shares of right answers on the same items."""
+    if not students:
+        return []
+    columns = ["teacher", "its score", "its student", "the base", "same answers", "items"]
+    scores = ("teacher_score", "student_score", "base_score", "agreement")
+    rows = [
+        [one["teacher"], *(percent(one[name]) for name in scores), number(one["n"])]
+        for one in students
+    ]
+    return [part.table("What the students learnt", columns, rows)]
+
+
+def _agreement(data: Any) -> Drawn:
+    said = [[name, part.told(same)] for name, same in data["rows"].items()]
+    note = (
+        f"{percent(data['share'])} of {data['n']} said the same as their teacher to this question."
+    )
+    return note, [part.table("", ["teacher", "the student says the same"], said)]
 
 
 def _deltas(data: Any) -> Drawn:
@@ -329,6 +353,7 @@ THINGS: dict[str, tuple[str, Callable[[Any], Drawn]]] = {
     "calibration": ("How far to trust it", _calibration),
     "regret": ("How much is left to gain", _regret),
     "recipe": ("What it is made of", _recipe),
+    "teacher_agreement": ("Students and teachers", _agreement),
     "conflict": ("Where the models disagree", _conflict),
     "deltas": ("How alike the models’ changes are", _deltas),
     "fusion": ("Writing together", _fusion),

@@ -18,7 +18,7 @@ SWEEPS = 8
 SLOT_PASSES = 12
 DUMMY_GAP = 0.6
 """Room for a passing edge, in rows; a node takes one."""
-WIDTH, HEIGHT, COLUMN, ROW, MARGIN = 156, 50, 212, 66, 10
+WIDTH, HEIGHT, COLUMN, ROW, MARGIN = 176, 50, 232, 66, 10
 """Pixels: a node's box, the pitch of columns and rows, the space around."""
 
 Edge = tuple[str, str]

@@ -7,9 +7,11 @@ markup.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from protocols.core.registry import protocols
 from protocols.core.view import CallView, View
 from studio.figure_parts import heading
 from studio.figures import figures
@@ -19,6 +21,7 @@ from studio.paint_figures import cards
 from studio.static import style
 
 PATTERNS = 5
+WORD = re.compile(r"[\w./:@-]+")
 STREAMS = {"lanes", "segments", "dag"}
 STATUS = {
     "waiting": "Waiting",
@@ -75,6 +78,16 @@ def _name(view: View, model: str) -> str:
     return known.name if known else model
 
 
+def _told(view: View, sentence: str) -> Html:
+    """A protocol's sentence with the names of models in place of their ids, as in the live area."""
+
+    def name(found: re.Match[str]) -> str:
+        model = found.group().rstrip(".:")
+        return _name(view, model) + found.group()[len(model) :]
+
+    return text(WORD.sub(name, sentence))
+
+
 def _mark(view: View, model: str) -> Html:
     known = view.models.get(model)
     mark = text(known.mark if known else "?")
@@ -105,7 +118,7 @@ def _head(view: View) -> Html:
         tag("div", "ps-meter", tag("dt", "", text(name)), tag("dd", "", text(value)))
         for name, value in cells.items()
     ]
-    error = view.error and tag("p", "ps-error", text(view.error["message"]))
+    error = view.error and tag("p", "ps-error", _told(view, view.error["message"]))
     return tag(
         "section",
         "ps-card ps-head",
@@ -159,15 +172,24 @@ def _answer(view: View) -> Html:
         tag("h4", "", text("Answer")),
         partial if answer["partial"] else Html(""),
         tag("div", "ps-answer-body", text(answer["text"]), dir="auto"),
+        tag("p", "ps-note", _told(view, answer["note"])),
         tag("ul", "ps-share-legend", *shares),
+        tag("p", "ps-note", text(_credit(view))) if shares else Html(""),
     )
+
+
+def _credit(view: View) -> str:
+    """How the run's protocol gives its shares."""
+    known = protocols().get((view.header or {}).get("protocol", ""))
+    return known.credit if known else ""
 
 
 def _lanes(view: View) -> Html:
     rounds: dict[tuple[int, int], list[CallView]] = {}
     for call in view.calls.values():
         if call.mode == "generate":
-            rounds.setdefault((call.phase, call.round), []).append(call)
+            key = (call.phase, 0) if call.phase >= 0 else (-1, call.round)
+            rounds.setdefault(key, []).append(call)
     made = [_round(view, calls) for calls in rounds.values()]
     return tag("section", "ps-view ps-view-lanes", *made)
 
@@ -180,7 +202,7 @@ def _round(view: View, calls: list[CallView]) -> Html:
     return tag(
         "section",
         "ps-round",
-        tag("header", "ps-round-head", tag("h4", "", text(title)), note),
+        tag("header", "ps-round-head", tag("h4", "", _told(view, title)), note),
         tag("div", "ps-lanes", *(_lane(view, call) for call in calls)),
     )
 
@@ -200,7 +222,7 @@ def _lane(view: View, call: CallView) -> Html:
             tag("span", "ps-state", text(call.state), data_state=call.state),
         ),
         chip,
-        tag("p", "ps-error", text(call.error)) if call.error else said,
+        tag("p", "ps-error", _told(view, call.error)) if call.error else said,
         data_state=call.state,
     )
 
@@ -229,7 +251,8 @@ def _routing(view: View) -> Html:
     ]
     last = among[-1]
     title = tag("h4", "", text(last["title"] or heading(last["what"])))
-    return tag("section", "ps-view ps-card", title, tag("div", "ps-bars", *bars))
+    why = tag("p", "ps-note", _told(view, last["why"]))
+    return tag("section", "ps-view ps-card", title, tag("div", "ps-bars", *bars), why)
 
 
 def _votes(view: View) -> Html:

@@ -102,6 +102,8 @@ def things() -> dict[str, Any]:
     ]
     finding = {"about": "vocabulary", "state": "ok", "told": "All members share one."}
     recipe = {"method": "greedy_soup", "members": NAMES, "weights": [0.5, -0.25, 0.0, 0.25]}
+    student = {"teacher": "alpha", "teacher_score": 0.75, "student_score": 0.5, "base_score": 0.25}
+    details = {"alpha": 0.5, "base": "", "students": [student | {"agreement": 0.625, "n": 8}]}
     return {
         "preflight": {"sentence": "These models can be merged.", "findings": [finding]},
         "deltas": {"members": EIGHT, "cosine": matrix(8), "norm": [i / 4 for i in range(1, 9)]},
@@ -141,7 +143,8 @@ def things() -> dict[str, Any]:
             "bins": [{"predicted": p, "observed": p * 0.75, "n": 4} for p in (0.25, 0.5, 1.0)]
         },
         "regret": {"rows": [{"name": "alpha"} | score(0.5), {"name": "oracle"} | score(0.75)]},
-        "recipe": recipe | {"seed": 0, "lost": 0.0625, "details": {"alpha": 0.5}, "dtype": ""},
+        "recipe": recipe | {"seed": 0, "lost": 0.0625, "details": details, "dtype": ""},
+        "teacher_agreement": {"share": 0.5, "n": 2, "rows": {"alpha": True, "beta": False}},
         "fusion": {"weights": {"alpha": 1.0}, "rule": "mean", "tokens": tokens},
         "fitted": {
             "key": "0123456789abcdef", "task": "addition,roman", "cached": False, "derived": [],

@@ -146,6 +146,7 @@ PROTOCOL = ProtocolSpec(
     needs=frozenset({"score"}),
     fit=fit,
     fit_answers=lambda config, models, dev: models * dev,
+    credit="All of it goes to the model whose answer was kept.",
     examples=(
         "What is the capital of Kenya?",
         "What is 47 + 38?",

@@ -190,6 +190,7 @@ PROTOCOL = ProtocolSpec(
             "networks": 1,
         }
     },
+    credit="All of it goes to the model that was chosen and answered.",
     examples=(
         "What is 47 + 38?",
         "Write 1987 in Roman numerals.",

@@ -153,6 +153,7 @@ PROTOCOL = ProtocolSpec(
     views=("routing", "lanes"),
     min_models=2,
     needs=frozenset({"score"}),
+    credit="All of it goes to the model that was asked; two that agree have half each.",
     examples=(
         "What is the capital of Kenya?",
         "Write 1987 in Roman numerals.",

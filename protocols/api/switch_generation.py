@@ -149,6 +149,7 @@ PROTOCOL = ProtocolSpec(
             "rank": 64,
         }
     },
+    credit="By letters: how much of the text each model wrote.",
     examples=(
         "What are the capital and the currency of Kenya?",
         "Name the element with the symbol Fe and its number.",

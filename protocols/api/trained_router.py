@@ -170,6 +170,7 @@ PROTOCOL = ProtocolSpec(
             "learning_rate": 1e-5,
         }
     },
+    credit="All of it goes to the model that was chosen and answered.",
     examples=(
         "What is 47 + 38?",
         "Write 1987 in Roman numerals.",

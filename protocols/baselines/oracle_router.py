@@ -80,5 +80,6 @@ PROTOCOL = ProtocolSpec(
     views=("routing", "lanes"),
     symmetric=True,
     yardstick=True,
+    credit="All of it goes to the model with the best answer.",
     examples=("What is 47 + 38?", "What is the capital of Kenya?", "Write 1987 in Roman numerals."),
 )

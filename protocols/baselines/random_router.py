@@ -54,5 +54,6 @@ PROTOCOL = ProtocolSpec(
     config=RandomRouter,
     views=("routing", "lanes"),
     symmetric=True,
+    credit="All of it goes to the model that was drawn.",
     examples=("What is 47 + 38?", "What is the capital of Kenya?", "Write 1987 in Roman numerals."),
 )

@@ -79,5 +79,6 @@ PROTOCOL = ProtocolSpec(
     estimate=lambda config, n, tokens: Estimate(config.samples, 0, config.samples * tokens),
     config=SelfConsistency,
     views=("votes", "lanes"),
+    credit="One model gave all the answers.",
     examples=("What is 47 + 38?", "What is the capital of Kenya?", "Write 1987 in Roman numerals."),
 )

@@ -44,5 +44,6 @@ PROTOCOL = ProtocolSpec(
     estimate=lambda config, n, tokens: Estimate(1, 0, tokens),
     config=SingleModel,
     views=("lanes",),
+    credit="One model answered alone.",
     examples=("What is 47 + 38?", "What is the capital of Kenya?", "Write 1987 in Roman numerals."),
 )

@@ -141,6 +141,8 @@ class ProtocolSpec:
     :func:`fit_setting` fields. ``profiles`` are named sets of
     settings, for example the paper's own.
 
+    ``credit`` says, for people, how the answer's contributors get their shares.
+
     ``why_many`` says why fewer than ``min_models`` will not do. A ``yardstick`` picks by how right
     the answers are: it bounds what picking can do, and only runs where somebody gives that score.
     """
@@ -156,6 +158,7 @@ class ProtocolSpec:
     why_many: str = ""
     needs: frozenset[Capability] = frozenset()
     symmetric: bool = False
+    credit: str = ""
     examples: tuple[str, ...] = ()
     fit: FitFn | None = None
     fit_version: int = 1

@@ -79,6 +79,7 @@ PROTOCOL = ProtocolSpec(
     views=("segments",),
     min_models=2,
     needs=frozenset({"logits"}),
+    credit="By each model's say in every token; one that only holds back has none.",
     examples=(
         "What are the capital and the currency of Kenya?",
         "What is 47 + 38?",

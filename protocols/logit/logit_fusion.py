@@ -61,6 +61,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     needs=frozenset({"logits"}),
     symmetric=True,
+    credit="By each model's say in every token, on average.",
     examples=(
         "What are the capital and the currency of Kenya?",
         "What is 47 + 38?",

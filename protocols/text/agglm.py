@@ -167,6 +167,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     fit=fit,
     profiles={"paper": {"steps": 0, "draws": 4, "learning_rate": 1e-4, "samples": 2, "lora": 64}},
+    credit="Equal parts for the models that had this answer, or for all that were read.",
     examples=(
         "What is 47 + 38?",
         "Write 1987 in Roman numerals.",

@@ -177,6 +177,7 @@ PROTOCOL = ProtocolSpec(
             "step": 0.5,
         }
     },
+    credit="Equal parts for every model whose text reached the one that speaks last.",
     examples=(
         "What are the capital and the currency of Kenya?",
         "What is 47 + 38, written in Roman numerals?",

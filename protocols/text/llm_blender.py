@@ -188,6 +188,7 @@ PROTOCOL = ProtocolSpec(
     needs=frozenset({"score"}),
     fit=fit,
     profiles={"paper": {"top": 3, "steps": 0, "batch": 16, "learning_rate": 1e-5, "lora": 64}},
+    credit="Equal parts for the answers that were blended; all of it for one that was better.",
     examples=(
         "What are the capital and the currency of Kenya?",
         "What is 47 + 38?",

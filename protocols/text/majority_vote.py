@@ -56,5 +56,6 @@ PROTOCOL = ProtocolSpec(
     views=("votes", "lanes"),
     min_models=2,
     symmetric=True,
+    credit="Equal parts for the models that voted for this answer.",
     examples=("What is 47 + 38?", "What is the capital of Kenya?", "Write 1987 in Roman numerals."),
 )

@@ -171,6 +171,7 @@ PROTOCOL = ProtocolSpec(
     config=MultiagentFeedback,
     views=("lanes", "votes"),
     min_models=2,
+    credit="Equal parts for every model of the last round: the summary read them all.",
     examples=(
         "What is 47 + 38?",
         "What is the capital of Kenya?",

@@ -141,6 +141,7 @@ PROTOCOL = ProtocolSpec(
             "rank": 64,
         }
     },
+    credit="Equal parts for the models that voted for this answer.",
     examples=(
         "What is 47 + 38?",
         "What is the capital of Kenya?",

@@ -169,6 +169,7 @@ PROTOCOL = ProtocolSpec(
             "lora": 64,
         }
     },
+    credit="All of it goes to the model that came out of the duels with the best reputation.",
     examples=(
         "What is 47 + 38?",
         "What are the capital and the currency of Kenya?",

@@ -186,6 +186,7 @@ PROTOCOL = ProtocolSpec(
     estimate=estimate,
     config=DareTies,
     min_models=2,
+    credit="By how much of each model is in the merged one.",
     examples=("Capital of Kenya?", "How many seconds are 21 minutes?", "Write 87 in Roman."),
     fit=unified(fit),
     fit_answers=lambda c, n, dev: (n + max(1, PARTICLES * c.search)) * dev,

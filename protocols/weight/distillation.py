@@ -179,6 +179,7 @@ PROTOCOL = ProtocolSpec(
     estimate=estimate,
     config=Distillation,
     min_models=2,
+    credit="By how much of each student is in the model that answered.",
     examples=(
         "What is 47 + 38?",
         "Write 67 as a Roman numeral.",

@@ -141,6 +141,7 @@ PROTOCOL = ProtocolSpec(
     estimate=estimate,
     config=Expo,
     min_models=2,
+    credit="By how much of each model is in the one that answered.",
     examples=(
         "What is 63 - 28?",
         "Write 251 as a Roman numeral.",

@@ -122,6 +122,7 @@ PROTOCOL = ProtocolSpec(
     estimate=estimate,
     config=GreedySoup,
     min_models=2,
+    credit="By how much of each model is in the soup.",
     examples=(
         "What is 47 + 38?",
         "Write 67 as a Roman numeral.",

@@ -180,6 +180,7 @@ PROTOCOL = ProtocolSpec(
     estimate=estimate,
     config=Lorahub,
     min_models=2,
+    credit="By how much of each adapter is in the sum.",
     examples=(
         "What is 63 - 28?",
         "Write 251 as a Roman numeral.",

@@ -185,6 +185,7 @@ PROTOCOL = ProtocolSpec(
     estimate=estimate,
     config=ModelSwarms,
     min_models=2,
+    credit="By how much of each model is in the best place that the swarm found.",
     examples=("What is 47 + 38?", "Write 67 as a Roman numeral.", "How many hours are 3 days?"),
     fit=unified(fit),
     fit_answers=lambda c, n, dev: c.iterations * max(c.particles, n) * dev,

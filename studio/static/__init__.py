@@ -1,9 +1,31 @@
-"""The live views as files: plain scripts and one stylesheet, joined here and inlined into pages."""
+"""The live views as files: plain scripts and one stylesheet, joined here.
+
+Documents that stand alone have both inside. The app's pages load them as one script from an address
+with its hash in it, so that a browser fetches it once and all pages have it from then on.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import cache
 from importlib.resources import files
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from protocols.core.registry import protocols
+
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+STYLED = (
+    "document.getElementById('studio-style')||document.head.append(Object.assign("
+    "document.createElement('style'),{{id:'studio-style',textContent:{}}}));\n"
+)
+LOADER = (
+    "(()=>{{const s=document.createElement('script');"
+    "s.src=(window.gradio_config?.root||'')+'{}';document.head.append(s);}})()"
+)
 
 SCRIPTS = (
     "fold.js",
@@ -38,6 +60,34 @@ def script() -> str:
 def style() -> str:
     """The stylesheets of the live views."""
     return "\n".join(_read(name) for name in STYLES)
+
+
+@cache
+def bundle() -> str:
+    """Everything as one script; it brings its style, so that nothing is shown without it."""
+    shares = {name: spec.credit for name, spec in protocols().items()}
+    told = f"globalThis.Studio.credits={json.dumps(shares)};\n"
+    return STYLED.format(json.dumps(style())) + script() + told
+
+
+@cache
+def address() -> str:
+    """Where the app serves :func:`bundle`; other contents have another address."""
+    return f"/studio-{hashlib.sha256(bundle().encode()).hexdigest()[:16]}.js"
+
+
+def loader() -> str:
+    """A script for a page's head that loads the bundle, also behind a proxy's path."""
+    return LOADER.format(address())
+
+
+def routes() -> list[Route]:
+    """The bundle's own address."""
+
+    def serve(_: Request) -> Response:
+        return Response(bundle(), media_type="text/javascript", headers=FOREVER)
+
+    return [Route(address(), serve)]
 
 
 def _read(name: str) -> str:

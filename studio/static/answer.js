@@ -25,7 +25,7 @@
         S.growText(node0, answer ? answer.text : placeholder(state));
         S.show(mark, answer?.partial);
         S.show(copy, answer);
-        S.setText(note, answer?.note || '');
+        S.setText(note, S.withNames(state, answer?.note || ''));
         S.show(note, answer?.note);
         shares.update(state);
       },
@@ -45,7 +45,8 @@
     const stack = S.el('div', 'ps-share-stack');
     stack.setAttribute('aria-hidden', 'true');
     const legend = S.el('ul', 'ps-share-legend');
-    const node = S.el('div', 'ps-shares', S.el('h5', '', 'Who contributed'), stack, legend);
+    const how = S.el('p', 'ps-note');
+    const node = S.el('div', 'ps-shares', S.el('h5', '', 'Who contributed'), stack, legend, how);
     const draw = S.whenChanged((state) => {
       const shares = Object.entries(state.answer.contributors).sort((a, b) => b[1] - a[1]);
       stack.replaceChildren(...shares.map(([model, share]) => slice(state, model, share)));
@@ -58,6 +59,7 @@
       update(state) {
         const shares = state.answer?.contributors || {};
         S.show(node, Object.keys(shares).length);
+        S.setText(how, S.credits?.[state.header?.protocol] || '');
         if (Object.keys(shares).length) draw(JSON.stringify(shares), state);
       },
     };
@@ -80,7 +82,7 @@
       node,
       update(state) {
         if (state.status !== 'failed') return;
-        S.setText(text, state.error?.message || 'No reason was given.');
+        S.setText(text, S.withNames(state, state.error?.message || 'No reason was given.'));
         S.setText(hint, HINTS[state.error?.owner] || '');
         S.show(hint, hint.textContent);
       },

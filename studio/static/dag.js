@@ -120,7 +120,11 @@
     }, S.svg('rect', { class: 'ps-node-box', ...shape }),
     S.svg('rect', { class: 'ps-node-badge', x: 10, y: 10, width: 32, height: HEIGHT - 20, rx: 6 }),
     mark, name, info, sign);
-    if (sink) group.append(S.svg('rect', { class: 'ps-node-sink', ...shape }));
+    if (sink) {
+      group.append(S.svg('rect', {
+        class: 'ps-node-sink', x: -4, y: -4, width: WIDTH + 8, height: HEIGHT + 8, rx: 12,
+      }));
+    }
     group.dataset.node = node.id;
     group.addEventListener('click', () => pick(node.id));
     group.addEventListener('keydown', (event) => {
@@ -242,8 +246,8 @@
     const dress = S.whenChanged((state, id) => {
       const one = known.get(id);
       const { model } = one;
-      head.replaceChildren(badgeOf(state, one), S.el('bdi', 'ps-lane-name', S.nameOf(state, model)),
-        S.el('code', 'ps-node-id', id), chip.node);
+      head.replaceChildren(badgeOf(state, one), S.el('bdi', 'ps-lane-name', labelOf(one, state)),
+        S.el('span', 'ps-reads', ...readBy(state, known, id)), chip.node);
       head.className = `ps-inspector-head ${S.author(state, model)}`;
       pane.show('', false);
     });
@@ -262,11 +266,18 @@
         S.show(pane.node, call?.state !== 'failed');
         const still = call || known.get(id).model ? '' : known.get(id).label;
         pane.show(call?.text || still, call?.state === 'running');
-        S.setText(error, call?.error || '');
+        S.setText(error, S.withNames(state, call?.error || ''));
         S.show(error, call?.error);
         prompt.update(call);
       },
     };
+  }
+
+  // Whose texts a node reads, as marks.
+  function readBy(state, known, id) {
+    const sees = (state.graph?.edges || []).filter(([, to]) => to === id).map(([from]) => known.get(from));
+    const marks = sees.filter((one) => one?.model).map((one) => badgeOf(state, one));
+    return marks.length ? ['reads ', ...marks] : [];
   }
 
   function lastActive(state, known) {

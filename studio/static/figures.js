@@ -183,12 +183,30 @@
 
   function recipe({ method, members, weights: given, seed, lost, details }) {
     const pairs = members.map((name, i) => [name, given[i]]);
+    const { students, ...plain } = details;
     const facts = [['method', P.words(method)], ['seed', P.told(seed)],
-      ...Object.entries(details).map(([name, value]) => [P.words(name), P.told(value)])];
+      ...Object.entries(plain).map(([name, value]) => [P.words(name), P.told(value)])];
     if (lost) facts.push(['part of the change that did not fit', P.percent(lost)]);
     return ['A weight below zero takes away what a member has learned.', [
-      P.shares('Weights of the members', pairs), P.table('', ['setting', ''], facts),
+      P.shares('Weights of the members', pairs), ...taught(students),
+      P.table('', ['setting', ''], facts),
     ]];
+  }
+
+  // How far students came, in shares of right answers on the same items.
+  function taught(students) {
+    if (!students?.length) return [];
+    const columns = ['teacher', 'its score', 'its student', 'the base', 'same answers', 'items'];
+    const rows = students.map((one) => [one.teacher, ...[
+      one.teacher_score, one.student_score, one.base_score, one.agreement,
+    ].map(P.percent), P.number(one.n)]);
+    return [P.table('What the students learnt', columns, rows)];
+  }
+
+  function agreement({ share, n, rows }) {
+    const said = Object.entries(rows).map(([name, same]) => [name, P.told(same)]);
+    const note = `${P.percent(share)} of ${n} said the same as their teacher to this question.`;
+    return [note, [P.table('', ['teacher', 'the student says the same'], said)]];
   }
 
   function deltas({ members, cosine, norm }) {
@@ -341,6 +359,7 @@
     calibration: ['How far to trust it', calibration],
     regret: ['How much is left to gain', regret],
     recipe: ['What it is made of', recipe],
+    teacher_agreement: ['Students and teachers', agreement],
     conflict: ['Where the models disagree', conflict],
     deltas: ['How alike the models’ changes are', deltas],
     fusion: ['Writing together', fusion],

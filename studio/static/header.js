@@ -29,16 +29,19 @@
     question.dir = 'auto';
     const parts = [meters(), phases(), progress(), models()];
     const said = S.el('p', 'ps-status-line');
-    said.setAttribute('role', 'status');
-    said.setAttribute('aria-live', 'polite');
+    const spoken = S.el('p', 'ps-sr');
+    spoken.setAttribute('role', 'status');
+    spoken.setAttribute('aria-live', 'polite');
     const warnings = S.el('ul', 'ps-warnings');
     const node = S.el('section', 'ps-card ps-head',
       S.el('div', 'ps-head-top', title, status, origin, S.el('span', 'ps-grow'), slot, link, stop),
-      question, parts[0].node, parts[1].node, parts[2].node, said, parts[3].node, warnings);
-    const drawWarnings = S.whenChanged((list) => {
-      warnings.replaceChildren(...list.map((one) => S.el('li', '', one.note)));
+      question, parts[0].node, parts[1].node, parts[2].node, said, spoken, parts[3].node, warnings);
+    const drawWarnings = S.whenChanged((state) => {
+      warnings.replaceChildren(...state.warnings.map(
+        (one) => S.el('li', '', S.withNames(state, one.note)),
+      ));
     });
-    const announce = throttled((text) => S.setText(said, text));
+    const announce = throttled((text) => S.setText(spoken, text));
     return {
       node,
       update(state) {
@@ -54,8 +57,10 @@
         S.show(link, desk.link());
         fill(JSON.stringify(desk.actions()), desk.actions());
         for (const part of parts) part.update(state, desk);
-        announce(S.statusLine(state), S.ended(state));
-        drawWarnings(state.warnings.length, state.warnings);
+        const line = S.statusLine(state);
+        S.setText(said, line);
+        announce(line, S.ended(state));
+        drawWarnings(state.warnings.length, state);
         S.show(warnings, state.warnings.length);
       },
     };
@@ -85,15 +90,23 @@
     return node;
   }
 
-  // A live region that speaks now and then, and at once when the run has ended.
+  // A live region that speaks now and then, at once when the run has ended, and never says what is
+  // no longer so.
   function throttled(say) {
     let last = -Infinity;
-    let spoken = '';
+    let newest = '';
+    let timer = 0;
+    const speak = () => {
+      clearTimeout(timer);
+      [timer, last] = [0, performance.now()];
+      say(newest);
+    };
     return (text, now) => {
-      const time = performance.now();
-      if (text === spoken || (!now && time - last < SPEAK_EVERY_MS)) return;
-      [last, spoken] = [time, text];
-      say(text);
+      if (text === newest) return;
+      newest = text;
+      const pause = last + SPEAK_EVERY_MS - performance.now();
+      if (now || pause <= 0) speak();
+      else timer ||= setTimeout(speak, pause);
     };
   }
 
@@ -115,14 +128,14 @@
   function endLine(state) {
     const { calls, failed, tokens } = state.totals;
     const lost = failed ? `, ${failed} failed` : '';
-    const message = state.error?.message ? ` ${state.error.message}` : '';
+    const message = state.error?.message ? ` ${S.withNames(state, state.error.message)}` : '';
     return `${words(state)[state.status] || state.status}: ${S.count(calls, 'call')}${lost}, `
       + `${S.count(tokens, 'token')} in ${S.clock(state.t)}.${message}`;
   }
 
   function busyLine(state) {
     const { note, done, total } = state.progress.get(state.busy);
-    const what = note || BUSY[state.busy] || state.busy;
+    const what = S.withNames(state, note) || BUSY[state.busy] || state.busy;
     return total ? `${what} (${S.number(done)} of ${S.number(total)})` : what;
   }
 
@@ -174,7 +187,8 @@
       const last = state.phases.length - 1;
       const steps = state.phases.map((phase, i) => {
         const open = i === last && !S.ended(state);
-        return step(S.withNames(state, phase.title), open ? 'now' : 'past', S.clock(phase.t));
+        const took = (state.phases[i + 1]?.t ?? state.t) - phase.t;
+        return step(S.withNames(state, phase.title), open ? 'now' : 'past', open ? '' : S.clock(took));
       });
       const missing = (state.phases.at(-1)?.total ?? 0) - 1 - (state.phases.at(-1)?.index ?? 0);
       const ahead = S.ended(state) ? 0 : Math.max(0, Math.min(missing, 12));
@@ -208,7 +222,7 @@
         S.show(bar.node, state.busy);
         if (!state.busy) return;
         const { note, done, total } = state.progress.get(state.busy);
-        S.setText(label, note || BUSY[state.busy] || state.busy);
+        S.setText(label, S.withNames(state, note) || BUSY[state.busy] || state.busy);
         S.setData(bar.node, 'open', String(!total));
         bar.set(total ? done / total : 1, total ? `${S.number(done)} of ${S.number(total)}` : '');
       },
@@ -233,7 +247,7 @@
         draw([...state.models.keys()].join('\n'), state);
         S.show(node, state.models.size);
         const most = Math.max(1, ...[...state.models.values()].map((model) => model.tokens));
-        for (const [id, one] of rows) one.update(state.models.get(id), most);
+        for (const [id, one] of rows) one.update(state.models.get(id), most, state);
       },
     };
   }
@@ -246,6 +260,13 @@
     return [calls - failed > 0 ? spent : '', time, lost].filter(Boolean).join(' · ');
   }
 
+  // Why a model has said nothing: not yet, not at all, or because it speaks through a merged one.
+  function silence(state, model) {
+    if (fits(state)) return '';
+    if (state.answer?.contributors[model.id]) return 'part of the merged model';
+    return S.ended(state) ? 'not asked' : 'not asked yet';
+  }
+
   function row(state, model) {
     const bar = S.bar(S.el('bdi', 'ps-model-name', model.name), S.author(state, model.id));
     bar.node.prepend(S.markOf(state, model.id));
@@ -253,8 +274,8 @@
     if (model.domain) bar.node.title = `${model.name}: ${model.domain}`;
     return {
       node: bar.node,
-      update(now, most) {
-        bar.set(now.tokens / most, spending(now) || (fits(state) ? '' : 'not asked yet'));
+      update(now, most, whole) {
+        bar.set(now.tokens / most, spending(now) || silence(whole, model));
       },
     };
   }

@@ -12,7 +12,8 @@
     node.append(empty);
 
     function roundOf(state, call) {
-      const key = `${call.phase}/${call.round}`;
+      // A phase that asks several times, as for samples, is one row of lanes.
+      const key = call.phase < 0 ? `round ${call.round}` : call.phase;
       if (!rounds.has(key)) {
         const made = round(titleOf(state, call), call.round);
         rounds.set(key, made);
@@ -109,10 +110,12 @@
   function card(state, call, desk) {
     const name = S.nameOf(state, call.model);
     const chip = S.stateChip();
+    const role = S.el('span', 'ps-lane-role');
+    const sayRole = S.whenChanged((now) => role.replaceChildren(...roleOf(now, call)));
     const stop = S.button('Stop', 'ps-quiet ps-stop', () => desk.stop(call.model));
     stop.setAttribute('aria-label', `Stop ${name}`);
     const head = S.el('header', 'ps-lane-head', S.markOf(state, call.model),
-      S.el('bdi', 'ps-lane-name', name), chip.node, stop);
+      S.el('bdi', 'ps-lane-name', name), role, chip.node, stop);
     const badges = badgeRow();
     const pane = S.textPane(`What ${name} says`);
     const error = S.el('p', 'ps-error');
@@ -130,11 +133,12 @@
         made.over = !running;
         S.setData(node, 'state', present.state);
         chip.set(present.state);
+        sayRole(now.calls.size, now);
         S.show(stop, running && desk.mayStop());
         pane.show(present.text, running);
         S.show(pane.node, present.state !== 'failed');
         S.show(error, present.error);
-        S.setText(error, present.error);
+        S.setText(error, S.withNames(now, present.error));
         S.setData(error, 'owner', present.owner);
         badges.update(now, present);
         prompt.update(present);
@@ -142,6 +146,21 @@
       },
     };
     return made;
+  }
+
+  const ROLES = { comment: 'on', revise: 'revised', student: 'student', teacher: 'teacher' };
+
+  // What a call does that its phase does not say: whom it comments on, or which sample it is.
+  function roleOf(state, call) {
+    const word = ROLES[call.role];
+    if (word === 'on') {
+      const about = call.sees.map((id) => state.calls.get(id)?.model).filter(Boolean);
+      return about.length === 1 ? ['on ', S.markOf(state, about[0])] : ['comment'];
+    }
+    const same = [...state.calls.values()].filter((other) => other.mode === 'generate'
+      && other.phase === call.phase && other.model === call.model && other.role === call.role);
+    if (word) return [word];
+    return same.some((other) => other.round !== call.round) ? [`sample ${call.round + 1}`] : [];
   }
 
   // The answer read from the text, and whether the model changed its mind toward somebody.

@@ -7,7 +7,7 @@
   const SWEEPS = 8;
   const SLOT_PASSES = 12;
   const DUMMY_GAP = 0.6;
-  S.BOX = { WIDTH: 156, HEIGHT: 50, COLUMN: 212, ROW: 66, MARGIN: 10 };
+  S.BOX = { WIDTH: 176, HEIGHT: 50, COLUMN: 232, ROW: 66, MARGIN: 10 };
   const { WIDTH, HEIGHT, COLUMN, ROW, MARGIN } = S.BOX;
   const copy = (layers) => layers.map((layer) => [...layer]);
   const lists = (count) => Array.from({ length: count }, () => []);

@@ -76,7 +76,7 @@
   }
 
   function told(value) {
-    if (value === null || value === undefined) return DASH;
+    if (value === null || value === undefined || value === '') return DASH;
     if (typeof value === 'boolean') return value ? 'yes' : 'no';
     if (typeof value === 'number') return number(value);
     if (Array.isArray(value)) {

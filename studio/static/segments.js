@@ -45,23 +45,22 @@
     return {
       node,
       update(state) {
-        const tokens = tokensByModel(state);
-        const all = [...tokens.values()].reduce((a, b) => a + b, 0) || 1;
-        for (const [model, count] of tokens) {
+        const letters = lettersByModel(state);
+        const all = [...letters.values()].reduce((a, b) => a + b, 0) || 1;
+        for (const [model, count] of letters) {
           if (!items.has(model)) add(state, model);
-          S.setText(items.get(model).share, S.percent(count / all));
+          S.setText(items.get(model).share, `${S.percent(count / all)} of the letters`);
         }
       },
     };
   }
 
-  function tokensByModel(state) {
-    const tokens = new Map();
-    for (const segment of state.segments) {
-      const weight = segment.tokens || Math.max(1, segment.text.length / 4);
-      tokens.set(segment.model, (tokens.get(segment.model) || 0) + weight);
+  function lettersByModel(state) {
+    const letters = new Map();
+    for (const { model, text } of state.segments) {
+      letters.set(model, (letters.get(model) || 0) + text.length);
     }
-    return tokens;
+    return letters;
   }
 
   // The text itself. Committed pieces never change; what is being written hangs at the end.
@@ -178,6 +177,6 @@
 
   function sentence(state, decision) {
     const by = decision.by ? `Weighed by ${S.nameOf(state, decision.by)}` : '';
-    return [by, decision.why].filter(Boolean).join(': ');
+    return [by, S.withNames(state, decision.why)].filter(Boolean).join(': ');
   }
 })(globalThis.Studio);

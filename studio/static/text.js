@@ -40,6 +40,7 @@
     let stuck = true;
     let visible = true;
     let waiting = null;
+    let growing = false;
     const paint = (value, streaming) => {
       waiting = null;
       const fresh = !text.data;
@@ -47,6 +48,9 @@
       // A text that comes whole is read from its beginning, one that grows is followed.
       const follow = S.growText(text, value) && stuck && (streaming || !fresh);
       if (follow) S.later(() => { node.scrollTop = node.scrollHeight; });
+      // Once it is whole, whoever did not scroll reads it from its beginning.
+      if (growing && !streaming && stuck) S.later(() => { node.scrollTop = 0; });
+      growing = streaming;
     };
     node.addEventListener('scroll', () => {
       stuck = node.scrollHeight - node.scrollTop - node.clientHeight < STICKY;

@@ -141,6 +141,11 @@ def test_a_recipe_shares_out_by_size_and_keeps_the_sign() -> None:
     assert rows == [["alpha", 0.5, 0.5], ["beta", -0.25, 0.25], ["delta", 0.25, 0.25]]
 
 
+def test_a_recipe_of_students_says_what_each_learnt() -> None:
+    taught = shown("recipe", made.things()["recipe"])["parts"][1]
+    assert taught["rows"] == [["alpha", "75\u202f%", "50\u202f%", "25\u202f%", "63\u202f%", "8"]]
+
+
 def test_what_was_fitted_before_says_so_and_what_it_is_made_of() -> None:
     found = shown("fitted", made.things()["fitted"] | {"cached": True})
     assert "fitted before" in found["note"]

@@ -73,7 +73,7 @@ def test_equal_graphs_are_drawn_equally(graph: Graph) -> None:
 def test_a_chain_is_a_straight_line() -> None:
     made = layout(["a", "b", "c"], [("a", "b"), ("b", "c")])
     assert made.places == {"a": (0, 0), "b": (1, 0), "c": (2, 0)}
-    assert path(made.routes[0]) == "M166.0 35.0C194.0 35.0 194.0 35.0 222.0 35.0"
+    assert path(made.routes[0]) == "M186.0 35.0C214.0 35.0 214.0 35.0 242.0 35.0"
 
 
 def test_the_swarm_has_no_crossing_that_can_be_avoided() -> None:
