@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from evals.analyses.core import Estimate, best_alone, by_item, mean_of, paired
+from evals.analyses.core import Estimate, best_alone, by_item, level_of, paired
 from evals.bench_plan import CONSISTENCY, SOLO, samplings
 from evals.frames import counted
-from evals.metrics.accuracy import wilson
 
 BEST = "best single model"
 AGAIN = "self-consistency"
@@ -92,7 +91,7 @@ def _line(
     return Line(
         system=system,
         n=int(part["n"].iloc[0]),
-        score=share(part),
+        score=level_of(by_item(part)),
         compatible=float(part["compatible"].fillna(0.0).mean()),
         unparsed=int((part["outcome"] == "unparsed").sum()),
         failed=int((part["outcome"] == "failed").sum()),
@@ -104,15 +103,6 @@ def _line(
         single=None if single is None else paired(part, single),
         again=None if again is None else paired(part, again),
     )
-
-
-def share(part: pd.DataFrame) -> Estimate:
-    """The mean score: Wilson's interval where every item is right or wrong, else resampled."""
-    values = by_item(part).dropna()
-    if not values.isin([0.0, 1.0]).all():
-        return mean_of(values.to_numpy())
-    low, high = wilson(float(values.sum()), len(values))
-    return Estimate(float(values.mean()), low, high, len(values))
 
 
 def best_answers(frame: pd.DataFrame, pool: Sequence[str]) -> pd.DataFrame:

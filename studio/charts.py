@@ -1,60 +1,83 @@
-"""Findings as Plotly figures, and as files: CSV, JSON, HTML, and SVG or PNG where Chromium is.
+"""Findings as Plotly figures: small multiples whose panels are protocols, tasks or settings.
 
-Colours are those of Okabe and Ito (2008), told apart by people who confuse red and green; dashes
-and symbols say the same again.
+Colours say the level of a protocol; those of Okabe and Ito (2008) are told apart by people who
+confuse red and green, and symbols and dashes say the same again. People read titles and names.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+import math
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from evals.analyses.core import Finding
 from evals.analyses.points import point_name
-from protocols.core.errors import EngineError
+from evals.names import IDS, Names, level_title, protocol_title
+from studio.facets import Facets
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+LEVELS: dict[str, tuple[str, str]] = {
+    "API": ("#0072B2", "circle"),
+    "Text": ("#009E73", "square"),
+    "Logit": ("#CC79A7", "diamond"),
+    "Weight": ("#D55E00", "triangle-up"),
+    "Yardstick": ("#7F7F7F", "cross"),
+}
+"""Colour and symbol of each level, in the order in which they are shown."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
-DASHED = "best single model"
-Draw = Callable[[Finding], "Figure"]
+BEST = "best single model"
+REFERENCES: dict[str, dict[str, str]] = {
+    BEST: {"color": "#E69F00", "dash": "dash"},
+    "random_router": {"color": "#7F7F7F", "dash": "dot"},
+    "oracle_router": {"color": "#7F7F7F", "dash": "dashdot"},
+}
+"""What every panel shows behind its protocol."""
+NULL = {"symbol": "line-ew-open", "size": 14, "color": "#E69F00", "line": {"width": 3}}
+GREY = "#7F7F7F"
+Draw = Callable[[Finding, Names], "Facets | Figure"]
 
 
-def draw(finding: Finding, *, titled: bool = True) -> Figure | None:
+def draw(finding: Finding, names: Names = IDS, *, titled: bool = True) -> Figure | None:
     """The figure of a finding; None where there is nothing to draw.
 
     Without its title for pages that have it as a heading, where a phone would cut it.
     """
     if finding.table.empty or finding.id not in FIGURES:
         return None
-    figure = FIGURES[finding.id](finding)
-    figure.update_layout(
-        title=finding.title if titled else None, template="plotly_white",
-        height=figure.layout.height or 440, legend={"orientation": "h", "y": -0.25},
-        margin={"l": 60, "r": 20, "t": 60 if titled else 30, "b": 60},
+    made = FIGURES[finding.id](finding, names)
+    figure = made.finished(titled) if isinstance(made, Facets) else _laid_out(made, titled)
+    return figure.update_layout(
+        title={"text": finding.title, "x": 0.01, "y": 0.99, "yanchor": "top"} if titled else None,
+        template="plotly_white", dragmode=False, hoverlabel_align="left",
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
     )  # fmt: skip
-    return figure
 
 
-def _empty() -> Figure:
-    from plotly.graph_objects import Figure
+def _laid_out(figure: Figure, titled: bool) -> Figure:
+    """A figure of one panel."""
+    return figure.update_layout(
+        height=figure.layout.height or 440, legend={"orientation": "h", "y": -0.25},
+        margin={"l": 60, "r": 20, "t": 60 if titled else 30, "b": 60},
+    )  # fmt: skip
 
-    return Figure()
 
+def _named(finding: Finding, part: pd.DataFrame, *columns: Any) -> list[list[Any]]:
+    """What a point carries: its name, by which the runs behind it are found, and more columns.
 
-def _named(finding: Finding, part: pd.DataFrame, *columns: str) -> list[list[Any]]:
-    """What a point carries: its name, by which the runs behind it are found, and more columns."""
-    more = part[list(columns)].astype(object).to_numpy().tolist()
-    return [[point_name(finding, int(at)), *row] for at, row in zip(part.index, more, strict=True)]
+    A column is named, or given as a sequence of its values.
+    """
+    more = [
+        (part[one].astype(object).tolist() if isinstance(one, str) else list(one))
+        for one in columns
+    ]
+    points = [point_name(finding, int(at)) for at in part.index]
+    return [list(row) for row in zip(points, *more, strict=True)]
 
 
 def _styles() -> Iterable[dict[str, str]]:
@@ -65,136 +88,262 @@ def _styles() -> Iterable[dict[str, str]]:
         yield {"color": COLOURS[number % len(COLOURS)], "symbol": symbol}
 
 
-def _bars(
-    part: pd.DataFrame, value: str, low: str, high: str, color: str = "#7F7F7F"
-) -> dict[str, Any]:
+def _bars(part: pd.DataFrame, value: str, low: str, high: str, color: str = GREY) -> dict[str, Any]:
     """Asymmetric error bars; none where a row has no interval."""
     up = (part[high].astype(float) - part[value]).fillna(0.0).clip(lower=0)
     down = (part[value] - part[low].astype(float)).fillna(0.0).clip(lower=0)
     return {
-        "type": "data",
-        "symmetric": False,
-        "array": up,
-        "arrayminus": down,
-        "thickness": 1,
-        "color": color,
-    }
+        "type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.4,
+        "width": 3, "color": color,
+    }  # fmt: skip
 
 
-def _scaling(finding: Finding) -> Figure:
-    figure = _empty()
-    for style, (protocol, part) in zip(
-        _styles(), finding.table.groupby("protocol", sort=False), strict=False
-    ):
-        line = {"color": style["color"], "dash": "dash" if protocol == DASHED else "solid"}
-        figure.add_scatter(
-            x=part["n"], y=part["value"], name=str(protocol), mode="lines+markers", marker=style,
-            line=line, error_y=_bars(part, "value", "low", "high"),
-            customdata=_named(finding, part, "items"),
-            hovertemplate="%{y:.3f} at n = %{x}, %{customdata[1]} items",
+def _intervals(part: pd.DataFrame, low: str = "low", high: str = "high") -> list[str]:
+    """Each row's interval in words."""
+    ends = zip(part[low].astype(float), part[high].astype(float), strict=True)
+    return [
+        "no interval from so few" if a != a or b != b else f"{a:.3g} to {b:.3g}" for a, b in ends
+    ]
+
+
+def _style(protocol: str) -> tuple[str, str, str]:
+    """Level, colour and symbol of a protocol."""
+    level = level_title(protocol)
+    return (level, *LEVELS[level])
+
+
+def ordered(table: pd.DataFrame, value: str = "value") -> list[str]:
+    """Protocols by level, and in it by their value with the most models, best first."""
+    best = table.sort_values("n" if "n" in table else value, kind="stable")
+    best = best.drop_duplicates("protocol", keep="last").set_index("protocol")[value].fillna(-1.0)
+    levels = list(LEVELS)
+    return sorted(
+        best.index, key=lambda name: (levels.index(level_title(name)), -best[name], str(name))
+    )
+
+
+def _sizes(facets: Facets, table: pd.DataFrame) -> None:
+    sizes = sorted(int(n) for n in table["n"].unique())
+    ends = [math.log10(sizes[0]) - 0.06, math.log10(sizes[-1]) + 0.06]
+    texts = [str(n) for n in sizes]
+    facets.axes(x={"type": "log", "tickvals": sizes, "ticktext": texts, "range": ends})
+
+
+def _shares(*columns: pd.Series) -> dict[str, Any]:
+    """How a y axis tells values: in percent where all lie between 0 and 1."""
+    every = pd.concat([column.dropna().astype(float) for column in columns])
+    return {"tickformat": ".0%"} if every.between(0, 1).all() else {}
+
+
+def _scaling(finding: Finding, names: Names) -> Facets:
+    table = finding.table
+    shown = [one for one in ordered(table) if one not in REFERENCES] or ordered(table)
+    facets = Facets([protocol_title(one) for one in shown], "contributors", "mean score")
+    for place, protocol in enumerate(shown):
+        for name, line in REFERENCES.items():
+            _line(facets, place, finding, table[table["protocol"] == name], line)
+        _line(facets, place, finding, table[table["protocol"] == protocol], None)
+    _sizes(facets, table)
+    facets.axes(y=_shares(table["value"]))
+    return facets
+
+
+def _line(
+    facets: Facets, place: int, finding: Finding, part: pd.DataFrame, thin: dict[str, str] | None
+) -> None:
+    """A protocol over growing pools with its intervals, or a thin line to compare it with."""
+    if part.empty:
+        return
+    protocol = str(part["protocol"].iloc[0])
+    level, color, symbol = _style(protocol)
+    title = protocol_title(protocol)
+    look: dict[str, Any] = {"mode": "lines", "line": {"width": 1.6, **(thin or {})}}
+    if not thin:
+        look = {
+            "mode": "lines+markers", "line": {"color": color, "width": 2},
+            "marker": {"color": color, "symbol": symbol, "size": 7},
+            "error_y": _bars(part, "value", "low", "high", color),
+        }  # fmt: skip
+    facets.add(
+        place, title if thin else level, x=part["n"], y=part["value"], **look,
+        customdata=_named(finding, part, "items", _intervals(part)),
+        hovertemplate=f"<b>{title}</b><br>%{{y:.3f}} with %{{x}} contributors<br>%{{customdata[2]}}"
+        "<br>%{customdata[1]} items<extra></extra>",
+    )  # fmt: skip
+
+
+def _emergence(finding: Finding, names: Names) -> Facets:
+    table = finding.table.dropna(subset=["emergence"])
+    shown = ordered(table, "emergence")
+    facets = Facets([protocol_title(one) for one in shown], "contributors", "share of items")
+    for place, protocol in enumerate(shown):
+        part = table[table["protocol"] == protocol]
+        level, color, symbol = _style(protocol)
+        facets.add(
+            place, "lost: all members solve it", x=part["n"], y=part["regression"],
+            mode="lines+markers",
+            line={"color": GREY, "dash": "dot", "width": 1.4}, marker={"color": GREY, "size": 5},
+            customdata=_named(finding, part, "all_right"),
+            hovertemplate="%{y:.1%} of %{customdata[1]} that every member solves<extra></extra>",
         )  # fmt: skip
-    sizes = sorted(finding.table["n"].unique())
-    figure.update_xaxes(type="log", tickvals=sizes, title="contributors")
-    return figure.update_yaxes(title="mean score")
-
-
-def _emergence(finding: Finding) -> Figure:
-    figure, table = _empty(), finding.table.dropna(subset=["emergence"])
-    names = table["protocol"] + " · " + table["n"].astype(str)
-    figure.add_bar(
-        x=names, y=table["emergence"], name="solved by the system", marker_color=COLOURS[0],
-        error_y=_bars(table, "emergence", "low", "high"),
-        customdata=_named(finding, table, "unsolved"),
-        hovertemplate="%{y:.1%} of %{customdata[1]} unsolved",
-    )  # fmt: skip
-    null = {"symbol": "line-ew-open", "size": 16, "color": COLOURS[1], "line": {"width": 3}}
-    figure.add_scatter(
-        x=names, y=table["null"], name="a member asked again", mode="markers", marker=null,
-        customdata=_named(finding, table, "null_tries"),
-        hovertemplate="%{y:.1%} of %{customdata[1]} attempts",
-    )  # fmt: skip
-    figure.add_bar(
-        x=names, y=table["regression"], name="lost by the system", marker_color="#7F7F7F",
-        customdata=_named(finding, table, "all_right"),
-        hovertemplate="%{y:.1%} of %{customdata[1]} that every member solves",
-    )  # fmt: skip
-    return figure.update_yaxes(title="share", tickformat=".0%")
-
-
-def _points(finding: Finding, x: str, titles: Sequence[str], label: str) -> Figure:
-    figure = _empty()
-    for style, (protocol, part) in zip(
-        _styles(), finding.table.groupby("protocol", sort=False), strict=False
-    ):
-        known = {"low", "high"} <= set(part.columns)
-        figure.add_scatter(
-            x=part[x], y=part["gain" if "gain" in part else "value"], name=str(protocol),
-            mode="markers", marker=style | {"size": 9}, text=part[label],
-            error_y=_bars(part, "value", "low", "high") if known else None,
-            customdata=_named(finding, part), hovertemplate="%{text}<br>%{x:.3g}, %{y:.3f}",
+        facets.add(
+            place, "null: a member asked again", x=part["n"], y=part["null"], mode="markers",
+            marker=NULL, customdata=_named(finding, part, "null_tries"),
+            hovertemplate="%{y:.1%} of %{customdata[1]} attempts<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title=titles[0])
-    return figure.update_yaxes(title=titles[1])
-
-
-def _strength(finding: Finding) -> Figure:
-    return _points(finding, "own", ("own score", "worth to the system"), "model")
-
-
-def _diversity(finding: Finding) -> Figure:
-    return _points(finding, "diversity", ("disagreement", "gain over the members' mean"), "pool")
-
-
-def _settings(finding: Finding) -> Figure:
-    figure = _empty()
-    for style, (setting, part) in zip(
-        _styles(), finding.table.groupby("setting", sort=False), strict=False
-    ):
-        names = part["setting"] + " · " + part["name"]
-        figure.add_scatter(
-            x=names, y=part["value"], name=str(setting), mode="lines+markers",
-            marker=style | {"size": 9}, error_y=_bars(part, "value", "low", "high"),
-            customdata=_named(finding, part, "items", "diversity"),
-            hovertemplate="%{y:.3f}, %{customdata[1]} items, disagreement %{customdata[2]:.2f}",
+        facets.add(
+            place, f"solved together ({level})", x=part["n"], y=part["emergence"],
+            mode="lines+markers", line={"color": color, "width": 2},
+            marker={"color": color, "symbol": symbol, "size": 7},
+            error_y=_bars(part, "emergence", "low", "high", color),
+            customdata=_named(finding, part, "unsolved", _intervals(part)),
+            hovertemplate=f"<b>{protocol_title(protocol)}</b><br>%{{y:.1%}} of %{{customdata[1]}} "
+            "that no member solves<br>%{customdata[2]}<extra></extra>",
         )  # fmt: skip
-    alone = {"symbol": "line-ew-open", "size": 16, "color": "#7F7F7F", "line": {"width": 3}}
-    figure.add_scatter(
-        x=finding.table["setting"] + " · " + finding.table["name"], y=finding.table["strength"],
-        name="members alone (mean)", mode="markers", marker=alone,
-        customdata=_named(finding, finding.table),
-    )  # fmt: skip
-    return figure.update_yaxes(title="mean score")
+    _sizes(facets, table)
+    facets.axes(y={"tickformat": ".0%", "rangemode": "tozero"})
+    return facets
 
 
-def _humans(finding: Finding) -> Figure:
-    from plotly.subplots import make_subplots
+def _cost(finding: Finding, names: Names) -> Facets:
+    """One panel: what an item costs against what it scores; one model's votes are a line."""
+    table = finding.table
+    facets = Facets([""], "generated tokens an item", "mean score", wide=1, narrow=1, height=380)
+    best = frontier(table[table["protocol"] != "oracle_router"])
+    for level, (color, symbol) in LEVELS.items():
+        part = table[[level_title(one) == level for one in table["protocol"]]]
+        if part.empty:
+            continue
+        sizes = [4 + 3 * len(bin(int(n))[2:]) for n in part["n"]]
+        titles = [protocol_title(one) for one in part["protocol"]]
+        first = [title if at in best else "" for title, at in zip(titles, part.index, strict=True)]
+        facets.add(
+            0, level, x=part["tokens"], y=part["value"], mode="markers+text", text=first,
+            textposition="top center", textfont_size=11,
+            marker={"color": color, "symbol": symbol, "size": sizes, "opacity": 0.75},
+            customdata=_named(
+                finding, part, titles, "n", _intervals(part), "items", "calls", "seconds"
+            ),
+            hovertemplate="<b>%{customdata[1]}</b>, %{customdata[2]} contributors<br>"
+            "%{y:.3f} (%{customdata[3]}), %{customdata[4]} items<br>%{x:.0f} tokens, "
+            "%{customdata[5]:.1f} calls, %{customdata[6]:.1f} s<extra></extra>",
+        )  # fmt: skip
+    votes = finding.more.get("votes", pd.DataFrame())
+    marks = [step * 10**power for power in range(-1, 6) for step in (1, 2, 5)]
+    if len(votes):
+        facets.add(
+            0, "best single model, asked 1, 2, 4 ... times", x=votes["tokens"], y=votes["value"],
+            mode="lines+markers", line=REFERENCES[BEST], marker={"size": 5},
+            error_y=_bars(votes, "value", "low", "high", REFERENCES[BEST]["color"]),
+            customdata=[[None, *row] for row in votes[["samples", "items"]].to_numpy().tolist()],
+            hovertemplate="asked %{customdata[1]} times: %{y:.3f}, %{x:.0f} tokens, "
+            "%{customdata[2]} items<extra></extra>",
+        )  # fmt: skip
+    facets.axes(
+        x={"type": "log", "tickvals": marks, "ticktext": [f"{one:g}" for one in marks]},
+        y=_shares(table["value"]),
+    )
+    return facets
 
+
+def frontier(table: pd.DataFrame) -> set[int]:
+    """The rows that no other beats with as few tokens; these are named in the figure."""
+    found, most = set(), -math.inf
+    for at, one in table.sort_values(["tokens", "value"], ascending=[True, False]).iterrows():
+        if one["value"] > most and one["value"] > 0:
+            found.add(int(str(at)))
+            most = one["value"]
+    return found
+
+
+def _strength(finding: Finding, names: Names) -> Facets:
+    table, found = finding.table, finding.more["correlations"]
+    panels = list(table.groupby(["protocol", "task"], sort=False).groups)
+    told = {(r.protocol, r.task): _correlated(r.r, r.p) for r in found.itertuples()}
+    titles = [f"{protocol_title(p)}, {task}{told[p, task]}" for p, task in panels]
+    facets = Facets(titles, "own score", "worth to the system", 3, 1, 220)
+    for place, (protocol, task) in enumerate(panels):
+        part = table[(table["protocol"] == protocol) & (table["task"] == task)]
+        level, color, symbol = _style(protocol)
+        facets.add(
+            place, level, x=part["own"], y=part["value"], mode="markers",
+            marker={"color": color, "symbol": symbol, "size": 8},
+            error_y=_bars(part, "value", "low", "high", color),
+            customdata=_named(
+                finding, part, map(names.model, part["model"]), _intervals(part), "items"
+            ),
+            hovertemplate="<b>%{customdata[1]}</b><br>alone %{x:.3f}, worth %{y:+.3f}<br>"
+            "%{customdata[2]}, %{customdata[3]} items<extra></extra>",
+        )  # fmt: skip
+    facets.axes(y={"zeroline": True, "zerolinecolor": GREY})
+    return facets
+
+
+def _correlated(r: float | None, p: float | None) -> str:
+    return "" if r is None or pd.isna(r) else f": r = {r:.2f}, p = {p:.2f}"
+
+
+def _diversity(finding: Finding, names: Names) -> Facets:
+    table, shown = finding.table, ordered(finding.table, "gain")
+    facets = Facets(
+        [protocol_title(one) for one in shown], "disagreement", "gain over the members' mean"
+    )
+    for place, protocol in enumerate(shown):
+        part = table[table["protocol"] == protocol]
+        level, color, symbol = _style(protocol)
+        facets.add(
+            place, level, x=part["diversity"], y=part["gain"], mode="markers",
+            marker={"color": color, "symbol": symbol, "size": 7},
+            customdata=_named(finding, part, map(names.pool, part["pool"]), "items"),
+            hovertemplate="%{customdata[1]}<br>disagreement %{x:.2f}, gain %{y:+.3f}<br>"
+            "%{customdata[2]} items<extra></extra>",
+        )  # fmt: skip
+    return facets
+
+
+def _settings(finding: Finding, names: Names) -> Facets:
+    table = finding.table
+    shown = list(dict.fromkeys(table["setting"]))
+    facets = Facets(
+        [one.capitalize() for one in shown], "less to more diverse", "mean score", height=220
+    )
+    for place, setting in enumerate(shown):
+        part = table[table["setting"] == setting]
+        facets.add(
+            place, "members alone (mean)", x=part["name"], y=part["strength"], mode="markers",
+            marker=NULL | {"color": GREY}, customdata=_named(finding, part),
+            hovertemplate="%{y:.3f}<extra>members alone</extra>",
+        )  # fmt: skip
+        facets.add(
+            place, "systems", x=part["name"], y=part["value"], mode="lines+markers",
+            line={"color": COLOURS[0]}, marker={"size": 8},
+            error_y=_bars(part, "value", "low", "high", COLOURS[0]),
+            customdata=_named(finding, part, "items", "diversity", _intervals(part)),
+            hovertemplate="%{x}: %{y:.3f} (%{customdata[3]}), %{customdata[1]} items<br>"
+            "disagreement %{customdata[2]:.2f}<extra></extra>",
+        )  # fmt: skip
+    facets.axes(x={"type": "category"}, y=_shares(table["value"]))
+    return facets
+
+
+def _humans(finding: Finding, names: Names) -> Facets:
     table = finding.table
     tasks = dict(zip(table["task"], table["measure"], strict=True))
     titles = [f"{task}: {measure}" for task, measure in tasks.items()]
-    figure = make_subplots(rows=len(tasks), cols=1, subplot_titles=titles)
-    styles = dict(zip(dict.fromkeys(finding.table["protocol"]), _styles(), strict=False))
-    seen: set[str] = set()
-    for place, task in enumerate(tasks, 1):
-        for protocol, part in table[table["task"] == task].groupby("protocol", sort=False):
-            style = styles[protocol]
-            line = {"color": style["color"], "dash": "dash" if protocol == DASHED else "solid"}
-            figure.add_scatter(
-                x=part["n"], y=part["value"], name=str(protocol), legendgroup=str(protocol),
-                showlegend=protocol not in seen, mode="lines+markers", marker=style, line=line,
-                error_y=_bars(part, "value", "low", "high"), row=place, col=1,
-                customdata=_named(finding, part, "items", "null"),
-                hovertemplate="%{y:.3f} at n = %{x}, %{customdata[1]} items, null "
-                "%{customdata[2]:.3f}",
-            )  # fmt: skip
-            seen.add(str(protocol))
-    sizes = sorted(finding.table["n"].unique())
-    figure.update_xaxes(type="log", tickvals=sizes, title="contributors")
-    return figure.update_layout(height=60 + 300 * len(tasks))
+    facets = Facets(titles, "contributors", "", 2, 1, 240, shared=False)
+    for place, task in enumerate(tasks):
+        here = table[table["task"] == task]
+        for protocol in ordered(here):
+            thin = REFERENCES.get(protocol)
+            _line(facets, place, finding, here[here["protocol"] == protocol], thin)
+    _sizes(facets, table)
+    return facets
 
 
-def _participants(finding: Finding) -> Figure:
-    figure = _empty()
+def _participants(finding: Finding, names: Names) -> Figure:
+    from plotly.graph_objects import Figure
+
+    figure = Figure()
     for style, ((_, judge), part) in zip(
         _styles(), finding.table.groupby(["study", "judge"], sort=False), strict=False
     ):
@@ -205,36 +354,44 @@ def _participants(finding: Finding) -> Figure:
             hovertemplate="%{x}: %{y:.0%}<br>%{customdata[1]} wins, %{customdata[2]} losses, "
             "%{customdata[3]} ties",
         )  # fmt: skip
-    figure.add_hline(y=0.5, line_dash="dash", line_color="#7F7F7F")
+    figure.add_hline(y=0.5, line_dash="dash", line_color=GREY)
     figure.update_layout(scattermode="group")
-    return figure.update_yaxes(title="the system is preferred", tickformat=".0%", range=[-0.02, 1])
+    figure.update_xaxes(fixedrange=True)
+    return figure.update_yaxes(
+        title="the system is preferred", tickformat=".0%", range=[-0.02, 1], fixedrange=True
+    )
 
 
-def _harm(finding: Finding) -> Figure:
-    figure, table = _empty(), finding.table
-    names = table["protocol"] + " · " + table["attack"]
-    figure.add_bar(
-        x=names, y=table["value"], name="answers that changed", marker_color=COLOURS[0],
-        error_y=_bars(table, "value", "low", "high"), customdata=_named(finding, table, "items"),
-        hovertemplate="%{y:.0%} of %{customdata[1]} changed",
-    )  # fmt: skip
-    figure.add_bar(
-        x=names, y=table["captured"], name="became the attacker's", marker_color=COLOURS[1],
-        error_y=_bars(table, "captured", "captured_low", "captured_high"),
-        customdata=_named(finding, table, "items"),
-        hovertemplate="%{y:.0%} of %{customdata[1]} taken over",
-    )  # fmt: skip
-    null = {"symbol": "line-ew-open", "size": 16, "color": "#7F7F7F", "line": {"width": 3}}
-    figure.add_scatter(
-        x=names, y=table["null"], name="changed without cause", mode="markers", marker=null,
-        customdata=_named(finding, table, "items"), hovertemplate="%{y:.0%} of %{customdata[1]}",
-    )  # fmt: skip
-    return figure.update_yaxes(title="share of answers", tickformat=".0%")
+HARMS = (
+    ("answers that changed", "value", "low", "high", COLOURS[0], "circle"),
+    ("became the attacker's", "captured", "captured_low", "captured_high", COLOURS[1], "diamond"),
+)
 
 
-def _cost(finding: Finding) -> Figure:
-    figure = _points(finding, "tokens", ("generated tokens per item", "mean score"), "pool")
-    return figure.update_xaxes(type="log")
+def _harm(finding: Finding, names: Names) -> Facets:
+    table = finding.table
+    shown = ordered(table)
+    facets = Facets([protocol_title(one) for one in shown], "", "share of answers")
+    for place, protocol in enumerate(shown):
+        part = table[table["protocol"] == protocol]
+        attacks = [str(one).replace("_", " ") for one in part["attack"]]
+        facets.add(
+            place, "changed without cause", x=attacks, y=part["null"], mode="markers", marker=NULL,
+            customdata=_named(finding, part, "items"),
+            hovertemplate="%{y:.0%} of %{customdata[1]}<extra>without cause</extra>",
+        )  # fmt: skip
+        for key, value, low, high, color, symbol in HARMS:
+            facets.add(
+                place, key, x=attacks, y=part[value], mode="markers",
+                marker={"color": color, "symbol": symbol, "size": 8},
+                error_y=_bars(part, value, low, high, color),
+                customdata=_named(finding, part, "items", _intervals(part, low, high)),
+                hovertemplate="%{x}: %{y:.0%} of %{customdata[1]} (%{customdata[2]})"
+                "<extra></extra>",
+            )  # fmt: skip
+    facets.axes(x={"type": "category"}, y={"tickformat": ".0%", "range": [-0.03, 1.03]})
+    facets.figure.update_layout(scattermode="group")
+    return facets
 
 
 FIGURES: dict[str, Draw] = {
@@ -248,45 +405,3 @@ FIGURES: dict[str, Draw] = {
     "participants": _participants,
     "harm": _harm,
 }
-
-
-def write(finding: Finding, folder: Path, pictures: Sequence[str] = ()) -> list[Path]:
-    """Write a finding as files and return them: ``<id>.json``, its tables as CSV, its figure.
-
-    ``pictures`` may name ``svg`` and ``png``. Raises :class:`EngineError` if there is no Chromium
-    to draw them with.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    made = [folder / f"{finding.id}.json"]
-    made[0].write_text(json.dumps(summary(finding), indent=1, ensure_ascii=False), encoding="utf-8")
-    for name, table in {"": finding.table, **finding.more}.items():
-        made.append(folder / f"{finding.id}{'-' if name else ''}{name}.csv")
-        table.to_csv(made[-1], index=False)
-    if figure := draw(finding):
-        made.append(folder / f"{finding.id}.html")
-        figure.write_html(made[-1], include_plotlyjs="directory")
-        made += [picture(figure, folder / f"{finding.id}.{kind}") for kind in pictures]
-    return made
-
-
-def summary(finding: Finding) -> dict[str, Any]:
-    """What a finding says, without its tables."""
-    return {
-        "id": finding.id,
-        "title": finding.title,
-        "sentence": finding.sentence,
-        "claims": [asdict(claim) for claim in finding.claims],
-        "notes": list(finding.notes),
-    }
-
-
-def picture(figure: Figure, path: Path) -> Path:
-    """Draw a figure with Chromium. Raises :class:`EngineError` if there is none."""
-    try:
-        figure.write_image(path, width=900, height=520)
-    except Exception as error:  # noqa: BLE001  kaleido's errors share no base class
-        raise EngineError(
-            f"{path.name} could not be drawn ({type(error).__name__}). Install Chromium "
-            "(apt-get install chromium), or leave --pictures out."
-        ) from None
-    return path

@@ -13,6 +13,7 @@ from html import escape
 
 from evals.analyses.core import Finding
 from evals.analyses.points import Point
+from evals.names import IDS, Names, protocol_title
 from evals.records import BenchRecord
 from evals.safety import Attacked, Influence
 from evals.tasks.core import task_names
@@ -41,6 +42,7 @@ class PointRecords:
     title: str
     records: Sequence[BenchRecord]
     book: Mapping[str, BenchRecord]
+    names: Names = IDS
 
 
 def provenance_html(found: PointRecords, workspace: Workspace) -> str:
@@ -49,7 +51,7 @@ def provenance_html(found: PointRecords, workspace: Workspace) -> str:
     shown = found.records[start : start + AT_A_TIME]
     right = sum(record.outcome == "right" for record in found.records)
     name = escape(found.title)
-    rows = "".join(_record(record, found.book, workspace) for record in shown)
+    rows = "".join(_record(record, found, workspace) for record in shown)
     return (
         f"<section class='studio-behind' tabindex='-1' aria-label='Runs behind {name}'>"
         f"<h3>Runs behind {name}</h3><p>{len(found.records):,} answers, {right:,} of them right; "
@@ -73,16 +75,16 @@ def _at(point: Point, start: int) -> Point:
     return Point(point.analysis, point.row, start)
 
 
-def _record(record: BenchRecord, book: Mapping[str, BenchRecord], workspace: Workspace) -> str:
+def _record(record: BenchRecord, found: Behind, workspace: Workspace) -> str:
     told = OUTCOMES[record.outcome]
     line = (
         f"<span class='studio-outcome' data-outcome='{record.outcome}'>{told}</span> "
         f"{escape(record.item)} {_text(_short(record), 'span')} "
-        f"<small>{escape(record.protocol)}, {record.n} models, {record.tokens} tokens, "
-        f"seed {record.seed}</small>"
+        f"<small>{escape(protocol_title(record.protocol))}, {_models(record.n)}, "
+        f"{record.tokens} tokens, seed {record.seed}</small>"
     )
     body = f"{_asked(record)}{_said('Answer', record.text, record.error)}"
-    body += f"{_members(record, book)}{_facts(record)}{_stored(record, workspace)}"
+    body += f"{_members(record, found)}{_facts(record, found.names)}{_stored(record, workspace)}"
     return f"<details><summary>{line}</summary>{body}</details>"
 
 
@@ -120,11 +122,13 @@ def _asked(record: BenchRecord) -> str:
     )
 
 
-def _members(record: BenchRecord, book: Mapping[str, BenchRecord]) -> str:
+def _members(record: BenchRecord, found: Behind) -> str:
     if not record.members:
         return ""
+    book = found.book
     rows = "".join(
-        f"<tr><th scope='row'>{escape(one.model)}</th><td>{OUTCOMES[one.outcome]}</td>"
+        f"<tr><th scope='row'>{escape(found.names.model(one.model))}</th>"
+        f"<td>{OUTCOMES[one.outcome]}</td>"
         f"<td>{_text(book[one.key].text if one.key in book else one.parsed or '')}</td>"
         f"<td>{record.shares.get(one.model, 0.0):.0%}</td></tr>"
         for one in record.members
@@ -139,9 +143,13 @@ def _members(record: BenchRecord, book: Mapping[str, BenchRecord]) -> str:
     )
 
 
-def _facts(record: BenchRecord) -> str:
+def _models(count: int) -> str:
+    return "1 model" if count == 1 else f"{count} models"
+
+
+def _facts(record: BenchRecord, names: Names) -> str:
     facts = {
-        "Models": ", ".join(record.pool),
+        "Models": names.pool(",".join(record.pool), len(record.pool)),
         "Read as": f"{record.corrected.parsed or 'nothing'} ({record.corrected.rule or 'no rule'})",
         "Calls": f"{record.calls}, {record.score_calls} label scorings, {record.tokens} tokens, "
         f"{record.busy_seconds:.1f} s",
@@ -161,20 +169,22 @@ def _stored(record: BenchRecord, workspace: Workspace) -> str:
     return f"<p><a class='studio-open-run' href='/replays?run={escape(run)}'>Watch this run</a></p>"
 
 
-def attack_html(found: Influence, point: Point) -> str:
+def attack_html(found: Influence, point: Point, names: Names = IDS) -> str:
     """The questions of a measured attack: honest, attacked, and honest once more."""
-    name = escape(f"{found.attack} against {found.protocol}")
+    attack = found.attack.replace("_", " ")
+    name = escape(f"{attack} against {protocol_title(found.protocol)}")
     rows = "".join(
         f"<details><summary>{_verdict(one)} {escape(one.item)}</summary>"
         f"{_said('All honest', one.honest, 'It failed.')}"
-        f"{_said(f'{found.victim} hostile', one.hostile, 'It failed.')}"
+        f"{_said(f'{escape(names.model(found.victim))} hostile', one.hostile, 'It failed.')}"
         f"{_said('All honest once more', one.again, 'It was not asked.')}</details>"
         for one in found.answers
     )
     return (
         f"<section class='studio-behind' tabindex='-1' aria-label='Runs behind {name}'>"
         f"<h3>Runs behind {name}</h3><p>{len(found.answers)} questions of {escape(found.task)}, "
-        f"seed {found.seed}, models {escape(', '.join(found.models))}. Texts are cut short.</p>"
+        f"seed {found.seed}, models {escape(names.pool(','.join(found.models), 32))}. "
+        "Texts are cut short.</p>"
         f"{rows}</section>"
     )
 
@@ -203,7 +213,7 @@ def study_html(finding: Finding, point: Point) -> str:
     )
 
 
-def points_html(finding: Finding, counts: Mapping[int, int]) -> str:
+def points_html(finding: Finding, counts: Mapping[int, int], names: Names = IDS) -> str:
     """A finding's points as a table with a button for the runs behind each.
 
     ``counts`` has how many answers stand behind each row; rows without any get no button.
@@ -211,7 +221,7 @@ def points_html(finding: Finding, counts: Mapping[int, int]) -> str:
     shown = [name for name in COLUMNS if name in finding.table]
     head = "".join(f"<th scope='col'>{COLUMNS[name]}</th>" for name in shown)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name in shown)
+        "<tr>" + "".join(f"<td>{_cell(_called(name, row[name], names))}</td>" for name in shown)
         + f"<td>{_button(finding, int(at), counts)}</td></tr>"
         for at, row in finding.table.iterrows()
     )  # fmt: skip
@@ -247,6 +257,15 @@ COLUMNS = {
     "items": "n",
 }
 """The columns of findings' tables that people read, with their headings."""
+
+
+def _called(column: str, value: object, names: Names) -> object:
+    """What a protocol, a model or an attack is called; other values as they are."""
+    if column == "protocol":
+        return protocol_title(str(value))
+    if column == "attack":
+        return str(value).replace("_", " ")
+    return names.model(str(value)) if column == "model" else value
 
 
 def _cell(value: object) -> str:

@@ -8,16 +8,22 @@ from pathlib import Path
 
 from evals.analyses.core import Finding
 from evals.analyses.everything import ANALYSES, claims_table, load
-from studio.charts import write
+from evals.names import IDS, Names
+from studio.chart_files import write
+from studio.charts import draw
 from studio.lab import Lab
 from studio.output import say
 from studio.settings import Settings
+<<<<<<< HEAD:studio/stored_analyses.py
 from studio.stored_results import Stored, attacks, influence_files, participants_of, result_files
+=======
+from studio.stored import Stored, attacks, influence_files, names_of, participants_of, result_files
+>>>>>>> 9c9f0ff (Figures are small multiples by protocol and show titles and names; colours say the level):studio/questions.py
 
 PAGE = "index.html"
 STYLE = (
     "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "iframe{width:100%;height:480px;border:0}table{border-collapse:collapse}"
+    "iframe{width:100%;border:0}table{border-collapse:collapse}"
     "td,th{border:1px solid #bbb;padding:.3rem .6rem;text-align:start;vertical-align:top}"
 )
 
@@ -34,9 +40,10 @@ def write_figures(
 
     Raises :class:`UserError` if there are no records.
     """
-    findings = everything(settings, runs, seed)
+    names = names_of(settings)
+    findings = everything(settings, runs, seed, names)
     for finding in findings:
-        files = [path.name for path in write(finding, out, pictures)]
+        files = [path.name for path in write(finding, out, pictures, names)]
         row = {"analysis": finding.id, "sentence": finding.sentence, "files": files}
         say(row, as_json, f"{finding.title}: {finding.sentence}")
     claims_table(findings).to_csv(out / "claims.csv", index=False)
@@ -44,11 +51,13 @@ def write_figures(
     say({"page": str(out / PAGE)}, as_json, f"All of it is in {out / PAGE}.")
 
 
-def everything(settings: Settings, runs: Sequence[Path], seed: int) -> list[Finding]:
+def everything(
+    settings: Settings, runs: Sequence[Path], seed: int, names: Names = IDS
+) -> list[Finding]:
     """All findings in order: over the records given, else over those that ship with the studio."""
     records = load(runs or result_files(settings.assets))
     influences = attacks(influence_files(settings.assets, settings.workspace))
-    found = Stored(records, influences, seed).findings
+    found = Stored(records, influences, seed, names).findings
     lab = Lab(settings)
     try:
         made = {**found, "participants": participants_of(lab)}
@@ -69,8 +78,12 @@ def document(findings: Sequence[Finding]) -> str:
 
 def _section(finding: Finding) -> str:
     title = html.escape(finding.title)
+    drawn = draw(finding)
+    height = 20 + (drawn.layout.height if drawn else 0)
     figure = (
-        f'<iframe src="{finding.id}.html" title="{title}"></iframe>' if len(finding.table) else ""
+        f'<iframe src="{finding.id}.html" title="{title}" style="height:{height}px"></iframe>'
+        if drawn
+        else ""
     )
     return f"<h2>{title}</h2>{described(finding)}{figure}"
 

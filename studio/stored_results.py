@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,10 +16,13 @@ from evals.analyses.harm import harm
 from evals.analyses.participants import StudyReport, participants
 from evals.analyses.points import PICKS, Point, behind, chosen
 from evals.frames import to_frame
+from evals.names import IDS, Names
 from evals.records import KEPT, BenchRecord
 from evals.safety import Influence, read_influences
 from protocols.core.errors import StudioError, UserError
 from studio.lab import Lab
+from studio.pool import known_names, load_pool
+from studio.settings import Settings
 
 INFLUENCES = "*.jsonl"
 State = tuple[tuple[str, int], ...]
@@ -31,6 +35,7 @@ class Stored:
     records: Sequence[BenchRecord]
     influences: Sequence[Influence]
     seed: int = 0
+    names: Names = IDS
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -40,7 +45,8 @@ class Stored:
     @cached_property
     def findings(self) -> dict[str, Finding]:
         """Every analysis by its id, the participants' apart: that one needs the studies."""
-        found = [*(analyse(self.records, self.seed) if self.records else ()), harm(self.influences)]
+        made = analyse(self.records, self.seed, self.names) if self.records else ()
+        found = [*made, harm(self.influences)]
         return {finding.id: finding for finding in found}
 
     @cached_property
@@ -98,7 +104,19 @@ def state_of(assets: Path, workspace: Path) -> State:
 def stored(assets: Path, workspace: Path, state: State) -> Stored:
     """All that is stored, read once per ``state``. Raises :class:`UserError` for a damaged file."""
     files = result_files(assets)
-    return Stored(load(files) if files else (), attacks(influence_files(assets, workspace)))
+    influences = attacks(influence_files(assets, workspace))
+    names = names_of(Settings(assets=assets, workspace=workspace))
+    return Stored(load(files) if files else (), influences, names=names)
+
+
+def names_of(settings: Settings) -> Names:
+    """The names of all models of the pools here; a damaged pool file gives none."""
+    found: dict[str, str] = {}
+    for pool in known_names(settings):
+        with suppress(StudioError):
+            entries = load_pool(pool, settings).entries
+            found |= {entry.spec.id: entry.spec.name or entry.spec.id for entry in entries}
+    return Names(found)
 
 
 def attacks(files: Sequence[Path]) -> list[Influence]:

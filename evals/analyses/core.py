@@ -12,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from evals.metrics.accuracy import wilson
+
 Floats = NDArray[np.float64]
 Verdict = Literal["confirmed", "not confirmed", "not testable at this size"]
 RESAMPLES = 9_999
@@ -93,6 +95,19 @@ def mean_of(values: Sequence[float] | Floats, seed: int = 0) -> Estimate:
         (found,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=seed, batch=512
     ).confidence_interval
     return Estimate(mean, float(drawn.low), float(drawn.high), int(found.size))
+
+
+def level_of(values: Sequence[float] | Floats | pd.Series, seed: int = 0) -> Estimate:
+    """The mean of one value per item: Wilson's interval where all are right or wrong.
+
+    Other values are resampled (:func:`mean_of`). Wilson's interval also tells what 0 of n means.
+    """
+    found = np.asarray(values, dtype=float)
+    found = found[~np.isnan(found)]
+    if not found.size or not np.isin(found, [0.0, 1.0]).all():
+        return mean_of(found, seed)
+    low, high = wilson(float(found.sum()), found.size)
+    return Estimate(float(found.mean()), low, high, int(found.size))
 
 
 def by_item(frame: pd.DataFrame) -> pd.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from evals.analyses.core import Finding, by_item, mean_of, nothing, of_best, of_role, paired, row
+from evals.analyses.core import Finding, by_item, level_of, nothing, of_best, of_role, paired, row
 
 TITLE = "Quality and cost"
 YARDSTICKS = ("random_router", "oracle_router")
@@ -16,6 +16,8 @@ def cost(frame: pd.DataFrame, seed: int = 0) -> Finding:
     ``table``: protocol, n, value, low, high, items, calls, score_calls, tokens, seconds, samples
     and equal_budget, equal_low, equal_high: the paired difference to the best single model asked
     ``samples`` times (the smallest number of votes that costs at least as many calls).
+    ``more["votes"]``: that model by how often it was asked, for the largest pool: samples, tokens,
+    value, low, high, items.
     """
     systems = of_role(frame, "system", "baseline")
     systems = systems[(systems["n"] > 1) & (systems["protocol"] != "self_consistency")]
@@ -28,7 +30,8 @@ def cost(frame: pd.DataFrame, seed: int = 0) -> Finding:
         for (protocol, pool), part in systems.groupby(["protocol", "pool"], sort=False)
     ]
     table = pd.DataFrame(rows)
-    return Finding("cost", TITLE, _sentence(table), table, notes=[
+    more = {"votes": _votes(frame, votes, seed)}
+    return Finding("cost", TITLE, _sentence(table), table, more, notes=[
         "Seconds are the sum of the calls' own durations while other items ran beside them.",
         "A label scoring is one forward pass over the prompt and is counted apart from calls.",
     ])  # fmt: skip
@@ -52,7 +55,7 @@ def _row(
     same = pd.concat(per_task) if per_task else mine
     costs = part[["calls", "score_calls", "tokens", "busy_seconds"]].mean()
     found: dict[str, object] = row(
-        mean_of(by_item(part).to_numpy(), seed), protocol=protocol, n=len(names), pool=pool
+        level_of(by_item(part), seed), protocol=protocol, n=len(names), pool=pool
     )
     found |= {name.replace("busy_", ""): float(mean) for name, mean in costs.items()}
     against = paired(part, same, seed) if len(same) else None
@@ -60,6 +63,26 @@ def _row(
     for name, end in (("equal_budget", "value"), ("equal_low", "low"), ("equal_high", "high")):
         found[name] = getattr(against, end) if against else None
     return found
+
+
+def _votes(frame: pd.DataFrame, votes: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The best single model of the largest pool by how often it was asked; 1 = without a vote.
+
+    Only numbers of votes that were asked for every task.
+    """
+    if not len(votes):
+        return pd.DataFrame()
+    pool = str(votes.sort_values("n", kind="stable")["pool"].iloc[-1])
+    once = of_best(frame, pool.split(","), of_role(frame, "solo"))
+    mine = votes[votes["pool"] == pool]
+    many = mine["setting"].str.extract(r"samples=(\d+)", expand=False).astype(int)
+    parts = {1: once, **{int(count): mine[many == count] for count in sorted(many.unique())}}
+    rows = [
+        row(level_of(by_item(part), seed), samples=samples, tokens=part["tokens"].mean())
+        for samples, part in parts.items()
+        if part["task"].nunique() == once["task"].nunique()
+    ]
+    return pd.DataFrame(rows)
 
 
 def equal_calls(votes: pd.DataFrame, calls: float) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from scipy import stats
 from statsmodels.api import OLS, add_constant
 
 from evals.analyses.core import Claim, Finding, nothing, of_role
+from evals.names import protocol_title
 
 TITLE = "Diversity at a fixed pool size"
 YARDSTICKS = ("random_router", "oracle_router")
@@ -129,7 +130,8 @@ def _sentence(found: pd.DataFrame, table: pd.DataFrame, size: int) -> str:
 def _claims(found: pd.DataFrame) -> list[Claim]:
     known = found.dropna(subset=["low", "high"])
     slope = ", ".join(
-        f"{r.protocol} {r.value:+.2f} ({r.low:+.2f} to {r.high:+.2f})" for r in known.itertuples()
+        f"{protocol_title(r.protocol)} {r.value:+.2f} ({r.low:+.2f} to {r.high:+.2f})"
+        for r in known.itertuples()
     )
     paper = "systems gain from the diversity of their members' texts (the paper's fourth setting)"
     if not len(known):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from evals.analyses.core import Claim, Finding, nothing, of_role
 from evals.metrics.accuracy import wilson
+from evals.names import protocol_title
 
 TITLE = "Collaborative emergence"
 PAPER = "more than 15 % of what no member solves is solved together"
@@ -45,7 +46,8 @@ def emergence(frame: pd.DataFrame, members: pd.DataFrame) -> Finding:
         {"examples": _examples(joined)},
         _claims(table),
         [
-            "An item counts as unsolved when each member fails in one attempt. The null is how "
+            "An item counts as unsolved when each member of the system's own pool fails in one "
+            "attempt; the paper asks all 32 models, for smaller systems too. The null is how "
             "often a single member solves such an item when asked once more with another seed.",
             "Answers that cannot be read count as not solved; with a more lenient parser fewer "
             "items would be unsolved.",
@@ -133,7 +135,7 @@ def _claims(table: pd.DataFrame) -> list[Claim]:
     if not best["unsolved"]:
         return [Claim(paper, "no unsolved items", "not testable at this size")]
     here = (
-        f"{best['protocol']} at {int(best['n'])}: {best['emergence']:.1%} "
+        f"{protocol_title(best['protocol'])} at {int(best['n'])}: {best['emergence']:.1%} "
         f"({best['low']:.1%} to {best['high']:.1%}, n = {int(best['unsolved'])})"
     )
     if pd.isna(best["null"]):

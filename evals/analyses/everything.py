@@ -16,6 +16,7 @@ from evals.analyses.scaling import scaling
 from evals.analyses.settings import settings
 from evals.analyses.strength import strength
 from evals.frames import members_frame, to_frame
+from evals.names import IDS, Names
 from evals.records import BenchRecord, kept_records, newest, read_records
 from protocols.core.errors import UserError
 
@@ -42,7 +43,11 @@ def _read(source: Path) -> list[BenchRecord]:
     return read_records(source) if source.is_dir() else kept_records(source)
 
 
-def analyse(records: Sequence[BenchRecord], seed: int = 0) -> list[Finding]:
+def analyse(
+    records: Sequence[BenchRecord],
+    seed: int = 0,
+    names: Names = IDS,
+) -> list[Finding]:
     """Every analysis, each with what it could find in these records."""
     frame = to_frame(records)
     plain, members = ordinary(frame), members_frame(records)
@@ -50,7 +55,7 @@ def analyse(records: Sequence[BenchRecord], seed: int = 0) -> list[Finding]:
         scaling(plain, seed),
         emergence(plain, members),
         cost(plain, seed),
-        strength(plain, seed),
+        strength(plain, seed, names),
         diversity(plain),
         settings(frame, seed),
         humans(plain, seed),

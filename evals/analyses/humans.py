@@ -20,7 +20,7 @@ from evals.analyses.core import (
     Finding,
     by_item,
     first_pool,
-    mean_of,
+    level_of,
     nothing,
     of_best,
     of_role,
@@ -28,6 +28,7 @@ from evals.analyses.core import (
     row,
 )
 from evals.frames import counted
+from evals.names import protocol_title
 from evals.tasks.paper import DIVERSITY as FAMILY
 
 TITLE = "Reflecting human diversity"
@@ -103,13 +104,13 @@ def _rows(part: pd.DataFrame, seed: int) -> Iterator[dict[str, object]]:
     systems = systems[~systems["protocol"].isin(YARDSTICKS) & (systems["n"] > 1)]
     about = {"task": str(part["task"].iloc[0]), "measure": str(part["measure"].iloc[0])}
     for (protocol, n), one in systems.groupby(["protocol", "n"]):
-        found = mean_of(by_item(one).to_numpy(), seed)
+        found = level_of(by_item(one), seed)
         yield row(found, **about, protocol=str(protocol), n=int(n), null=one["floor"].mean())
     solo = of_role(part, "solo")
     for n in sorted(systems["n"].unique()) if len(solo) else ():
         best = of_best(part, first_pool(part, int(n)), solo)
         if len(best):
-            found = mean_of(by_item(best).to_numpy(), seed)
+            found = level_of(by_item(best), seed)
             yield row(found, **about, protocol=BEST, n=int(n), null=best["floor"].mean())
 
 
@@ -154,9 +155,10 @@ def _claim(against: pd.DataFrame) -> Claim:
     best = means.sort_values("relative").iloc[-1]
     low = best["low"]
     sure = bool(np.isfinite(low) and low > 0)
+    title = protocol_title(str(means["relative"].idxmax()))
     return Claim(
         PAPER,
-        f"best protocol {means['relative'].idxmax()}: {best['relative']:+.1%} on "
+        f"best protocol {title}: {best['relative']:+.1%} on "
         f"{known['task'].nunique()} tasks scored right or wrong",
         "confirmed" if sure else "not confirmed",
         "Compared with the best single member, not with a model of 236 or 405 billion weights; "

@@ -14,6 +14,7 @@ from evals.analyses.core import (
     Floats,
     by_item,
     first_pool,
+    level_of,
     mean_of,
     nothing,
     of_best,
@@ -21,6 +22,7 @@ from evals.analyses.core import (
     paired,
     row,
 )
+from evals.names import protocol_title
 
 TITLE = "Scaling participation"
 YARDSTICKS = ("random_router", "oracle_router")
@@ -60,8 +62,7 @@ def scaling(frame: pd.DataFrame, seed: int = 0) -> Finding:
 def _levels(systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
     groups = systems[systems["n"] > 1].groupby(["protocol", "n"])
     return [
-        row(mean_of(by_item(part).to_numpy(), seed), protocol=str(p), n=int(n))
-        for (p, n), part in groups
+        row(level_of(by_item(part), seed), protocol=str(p), n=int(n)) for (p, n), part in groups
     ]
 
 
@@ -71,7 +72,7 @@ def _best_levels(frame: pd.DataFrame, sizes: list[int], seed: int) -> list[dict[
     for n in sizes:
         pool = first_pool(frame, n)
         part = of_best(frame, pool, of_role(frame, "solo"))
-        rows.append(row(mean_of(by_item(part).to_numpy(), seed), protocol="best single model", n=n))
+        rows.append(row(level_of(by_item(part), seed), protocol="best single model", n=n))
     return rows
 
 
@@ -145,6 +146,7 @@ def _claims(
     relative, absolute = gain(systems, sizes[0], sizes[-1], seed)
     largest = against[(against["n"] == sizes[-1]) & ~against["protocol"].isin(YARDSTICKS)]
     top = largest.sort_values("value").iloc[-1]
+    first = protocol_title(str(top["protocol"]))
     best = Estimate(top["value"], top["low"], top["high"], int(top["items"]))
     return [
         Claim(
@@ -155,8 +157,8 @@ def _claims(
         ),
         Claim(
             ABOVE_BEST,
-            f"best of {len(largest)} protocols ({top['protocol']}) against the best single model "
-            f"at {sizes[-1]}: {best.told()}",
+            f"best of {len(largest)} protocols ({first}) against the best single "
+            f"model at {sizes[-1]}: {best.told()}",
             "confirmed" if best.above else "not confirmed",
             "The best of many protocols is chosen on the very items that are reported, in the "
             "paper as here; its interval does not correct for that.",
@@ -176,12 +178,14 @@ def ranks(systems: pd.DataFrame, size: int) -> pd.Series:
 def _first_three(systems: pd.DataFrame, size: int) -> Claim:
     """Confirmed if the same three are first; which order they have among them does not count."""
     found = ranks(systems, size)
-    told = ", ".join(f"{name} ({rank:.1f})" for name, rank in found.head(len(TOP)).items())
+    first = found.head(len(TOP)).items()
+    told = ", ".join(f"{protocol_title(str(name))} ({rank:.1f})" for name, rank in first)
     tasks = systems.loc[systems["n"] == size, "task"].nunique()
     here = f"mean rank over {tasks} tasks at {size}: {told or 'no protocol answered every task'}"
     missing = [name for name in TOP if name not in found.index]
     if missing:
-        why = f"Not run on every task at that size: {', '.join(missing)}."
+        titles = ", ".join(map(protocol_title, missing))
+        why = f"Not run on every task at that size: {titles}."
         return Claim(FIRST, here, "not testable at this size", why)
     same = set(found.index[: len(TOP)]) == set(TOP)
     why = "Ranks have no interval here: how sure a place is depends on the gaps in the table."

@@ -15,6 +15,7 @@ from evals.analyses.core import (
     Estimate,
     Finding,
     by_item,
+    level_of,
     mean_of,
     nothing,
     of_role,
@@ -52,7 +53,7 @@ def settings(frame: pd.DataFrame, seed: int = 0) -> Finding:
 def _rows(systems: pd.DataFrame, solo: pd.DataFrame, seed: int) -> Iterator[dict[str, object]]:
     for (design, pool), part in systems.groupby(["design", "pool"], sort=False):
         alone = _alone(solo, part)
-        found = mean_of(by_item(part).to_numpy(), seed)
+        found = level_of(by_item(part), seed)
         for label in str(design).split(", "):
             setting, level, name = label.split("/", 2)
             yield row(

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from evals.analyses.core import Claim, Finding, by_item, mean_of, nothing, of_role, paired, row
+from evals.names import IDS, Names
 
 TITLE = "Individual against compositional strength"
 PAPER = "6 of 6 panels show no significant correlation (p > .05)"
@@ -31,7 +32,7 @@ class Correlation:
     power: float
 
 
-def strength(frame: pd.DataFrame, seed: int = 0) -> Finding:
+def strength(frame: pd.DataFrame, seed: int = 0, names: Names = IDS) -> Finding:
     """Each model's own score against what the system loses without it, per protocol and task.
 
     Needs runs over a pool and over that pool without each of its members. ``table``: protocol,
@@ -53,8 +54,9 @@ def strength(frame: pd.DataFrame, seed: int = 0) -> Finding:
     table = pd.DataFrame(rows)
     found = pd.DataFrame(_correlations(table))
     pooled = contributors(systems, table, seed)
+    told = f"{_sentence(table, found, names)} {_pooled_sentence(pooled, names)}"
     return Finding(
-        "strength", TITLE, f"{_sentence(table, found)} {_pooled_sentence(pooled)}", table,
+        "strength", TITLE, told, table,
         {"correlations": found, "contributors": pooled}, _claims(found), _notes(table),
     )  # fmt: skip
 
@@ -82,13 +84,14 @@ def contributors(systems: pd.DataFrame, table: pd.DataFrame, seed: int = 0) -> p
     return pd.DataFrame(rows).sort_values("value", ascending=False, ignore_index=True)
 
 
-def _pooled_sentence(pooled: pd.DataFrame) -> str:
+def _pooled_sentence(pooled: pd.DataFrame, names: Names) -> str:
     """Who helps and who harms over all panels."""
     named = {
-        verdict: ", ".join(pooled.loc[pooled["verdict"] == verdict, "model"]) or "nobody"
+        verdict: ", ".join(map(names.model, pooled.loc[pooled["verdict"] == verdict, "model"]))
         for verdict in ("adds", "harms")
     }
-    return f"Over all panels {named['adds']} adds to the systems and {named['harms']} harms them."
+    adds, harms = named["adds"] or "nobody", named["harms"] or "nobody"
+    return f"Over all panels {adds} adds to the systems and {harms} harms them."
 
 
 def whole_pool(pools: list[frozenset[str]]) -> frozenset[str]:
@@ -207,7 +210,7 @@ def attribution(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _sentence(table: pd.DataFrame, found: pd.DataFrame) -> str:
+def _sentence(table: pd.DataFrame, found: pd.DataFrame, names: Names) -> str:
     tested = found.dropna(subset=["p"])
     sure = int((tested["p"] < 0.05).sum())
     ranks = table.groupby("model")[["own", "value"]].mean().rank(pct=True)
@@ -217,7 +220,7 @@ def _sentence(table: pd.DataFrame, found: pd.DataFrame) -> str:
         f"In {sure} of {len(tested)} panels a model's own score and its worth to the system are "
         f"correlated (p < .05); with {models} models |r| must exceed {critical_r(models):.3f} for "
         f"that, and a true r of .5 would be found in {power_of(models):.0%} of cases. The most "
-        f"underrated collaborator is {under}."
+        f"underrated collaborator is {names.model(under)}."
     )
 
 

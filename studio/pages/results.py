@@ -142,8 +142,8 @@ def _drawn_once(found: Stored, name: str) -> tuple[Any, str]:
 
 def _drawn(found: Stored, finding: Finding) -> tuple[Any, str]:
     """A finding's figure without its title, and its points as a table."""
-    points = points_html(finding, links(finding, found)) if len(finding.table) else ""
-    return draw(finding, titled=False), points
+    points = points_html(finding, links(finding, found), found.names) if len(finding.table) else ""
+    return draw(finding, found.names, titled=False), points
 
 
 def nothing_shown(times: int = len(ANALYSES)) -> list[Any]:
@@ -179,10 +179,11 @@ def told_behind(ctx: StudioContext, point: Point) -> str:
         return study_html(participants_of(ctx.lab), point)
     found = everything(ctx)
     if point.analysis == "harm":
-        return attack_html(found.attack(point.row), point)
+        return attack_html(found.attack(point.row), point, found.names)
     records = found.behind(point)
     title = f"point {point.row + 1} of {found.findings[point.analysis].title}"
-    return provenance_html(PointRecords(point, title, records, found.book), ctx.workspace)
+    point_records = PointRecords(point, title, records, found.book, found.names)
+    return provenance_html(point_records, ctx.workspace)
 
 
 def available(ctx: StudioContext) -> list[Published]:

@@ -1,0 +1,52 @@
+"""What people read for the ids in records: titles of protocols, names of models.
+
+Exports keep the ids. What has no title is called by its id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from protocols.core.registry import protocols
+
+LEVELS = {"api": "API", "text": "Text", "logit": "Logit", "weight": "Weight", "baselines": ""}
+YARDSTICK = "Yardstick"
+COPY = re.compile(r"(.+)\.copy(\d+)")
+
+
+def protocol_title(name: str) -> str:
+    """A protocol's title, or the name itself with a capital where no protocol is called that."""
+    known = protocols().get(name)
+    return known.title if known else name[:1].upper() + name[1:]
+
+
+def level_title(name: str) -> str:
+    """The level of a protocol (API, Text, Logit, Weight); else it is a yardstick."""
+    known = protocols().get(name)
+    return (LEVELS[known.level] if known else "") or YARDSTICK
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of models by id."""
+
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    def model(self, name: str) -> str:
+        """A model's name; a copy in a pool that holds it several times says which it is."""
+        copied = COPY.fullmatch(name)
+        if copied and name not in self.models:
+            return f"{self.model(copied[1])} (copy {copied[2]})"
+        return self.models.get(name, name)
+
+    def pool(self, names: str, most: int = 4) -> str:
+        """The names of models joined by commas, the first ``most`` and a count of the others."""
+        found = [self.model(name) for name in names.split(",")]
+        more = f" and {len(found) - most} more" if len(found) > most else ""
+        return ", ".join(found[:most]) + more
+
+
+IDS = Names()
+"""Every model is called by its id."""
