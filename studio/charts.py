@@ -348,7 +348,8 @@ def _participants(finding: Finding, names: Names) -> Figure:
         _styles(), finding.table.groupby(["study", "judge"], sort=False), strict=False
     ):
         figure.add_scatter(
-            x=part["model"], y=part["value"], name=str(judge), mode="markers",
+            x=list(map(names.model, part["model"])), y=part["value"], mode="markers",
+            name=names.model(str(judge)),
             marker=style | {"size": 10}, error_y=_bars(part, "value", "low", "high"),
             customdata=_named(finding, part, "wins", "losses", "ties"),
             hovertemplate="%{x}: %{y:.0%}<br>%{customdata[1]} wins, %{customdata[2]} losses, "

@@ -54,8 +54,8 @@ class Facets:
         name, first = _nth(place), key not in self.keys
         self.keys += [key] if first else []
         self.figure.add_scatter(
-            **trace, cliponaxis=False, name=key, legendgroup=key, showlegend=first, xaxis=f"x{name}",
-            yaxis=f"y{name}",
+            **trace, cliponaxis=False, name=key, legendgroup=key, showlegend=first,
+            xaxis=f"x{name}", yaxis=f"y{name}",
         )  # fmt: skip
 
     def axes(self, x: dict[str, Any] | None = None, y: dict[str, Any] | None = None) -> None:

@@ -191,6 +191,12 @@ def row(estimate: Estimate, **named: Any) -> dict[str, Any]:
     }
 
 
+def estimate(line: pd.Series) -> Estimate:
+    """The estimate that :func:`row` wrote into a line of a table."""
+    low, high = (None if pd.isna(line[end]) else float(line[end]) for end in ("low", "high"))
+    return Estimate(float(line["value"]), low, high, int(line["items"]))
+
+
 def nothing(analysis: str, title: str, why: str, *paper: str) -> Finding:
     """A finding for which the runs are missing; says which, beside each of the paper's claims."""
     claims = [Claim(one, "not run here", "not testable at this size", why) for one in paper]

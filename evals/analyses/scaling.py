@@ -13,6 +13,7 @@ from evals.analyses.core import (
     Finding,
     Floats,
     by_item,
+    estimate,
     first_pool,
     level_of,
     mean_of,
@@ -147,7 +148,7 @@ def _claims(
     largest = against[(against["n"] == sizes[-1]) & ~against["protocol"].isin(YARDSTICKS)]
     top = largest.sort_values("value").iloc[-1]
     first = protocol_title(str(top["protocol"]))
-    best = Estimate(top["value"], top["low"], top["high"], int(top["items"]))
+    best = estimate(top)
     return [
         Claim(
             FROM_2,

@@ -113,7 +113,7 @@ def test_the_three_best_protocols_are_told_by_rank() -> None:
     held = solos({m: [0.0] * 40 for m in MODELS})
     claim = scaling(frame(held, *parts)).claims[2]
     assert claim.verdict == "confirmed" and claim.here.endswith(
-        "model_swarms (1.0), sparta (2.0), multiagent_finetuning (3.0)"
+        "Model swarms (1.0), Sparta (2.0), Multi-agent finetuning (3.0)"
     )
     weaker = [part for part in parts if part[0]["protocol"] != "sparta"]
     missing = scaling(frame(held, *weaker)).claims[2]
