@@ -7,7 +7,10 @@ time the bench was started, with its settings and the versions of what decides t
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,6 +56,35 @@ def shown(item: BenchItem) -> dict[str, Any]:
     }
 
 
+def about(folder: Path) -> dict[str, Any]:
+    """Where the records of a folder were made, for :func:`evals.kept.keep_records`.
+
+    ``machines`` and ``versions`` of all starts; starts of older code have no machine.
+    """
+    starts = object_file(folder / STARTS).read()
+    machines = {one["machine"] for one in starts if "machine" in one}
+    every = {(k, v) for one in starts for k, v in one.get("versions", {}).items()}
+    versions = {name: ", ".join(sorted(v for k, v in every if k == name)) for name, _ in every}
+    return {"machines": sorted(machines), "versions": versions}
+
+
+def machine() -> str:
+    """What the answers are made on: processor cores, and the GPU if one is in use."""
+    known = Path("/proc/cpuinfo")
+    text = known.read_text(encoding="utf-8", errors="replace") if known.is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    model = found[1].strip() if found else platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} CPU cores ({model}){_gpus()}"
+
+
+def _gpus() -> str:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return ""
+    return f" and {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+
+
 def _start(planner: Planner, engine: str) -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -63,6 +95,7 @@ def _start(planner: Planner, engine: str) -> dict[str, Any]:
         },
         "weights": planner.prints,
         "versions": versions(),
+        "machine": machine(),
     }
 
 

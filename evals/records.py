@@ -6,25 +6,20 @@ frames. They live in an append-only JSON-lines file.
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
 from evals.append_only import AppendOnly
 from evals.tasks.core import Split
-from protocols.core.errors import UserError
 from protocols.core.events import Owner, Status
 from protocols.core.models import Frozen
 
 RECORD_VERSION = 1
 RECORDS = "records.jsonl"
-KEPT = ".jsonl.gz"
-"""How files of stored results end, in ``assets/results``."""
 Outcome = Literal["right", "partial", "wrong", "unparsed", "unscored", "failed"]
 Role = Literal["solo", "system", "baseline"]
 
@@ -129,11 +124,11 @@ def record_file(folder: Path) -> AppendOnly[BenchRecord]:
     return AppendOnly(
         folder / RECORDS,
         BenchRecord.model_validate_json,
-        _line,
+        record_line,
     )
 
 
-def _line(record: BenchRecord) -> str:
+def record_line(record: BenchRecord) -> str:
     """The record without the fields that hold their defaults; the version always stays."""
     fields = record.model_dump(mode="json", exclude_defaults=True)
     return json.dumps({"version": record.version, **fields}, ensure_ascii=False)
@@ -142,22 +137,6 @@ def _line(record: BenchRecord) -> str:
 def read_records(folder: Path) -> list[BenchRecord]:
     """Return the newest record of every key, in the order in which keys came first."""
     return list(newest(record_file(folder).read()).values())
-
-
-def keep_records(records: Iterable[BenchRecord], path: Path) -> None:
-    """Store records in one small file that can be committed; equal records give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(_line(record) + "\n" for record in sorted(records, key=lambda r: r.key))
-    path.write_bytes(gzip.compress(text.encode("utf-8", "replace"), mtime=0))
-
-
-def kept_records(path: Path) -> list[BenchRecord]:
-    """Read what :func:`keep_records` stored. Raises :class:`UserError` for a damaged file."""
-    try:
-        lines = gzip.decompress(path.read_bytes()).splitlines()
-        return [BenchRecord.model_validate_json(line) for line in lines]
-    except (OSError, EOFError, zlib.error, ValidationError):
-        raise UserError(f"The stored results '{path.name}' cannot be read. Restore it.") from None
 
 
 def newest(records: Iterable[BenchRecord]) -> dict[str, BenchRecord]:

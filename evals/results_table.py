@@ -8,7 +8,7 @@ once, or as often as the protocol asks its models (rounded up), with a vote amon
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,6 +16,7 @@ import pandas as pd
 from evals.analyses.core import Estimate, best_alone, by_item, level_of, paired
 from evals.bench_plan import CONSISTENCY, SOLO, samplings
 from evals.frames import counted
+from evals.names import YARDSTICK, level_title, protocol_title
 
 BEST = "best single model"
 AGAIN = "self-consistency"
@@ -41,10 +42,97 @@ class Line:
     again: Estimate | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system over all pool sizes: its lines by size."""
+
+    name: str
+    lines: Mapping[int, Line]
+
+    @property
+    def title(self) -> str:
+        """What people read."""
+        return protocol_title(self.name)
+
+    @property
+    def level(self) -> str:
+        """API, Text, Logit, Weight or Yardstick."""
+        return YARDSTICK if self.name in (BEST, AGAIN) else level_title(self.name)
+
+    @property
+    def largest(self) -> Line:
+        """The line of the largest pool."""
+        return self.lines[max(self.lines)]
+
+    @property
+    def verdict(self) -> str:
+        """In words how the largest pool compares with the best single model; nothing for that."""
+        return compared(self.largest)
+
+
+def compared(line: Line) -> str:
+    """In words how a system compares with the best single model, alone and at equal calls."""
+    if line.single is None or not line.single.n:
+        return ""
+    alone = _word(line.single)
+    if line.again is None or not line.again.n:
+        return f"{alone} the best single model"
+    equal = _word(line.again)
+    if alone == equal:
+        return f"{alone} both"
+    return f"{alone} the best single model, {equal} its votes at equal calls"
+
+
+def _word(found: Estimate) -> str:
+    if found.above or found.below:
+        return "better than" if found.above else "worse than"
+    if found.low is not None:
+        return "not told apart from"
+    return "equal to" if found.value == 0 else "on too few items to compare with"
+
+
+def systems(found: Sequence[Line]) -> list[System]:
+    """Lines by system: protocols by level and, best first, by their score with the most models."""
+    named: dict[str, dict[int, Line]] = {}
+    for line in found:
+        named.setdefault(line.system, {})[line.n] = line
+    made = [System(name, mine) for name, mine in named.items()]
+    levels = {name: place for place, name in enumerate(("API", "Text", "Logit", "Weight"))}
+    return sorted(
+        made,
+        key=lambda one: (
+            _place(one.name),
+            levels.get(one.level, len(levels)),
+            -one.largest.n,
+            -one.largest.score.value,
+        ),
+    )
+
+
+def tally(found: Sequence[System]) -> str:
+    """A sentence that counts how the protocols compare with the largest pool."""
+    asked = [one for one in found if one.level != YARDSTICK]
+    most = max((one.largest.n for one in asked), default=0)
+    shown = [one.largest for one in asked if one.largest.n == most]
+    alone = [line.single for line in shown if line.single and line.single.n]
+    equal = [line.again for line in shown if line.again and line.again.n]
+    return (
+        f"With {most} models, of {len(alone)} protocols {_better(alone)} the best single model; of "
+        f"{len(equal)} at equal calls {_better(equal)} it."
+    )
+
+
+def _better(found: Sequence[Estimate]) -> str:
+    better, worse = sum(one.above for one in found), sum(one.below for one in found)
+    rest = len(found) - better - worse
+    return f"{better} beat, {worse} fall behind and {rest} are not told apart from"
+
+
 def lines(frame: pd.DataFrame) -> list[Line]:
     """Return the table of a frame of records, systems by name and then by size, yardsticks last.
 
-    The pool's own order is shown. Held-out items rank models and are not scored.
+    The pool's own order is shown, and pools that are its beginnings: none that was composed, or
+    lacks a member. Held-out items rank models and are not scored.
     """
     asked = counted(frame[frame["order"] == 0])
     found: list[Line] = []
@@ -59,8 +147,11 @@ def _place(system: str) -> int:
 
 
 def _pools(frame: pd.DataFrame) -> list[str]:
-    found = frame[frame["role"] == "system"]["pool"].unique()
-    return sorted(found, key=lambda pool: (pool.count(","), pool))
+    """The largest pool and its beginnings, smallest first."""
+    found = frame[frame["role"] == "system"]["pool"].value_counts()
+    whole = max(found.index, key=lambda pool: (pool.count(","), found[pool], pool), default="")
+    kept = [pool for pool in found.index if f"{whole},".startswith(f"{pool},")]
+    return sorted(kept, key=lambda pool: pool.count(","))
 
 
 def _of_pool(frame: pd.DataFrame, pool: str) -> list[Line]:

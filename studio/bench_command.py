@@ -13,9 +13,11 @@ import click
 
 from evals.bench import PHASES, Runner, bench
 from evals.bench_fit import fit_all
+from evals.bench_folder import about
 from evals.bench_plan import BenchSpec, Planner
+from evals.kept import KEPT, keep_records
 from evals.pool_designs import Design, designs
-from evals.records import KEPT, BenchRecord, keep_records, read_records
+from evals.records import BenchRecord, read_records
 from evals.tasks.suite import open_tasks
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Event, Progress
@@ -120,8 +122,8 @@ async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -
         planner.systems()
         failed = await show(bench(planner, runner, out), out, as_json)
         if given["keep"]:
-            kept = f"{given['keep']}{KEPT}"
-            keep_records(read_records(out), settings.assets / "results" / kept)
+            path = settings.assets / "results" / f"{given['keep']}{KEPT}"
+            keep_records(read_records(out), path, about(out))
         return failed
     finally:
         await engine.close()

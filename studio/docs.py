@@ -13,15 +13,13 @@ from pathlib import Path
 
 import click
 
-from evals.analyses.core import Estimate
-from evals.frames import to_frame
-from evals.records import KEPT, BenchRecord, kept_records
-from evals.results_table import Line, lines
+from evals.kept import KEPT, kept
 from protocols.core.registry import protocols
 from protocols.engines.ray_options import RayOptions
 from studio.cli import main as command_line
 from studio.pool import Entry, load_pool
 from studio.pool_recipes import SPECIALISTS
+from studio.results_tables import results_markdown
 from studio.settings import REPOSITORY, Settings
 
 README = REPOSITORY / "README.md"
@@ -121,68 +119,8 @@ def _about(path: Path) -> str:
 def results_tables() -> str:
     """For each file of stored results: every protocol beside what it has to beat."""
     paths = sorted((REPOSITORY / "assets" / "results").glob(f"*{KEPT}"))
-    return "\n\n".join(_results(path) for path in paths) or "No results are stored yet."
-
-
-def _results(path: Path) -> str:
-    records = kept_records(path)
-    head = (
-        "| system | n | score (95 % interval) | as the reference library scores | unparsed, failed "
-        "| against the best single model | against it at equal calls | calls | scorings | tokens "
-        "| seconds |"
-    )
-    rows = [head, "|" + "---|" * 11, *map(_row, lines(to_frame(records)))]
-    return f"{_about_results(path.name.removesuffix(KEPT), records)}\n\n" + "\n".join(rows)
-
-
-def _about_results(name: str, records: Sequence[BenchRecord]) -> str:
-    scored = [record for record in records if record.split != "heldout"]
-    items = {(record.task, record.item) for record in scored}
-    tasks, seeds = {r.task for r in scored}, {r.seed for r in scored}
-    fitted = any(record.fitted_to for record in scored)
-    text = (
-        f"**{name}**: {len(items)} {scored[0].split} items of {len(tasks)} tasks "
-        f"({', '.join(sorted(tasks))}), seed {', '.join(map(str, sorted(seeds)))}, engine "
-        f"{scored[0].engine}. Differences are in points, paired over the items. Seconds are the "
-        "sum of a run's calls while many runs shared the machine; they compare nothing but the "
-        "rows of this table."
-    )
-    mark = (
-        " Protocols marked † were fitted to items of these tasks, dev among them." if fitted else ""
-    )
-    return text + mark
-
-
-def _row(line: Line) -> str:
-    mark = " †" if line.fitted else ""
-    cells = [
-        f"{line.system}{mark}" if " " in line.system else f"`{line.system}`{mark}",
-        str(line.n),
-        _percent(line.score),
-        f"{line.compatible:.0%}",
-        f"{line.unparsed}, {line.failed}",
-        _points(line.single),
-        _points(line.again),
-        f"{line.calls:.1f}",
-        f"{line.score_calls:.1f}",
-        f"{line.tokens:.0f}",
-        f"{line.seconds:.1f}",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _percent(found: Estimate) -> str:
-    if found.low is None or found.high is None:
-        return f"{found.value:.0%} (n={found.n})"
-    return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%}, n={found.n})"
-
-
-def _points(found: Estimate | None) -> str:
-    if found is None or not found.n:
-        return ""
-    if found.low is None or found.high is None:
-        return f"{found.value * 100:+.0f}"
-    return f"{found.value * 100:+.0f} ({found.low * 100:.0f} to {found.high * 100:.0f})"
+    parts = [results_markdown(path.name.removesuffix(KEPT), kept(path)) for path in paths]
+    return "\n\n".join(parts) or "No results are stored yet."
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -75,7 +75,7 @@ def _at(point: Point, start: int) -> Point:
     return Point(point.analysis, point.row, start)
 
 
-def _record(record: BenchRecord, found: Behind, workspace: Workspace) -> str:
+def _record(record: BenchRecord, found: PointRecords, workspace: Workspace) -> str:
     told = OUTCOMES[record.outcome]
     line = (
         f"<span class='studio-outcome' data-outcome='{record.outcome}'>{told}</span> "
@@ -122,7 +122,7 @@ def _asked(record: BenchRecord) -> str:
     )
 
 
-def _members(record: BenchRecord, found: Behind) -> str:
+def _members(record: BenchRecord, found: PointRecords) -> str:
     if not record.members:
         return ""
     book = found.book

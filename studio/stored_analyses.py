@@ -14,11 +14,14 @@ from studio.charts import draw
 from studio.lab import Lab
 from studio.output import say
 from studio.settings import Settings
-<<<<<<< HEAD:studio/stored_analyses.py
-from studio.stored_results import Stored, attacks, influence_files, participants_of, result_files
-=======
-from studio.stored import Stored, attacks, influence_files, names_of, participants_of, result_files
->>>>>>> 9c9f0ff (Figures are small multiples by protocol and show titles and names; colours say the level):studio/questions.py
+from studio.stored_results import (
+    Stored,
+    attacks,
+    influence_files,
+    names_of,
+    participants_of,
+    result_files,
+)
 
 PAGE = "index.html"
 STYLE = (

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pandas as pd
 
 from evals.analyses.core import Finding
-from evals.analyses.everything import analyse, load
+from evals.analyses.everything import analyse
 from evals.analyses.harm import harm
 from evals.analyses.participants import StudyReport, participants
 from evals.analyses.points import PICKS, Point, behind, chosen
 from evals.frames import to_frame
+from evals.kept import KEPT, Kept, kept
 from evals.names import IDS, Names
-from evals.records import KEPT, BenchRecord
+from evals.records import BenchRecord, newest
 from evals.safety import Influence, read_influences
 from protocols.core.errors import StudioError, UserError
 from studio.lab import Lab
@@ -36,6 +37,7 @@ class Stored:
     influences: Sequence[Influence]
     seed: int = 0
     names: Names = IDS
+    files: Mapping[str, Kept] = field(default_factory=dict)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -103,10 +105,11 @@ def state_of(assets: Path, workspace: Path) -> State:
 @lru_cache(maxsize=2)
 def stored(assets: Path, workspace: Path, state: State) -> Stored:
     """All that is stored, read once per ``state``. Raises :class:`UserError` for a damaged file."""
-    files = result_files(assets)
+    files = {path.name.removesuffix(KEPT): kept(path) for path in result_files(assets)}
+    records = list(newest(one for file in files.values() for one in file.records).values())
     influences = attacks(influence_files(assets, workspace))
     names = names_of(Settings(assets=assets, workspace=workspace))
-    return Stored(load(files) if files else (), influences, names=names)
+    return Stored(records, influences, names=names, files=files)
 
 
 def names_of(settings: Settings) -> Names:

@@ -23,6 +23,7 @@ from studio.files import asset
 from studio.lab import Published
 from studio.pages.common import PRIVATE
 from studio.provenance import PointRecords, attack_html, points_html, provenance_html, study_html
+from studio.results_tables import results_html
 from studio.stored_analyses import claims_html, described
 from studio.stored_results import Stored, participants_of, state_of, stored
 
@@ -117,7 +118,14 @@ def _overview(found: Stored, findings: list[Finding]) -> str:
         f"<h2>The paper and here</h2><p>{len(found.records):,} answered items, seeds {seeds}. "
         "Intervals are 95 %. Pick a point of a figure, or a button in the table under it, to read "
         f"the runs behind it.</p>{claims_html(findings)}"
+        f"<h2 id='protocols'>Every protocol and what it has to beat</h2>{_tables(found)}"
     )
+
+
+@lru_cache(maxsize=2)
+def _tables(found: Stored) -> str:
+    """The table of every stored file."""
+    return "".join(results_html(name, kept) for name, kept in found.files.items())
 
 
 def _parts(found: Stored, findings: Mapping[str, Finding]) -> Iterator[Any]:

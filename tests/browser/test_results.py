@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from evals.records import KEPT, keep_records
+from evals.kept import KEPT, keep_records
 from protocols.engines.scripted import ScriptedEngine
 from tests.browser.conftest import Visit
 from tests.browser.harness import overflow

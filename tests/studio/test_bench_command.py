@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from evals.records import KEPT, kept_records, read_records
+from evals.kept import KEPT, kept_records
+from evals.records import read_records
 from protocols.core.errors import UserError
 from studio.bench_command import make_bench_spec, numbers, protocol_names, settings_of
 from studio.cli import main

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from evals.analyses.core import nothing
 from evals.analyses.everything import ANALYSES, claims_table
 from evals.analyses.points import Point
-from evals.records import KEPT, keep_records
+from evals.kept import KEPT, keep_records
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.cli import main

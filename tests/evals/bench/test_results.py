@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from evals.frames import counted, summary, to_frame, write_parquet
+from evals.kept import keep_records, kept_records
 from evals.lm_eval import write_results
 from evals.metrics.accuracy import wilson
-from evals.records import BenchRecord, Reading, keep_records, kept_records, read_records
+from evals.records import BenchRecord, Reading, read_records
 from evals.results_table import BEST, lines
 from protocols.core.errors import UserError
 from tests.evals.bench.helpers import measure, spec
