@@ -13,9 +13,9 @@ import math
 import secrets
 import time
 
+from evals.human.pace import Pace
 from starlette.requests import Request
 
-from evals.human.pace import Pace
 from studio.settings import Settings
 
 
