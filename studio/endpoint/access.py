@@ -13,9 +13,9 @@ import math
 import secrets
 import time
 
-from evals.human.pace import Pace
 from starlette.requests import Request
 
+from evals.human.rate_limit import RateLimit
 from studio.settings import Settings
 
 
@@ -34,7 +34,7 @@ class Access:
         keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
         self._salt = secrets.token_bytes(16)
-        self._pace = Pace(settings.api_per_minute)
+        self._rate_limit = RateLimit(settings.api_per_minute)
 
     def check(self, request: Request) -> None:
         """Let the request pass, or raise :class:`Denied` (401, 403 or 429)."""
@@ -55,7 +55,7 @@ class Access:
 
     def _count(self, who: str) -> None:
         name = hashlib.blake2b(who.encode("utf-8", "replace"), key=self._salt).hexdigest()
-        if wait := self._pace.wait(name, time.monotonic()):
+        if wait := self._rate_limit.wait(name, time.monotonic()):
             wait_s = max(1, math.ceil(wait))
             raise Denied(429, f"Too many requests. Try again in {wait_s} s.", wait_s)
 
