@@ -117,4 +117,4 @@ def test_the_three_best_protocols_are_told_by_rank() -> None:
     )
     weaker = [part for part in parts if part[0]["protocol"] != "sparta"]
     missing = scaling(frame(held, *weaker)).claims[2]
-    assert missing.verdict == "not testable at this size" and "sparta" in missing.why
+    assert missing.verdict == "not testable at this size" and "Sparta" in missing.why
