@@ -168,8 +168,8 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
 PROTOCOL = ProtocolSpec(
     title="Graph routing",
     summary=(
-        "Train questions, tasks and models form a graph whose edges say who answered what well. "
-        "A new question hangs on to its nearest neighbours, and a small network says through them "
+        "Train questions, tasks and models form a graph whose edges say who answered what well; a "
+        "new question hangs on to its nearest neighbours, and a small network says through them "
         "which model suits it. You see the neighbours, their scores and the choice, beside what "
         "plain nearest neighbours would say."
     ),

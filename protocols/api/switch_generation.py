@@ -125,7 +125,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
 PROTOCOL = ProtocolSpec(
     title="Switch generation",
     summary=(
-        "The models write one answer together. Every few tokens a switcher weighs who should go "
+        "The models write one answer by turns: every few tokens a switcher weighs who should go "
         "on, given the question and the text so far, and the chosen model continues exactly where "
         "the last one stopped. Colours and underlines show who wrote which words."
     ),
