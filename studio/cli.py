@@ -16,7 +16,7 @@ import click
 from protocols.core.errors import StudioError, UserError
 from studio.artifact_cli import artifact
 from studio.judge_cli import judges
-from studio.output import JSON, printable, say
+from studio.output import ENGINE, JSON, printable, say
 from studio.pool_cli import pool
 from studio.safety_cli import safety
 from studio.score_cli import score
@@ -143,9 +143,7 @@ def list_tasks(as_json: bool) -> None:
 @click.option("--set", "settings_", multiple=True, metavar="K=V", help="A protocol setting.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=96, show_default=True)
-@click.option(
-    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
-)
+@ENGINE
 @click.option("--artifact", default="", help="Key of a fitted artifact (default: the newest).")
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
 @JSON
@@ -167,9 +165,7 @@ def run_command(as_json: bool, **given: Any) -> None:
 @click.option("--limit", type=click.IntRange(0), default=0, help="Items of each part; 0 = all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1, 32768), default=48, show_default=True)
-@click.option(
-    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
-)
+@ENGINE
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
 @click.option(
     "--save",
@@ -214,9 +210,7 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option("--parallel", type=click.IntRange(1), default=16, help="Runs at a time.")
 @click.option("--traces", is_flag=True, help="Keep every run whole, to be watched from Results.")
 @click.option("--keep", default="", help="Also keep the records in assets/results by this name.")
-@click.option(
-    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
-)
+@ENGINE
 @JSON
 def bench_command(as_json: bool, **given: Any) -> None:
     """Measure protocols on tasks; goes on where it was interrupted."""

@@ -8,6 +8,9 @@ from typing import Any
 import click
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, no prose.")
+ENGINE = click.option(
+    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
+)
 
 
 def say(value: dict[str, Any], as_json: bool, text: str) -> None:

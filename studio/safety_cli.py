@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from studio.output import ENGINE, JSON
 from studio.settings import Settings
 
 
@@ -22,11 +23,9 @@ from studio.settings import Settings
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1, 1024), default=32, show_default=True)
 @click.option("--again/--once", default=True, help="Play the honest arm twice: the null.")
-@click.option(
-    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
-)
+@ENGINE
 @click.option("--out", type=click.Path(path_type=Path), help="Append rows to this file.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, no prose.")
+@JSON
 def safety(as_json: bool, **given: Any) -> None:
     """Replace one contributor by a hostile one and measure what becomes of the answers."""
     from studio.safety_command import measure

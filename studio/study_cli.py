@@ -16,7 +16,7 @@ from protocols.core.engine import Engine
 from protocols.core.errors import UserError
 from protocols.core.events import Progress
 from studio.lab import Lab, read_plan
-from studio.output import JSON, say
+from studio.output import ENGINE, JSON, say
 from studio.settings import Settings
 
 
@@ -52,9 +52,7 @@ def create(plan: Path, as_json: bool) -> None:
 
 @study.command()
 @click.argument("slug")
-@click.option(
-    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
-)
+@ENGINE
 @JSON
 def answers(slug: str, engine: str, as_json: bool) -> None:
     """Make both arms' answers with the studio's models; goes on where it was interrupted."""
@@ -82,9 +80,7 @@ def _work(steps: Callable[[Engine], AsyncIterator[Progress]], engine: str, as_js
 
 @study.command()
 @click.argument("slug")
-@click.option(
-    "--engine", type=click.Choice(["auto", "vllm", "transformers", "ray"]), default="auto"
-)
+@ENGINE
 @JSON
 def judge(slug: str, engine: str, as_json: bool) -> None:
     """Let the plan's automatic judges judge the pairs; verdicts stay sealed until the lock."""

@@ -6,20 +6,18 @@ killed fit goes on where it was.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.call import Call, Step
-from protocols.core.errors import ContributorError, EngineError
 from protocols.core.events import Artifact, Progress
 from protocols.core.fit_types import PARTS, FitContext, FitItem
 from protocols.core.models import ModelSpec
+from protocols.lib.answer_cache import require_heard
+from protocols.lib.jsonlines import append_rows, read_rows
 from protocols.lib.prompts import question_messages
 
 WAVE = 32
@@ -56,7 +54,10 @@ class PoolAnswers:
         self.ctx = ctx
         self.items = tuple(item for part in parts for item in ctx.items.get(part, ()))  # type: ignore[call-overload]
         self._file = ctx.state / FILE
-        self._known = _read(self._file)
+        self._known: dict[tuple[str, str], tuple[str, float | None]] = {
+            (row["model"], row["item"]): (row["text"], row["score"])
+            for row in read_rows(self._file)
+        }
 
     async def asked(self) -> AsyncIterator[Step]:
         """Ask what was not asked before, a wave at a time; :meth:`table` has the answers then.
@@ -85,16 +86,14 @@ class PoolAnswers:
         return Call(name, model.id, messages, role="search", quiet=True, sampling=greedy)
 
     def _keep(self, wave: Sequence[tuple[FitItem, ModelSpec]], calls: Sequence[Call]) -> None:
-        with self._file.open("a", encoding="utf-8") as file:
-            for (item, model), call in zip(wave, calls, strict=True):
-                answered = call.error is None or call.usage.prompt_tokens
-                if call.error and not (answered and isinstance(call.error, ContributorError)):
-                    raise EngineError(f"The answers cannot be had: {call.error.message}")
-                text = call.text if call.ok else ""
-                score = self.ctx.score(item, text) if text else None
-                self._known[model.id, item.id] = (text, score)
-                row = {"model": model.id, "item": item.id, "text": text, "score": score}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        rows = []
+        for (item, model), call in zip(wave, calls, strict=True):
+            require_heard(call)
+            text = call.text if call.ok else ""
+            score = self.ctx.score(item, text) if text else None
+            self._known[model.id, item.id] = (text, score)
+            rows.append({"model": model.id, "item": item.id, "text": text, "score": score})
+        append_rows(self._file, rows)
 
     def table(self, part: str | None = None) -> Table:
         """The answers to all items, or to those of one part."""
@@ -127,13 +126,3 @@ class PoolAnswers:
             }
             rows.append({"task": task, "answered": len(places), **means})
         return Artifact(name="answers", data={"rows": rows})
-
-
-def _read(file: Path) -> dict[tuple[str, str], tuple[str, float | None]]:
-    """What was kept; a last line that a kill cut off is taken away."""
-    text = file.read_bytes() if file.is_file() else b""
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        file.write_bytes(whole)
-    rows: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
-    return {(row["model"], row["item"]): (row["text"], row["score"]) for row in rows}
