@@ -61,10 +61,18 @@ class Credit:
 
 def standing(model: str, assets: Path) -> Standing:
     """What the results that ship with the studio say; empty where they do not have the model."""
-    state = tuple((str(p), p.stat().st_mtime_ns) for p in result_files(assets))
-    if not state:
-        return Standing((), (), ())
-    return told_of(model, *_frames(state))
+    state = _state(assets)
+    return told_of(model, *_frames(state)) if state else Standing((), (), ())
+
+
+def frame_of(assets: Path) -> pd.DataFrame | None:
+    """All records that ship with the studio as a frame; None where there are none."""
+    state = _state(assets)
+    return _frame(state) if state else None
+
+
+def _state(assets: Path) -> tuple[tuple[str, int], ...]:
+    return tuple((str(p), p.stat().st_mtime_ns) for p in result_files(assets))
 
 
 def told_of(model: str, frame: pd.DataFrame, worth: pd.DataFrame) -> Standing:
@@ -76,12 +84,18 @@ def told_of(model: str, frame: pd.DataFrame, worth: pd.DataFrame) -> Standing:
 @lru_cache(maxsize=2)
 def _frames(state: tuple[tuple[str, int], ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All records, and the worth of models by protocol and task. Made once per state of files."""
-    from evals.analyses.everything import load
     from evals.analyses.strength import strength
+
+    frame = _frame(state)
+    return frame, strength(frame).table
+
+
+@lru_cache(maxsize=2)
+def _frame(state: tuple[tuple[str, int], ...]) -> pd.DataFrame:
+    from evals.analyses.everything import load
     from evals.frames import to_frame
 
-    frame = to_frame(load([Path(name) for name, _ in state]))
-    return frame, strength(frame).table
+    return to_frame(load([Path(name) for name, _ in state]))
 
 
 def _alone(model: str, frame: pd.DataFrame) -> Iterator[Line]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -18,6 +18,7 @@ from studio.context import StudioContext
 from studio.contributed import Offer, OwnData, add
 from studio.contribution import MAX_UPLOAD
 from studio.examples import TO_TEST, TO_TRAIN, Example, read_examples, typed
+from studio.files import asset
 from studio.hub_offer import add_from_hub
 from studio.intake import Intake, Progress, Report, Work
 from studio.pages.common import PRIVATE
@@ -26,9 +27,10 @@ from studio.teaching import MAX_STEPS, Lesson, teach
 HAND_IN = (
     "<p>Hand in a LoRA adapter on a base of this pool (<code>adapter_config.json</code> and "
     "<code>adapter_model.safetensors</code>, or a zip archive with both and a README.md), or name "
-    "a model on the hub. Models are data: nothing that could run is read. It is checked at once, "
-    "tried out with a few tokens, asked your own questions if you bring some, and waits until the "
-    "lab has looked at it. The lab removes it with all you told whenever you ask.</p>"
+    "a model on the hub. It is checked at once, tried out with a few tokens, asked your own "
+    "questions if you bring some, and waits until the lab has looked at it. Models are data: "
+    "nothing that could run is read. The lab removes it with all you told whenever you ask. What "
+    "you leave empty below is read from its README.md.</p>"
 )
 BY_EXAMPLE = (
     f"<p>No model? Bring at least {TO_TRAIN.fewest} questions with good answers, in a file or in "
@@ -36,14 +38,14 @@ BY_EXAMPLE = (
     "fifth that it has not seen, and waits for the lab's approval like every other model.</p>"
 )
 FIELDS = {
-    "id": ("Its id", "Letters, digits, dots and dashes."),
+    "id": ("Its id (required)", "Letters, digits, dots and dashes."),
     "name": ("Its name", "As shown to people."),
     "contributor": ("Contributed by", "A person, group or project, as shown to people."),
     "contact": ("How the lab reaches you", "Kept private: never shown, never in a public file."),
     "domain": ("Domain", "What it is meant to be good at, in a few words."),
     "priorities": ("Priorities", "What matters to you in its answers."),
     "description": ("Description", "One or two sentences for people who pick models."),
-    "licence": ("Licence of the weights", "For example Apache-2.0. Required."),
+    "licence": ("Licence of the weights (required)", "For example Apache-2.0."),
     "paper": ("Paper", "A link, if there is one."),
 }
 CONSENT = (
@@ -59,46 +61,50 @@ Refresh = Callable[[], Any]
 
 def build(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
     """Lay out both forms; ``refresh`` gives the cards anew when something has joined."""
-    with gr.Accordion("Contribute a model", open=False):
-        _hand_in_form(ctx, shown, refresh)
-    with gr.Accordion("Contribute by examples", open=False):
-        _examples_form(ctx, shown, refresh)
+    gr.HTML(js_on_load=asset("contribute.js"))
+    with gr.Column(elem_id="contribute"):
+        with gr.Accordion("Contribute a model", open=False):
+            _hand_in_form(ctx, shown, refresh)
+        with gr.Accordion("Contribute by examples", open=False):
+            _examples_form(ctx, shown, refresh)
 
 
 def _words(prefix: str) -> list[gr.Textbox]:
-    with gr.Row():
+    """What people should know about the model; what of it nobody may leave out says so."""
+    with gr.Row(elem_classes="studio-words"):
         return [
             gr.Textbox(
-                label=label, info=info, max_lines=3, elem_id=f"{prefix}-{name}", min_width=260
+                label=label, info=info, max_lines=3, elem_id=f"{prefix}-{name}", min_width=240
             )
             for name, (label, info) in FIELDS.items()
         ]
 
 
+def _step(number: int, title: str) -> None:
+    gr.HTML(f"<h3 class='studio-step'><span>{number}</span> {title}</h3>")
+
+
 def _hand_in_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
     gr.HTML(HAND_IN)
+    _step(1, "The model")
     names = [(pool.title, pool.id) for pool in ctx.pools.values()]
-    pool = gr.Dropdown(names, value=ctx.opening_pool.id, label="Pool", visible=len(names) > 1)
-    boxes = _words("offer")
     with gr.Row():
-        files = gr.File(
-            label=f"Files or a zip archive, up to {MAX_UPLOAD >> 20} MiB",
-            file_count="multiple",
-            file_types=[".zip", ".safetensors", ".json", ".md"],
-            type="filepath",
-            height=160,
-            elem_id="offer-files",
-        )
-        own = gr.File(
-            label="Your own test questions: .jsonl or .csv with 'prompt' and 'answer' (optional)",
-            file_types=[".jsonl", ".csv"],
-            type="filepath",
-            height=160,
-            elem_id="offer-own",
-        )
-    repo = gr.Textbox(
-        label="Or a model on the hub", info="OWNER/NAME, instead of files.", elem_id="offer-repo"
-    )
+        files = _upload(
+            "offer-files", f"Files or a zip archive, up to {MAX_UPLOAD >> 20} MiB",
+            [".zip", ".safetensors", ".json", ".md"], "multiple",
+        )  # fmt: skip
+        with gr.Column():
+            repo = gr.Textbox(
+                label="Or a model on the hub", info="OWNER/NAME, instead of files.",
+                elem_id="offer-repo",
+            )  # fmt: skip
+            pool = gr.Dropdown(
+                names, value=ctx.opening_pool.id, label="Pool to join", visible=len(names) > 1
+            )
+    _step(2, "What people should know")
+    boxes = _words("offer")
+    _step(3, "Your own test questions, if you have some")
+    own = _upload("offer-own", ".jsonl or .csv with 'prompt' and 'answer'", [".jsonl", ".csv"])
     consent = gr.Checkbox(label=CONSENT, elem_id="offer-consent")
     inputs = [files, own, consent, pool, repo, *boxes]
     intake = Intake(BUSY)
@@ -106,26 +112,33 @@ def _hand_in_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
     _connect("offer", "Check and hand in", begin, intake, inputs, shown, refresh)
 
 
+def _upload(
+    elem_id: str, label: str, types: list[str], count: Literal["single", "multiple"] = "single"
+) -> gr.File:
+    return gr.File(
+        label=label, file_count=count, file_types=types, type="filepath", height=150,
+        elem_id=elem_id,
+    )  # fmt: skip
+
+
 def _examples_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
     gr.HTML(BY_EXAMPLE)
-    boxes = _words("teach")
+    _step(1, "Questions and good answers")
     with gr.Row():
-        file = gr.File(
-            label="Examples: .jsonl or .csv with 'prompt' and 'answer'",
-            file_types=[".jsonl", ".csv"],
-            type="filepath",
-            height=160,
-            elem_id="teach-file",
-        )
+        file = _upload("teach-file", ".jsonl or .csv with 'prompt' and 'answer'",
+                       [".jsonl", ".csv"])  # fmt: skip
         table = gr.Dataframe(
+            value=[["", ""] for _ in range(3)],
             headers=["prompt", "answer"],
             datatype="str",
             type="array",
-            row_count=3,
             column_count=2,
             label="Or typed here",
             elem_id="teach-rows",
         )
+    _step(2, "What people should know")
+    boxes = _words("teach")
+    _step(3, "Training")
     steps = gr.Slider(
         10, MAX_STEPS, 40, step=10, label="Steps at most", info="On two cores a step takes seconds."
     )

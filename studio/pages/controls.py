@@ -15,6 +15,7 @@ from studio.context import StudioContext
 from studio.files import asset
 from studio.pages import fitting, picker
 from studio.pages.common import warning
+from studio.pool import Pool
 
 LEVEL_NAMES = {
     "api": "who answers?",
@@ -23,6 +24,7 @@ LEVEL_NAMES = {
     "weight": "who do they become?",
     "baselines": "baseline",
 }
+FREE = " They run here: it takes time, not money."
 OPENING_PROTOCOL = "multiagent_refine"
 SETUP = (
     "<button type='button' class='studio-setup-button' aria-expanded='false' "
@@ -38,6 +40,7 @@ class Controls:
     models: gr.HTML
     protocol: gr.Dropdown
     about: gr.HTML
+    record: gr.HTML
     effort: gr.Radio
     tokens: gr.Slider
     seed: gr.Number
@@ -89,7 +92,8 @@ def _ask(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
     run = gr.Button("Run", variant="primary", elem_id="run")
     told = gr.HTML("", elem_classes="studio-notice", visible=False)
     count = len(picker.opening(ctx.opening_pool))
-    shown = gr.HTML(told_cost(first.id, {}, count, cost.MAX_TOKENS["balanced"]))
+    free = runs_here(ctx.opening_pool)
+    shown = gr.HTML(told_cost(first.id, {}, count, cost.MAX_TOKENS["balanced"], free=free))
     return {
         "question": question, "examples": examples, "run": run, "notice": told, "cost": shown,
     }  # fmt: skip
@@ -102,6 +106,7 @@ def _setup(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
         _protocol_choices(), value=first.id, label="How they work together", elem_id="protocol"
     )
     about = gr.HTML(describe(first), elem_classes="studio-about")
+    record = gr.HTML("", elem_classes="studio-about")
     panel = fitting.build(ctx, first)
     with gr.Accordion("Models", open=True):
         names = [(p.title, p.id) for p in ctx.pools.values()]
@@ -113,8 +118,8 @@ def _setup(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
         seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="Equal seeds repeat a run.")
         settings = form.build("settings", first, run_fields(first), pool.specs)
     return {
-        "protocol": protocol, "about": about, "fitting": panel, "pool": preset, "models": models,
-        "effort": effort, "tokens": tokens, "seed": seed, "settings": settings,
+        "protocol": protocol, "about": about, "record": record, "fitting": panel, "pool": preset,
+        "models": models, "effort": effort, "tokens": tokens, "seed": seed, "settings": settings,
     }  # fmt: skip
 
 
@@ -144,12 +149,20 @@ def describe(spec: ProtocolSpec) -> str:
     )
 
 
-def told_cost(protocol: str, config: dict[str, Any], models: int, tokens: int) -> str:
-    """What a run costs at most, or why it cannot be run."""
+def runs_here(pool: Pool) -> bool:
+    """Whether nobody charges for a pool's models."""
+    return not any(spec.is_endpoint for spec in pool.specs)
+
+
+def told_cost(
+    protocol: str, config: dict[str, Any], models: int, tokens: int, *, free: bool
+) -> str:
+    """What a run costs at most, or why it cannot be run. ``free``: all models run here."""
     try:
         spec = get_protocol(protocol)
         spec.check_pool(models)
         bound = spec.estimate(spec.configure(config), models, tokens)
     except StudioError as error:
         return warning(error)
-    return f"<p class='studio-cost'><b>{spec.title}</b> · {cost.sentence(bound, models)}</p>"
+    told = cost.sentence(bound, models) + (FREE if free else "")
+    return f"<p class='studio-cost'><b>{spec.title}</b> · {told}</p>"

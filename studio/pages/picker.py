@@ -14,6 +14,7 @@ from protocols.core.models import ModelSpec
 from studio.files import asset
 from studio.pool import Entry, Pool
 from studio.quarantine import Word
+from studio.task_words import question_for
 
 OPENING_MODELS = 4
 
@@ -58,6 +59,7 @@ def card(entry: Entry, held: Word | None = None) -> dict[str, Any]:
         "licence": spec.contributor.licence,
         "size": size(spec),
         "strength": entry.strength_sentence(),
+        "ask": question_for(str(entry.card.get("task") or "")),
         "held": held.sentence() if held else "",
     }
 

@@ -18,14 +18,30 @@ from studio.headless import make_spec
 from studio.pages import controls as column
 from studio.pages import fitting, picker
 from studio.pages.common import EXPECT, PRIVATE, notice, visitor_of, warning
-from studio.pages.controls import OPENING_PROTOCOL, Controls, describe, run_fields, told_cost
+from studio.pages.controls import (
+    OPENING_PROTOCOL,
+    Controls,
+    describe,
+    run_fields,
+    runs_here,
+    told_cost,
+)
 from studio.pool import Pool
+from studio.track_record import record_html
 
 Values = dict[Component, Any]
 BuildPage = Callable[[StudioContext], None]
 WELCOME = (
-    "<h1>Small models, answering together</h1><p>Each model was contributed for what it is good "
-    "at. Ask, choose how they work together, and watch who says what.</p>"
+    "<h1>Small models, answering together</h1><p>People contribute models for what they care "
+    "about; together the models answer as one system. That is participatory AI.</p>"
+    "<details class='studio-how'><summary>How it works</summary><ol>"
+    "<li><b>Ask.</b> Take an example or type a question, and press Run.</li>"
+    "<li><b>Watch.</b> Every model has a colour and two letters: see who says what, who reads "
+    "whom, and how it is decided.</li>"
+    "<li><b>See who contributed.</b> The answer tells each model's share and how it is counted."
+    "</li></ol><p>The models that come with the studio are tiny, so that they run on any computer. "
+    "They are often wrong, and nothing hides it. <a href='/results'>What was measured</a> · "
+    "<a href='/pool#contribute'>Contribute a model</a></p></details>"
 )
 
 UNFITTED = (
@@ -121,7 +137,8 @@ class Form:
         controls, models = self.controls, given[self.controls.models] or []
         try:
             name, config = _config(controls, given)
-            line = told_cost(name, config, len(models), int(given[controls.tokens] or 1))
+            tokens, free = int(given[controls.tokens] or 1), runs_here(self.pool(given))
+            line = told_cost(name, config, len(models), tokens, free=free)
         except StudioError as error:
             line = warning(error)
         return {controls.cost: line, controls.fitting.cost: self.fits.recount(given)}
@@ -171,6 +188,14 @@ class Form:
             return {controls.models: gr.skip()}
         return {controls.models: models, **self.costs({**given, controls.models: models})}
 
+    def record(self, protocol: str) -> str:
+        """How the protocol did in the stored results; nothing to say of a baseline."""
+        spec = get_protocol(str(protocol))
+        names = {m.id: m.title for pool in self.ctx.pools.values() for m in pool.specs}
+        if spec.level == "baselines":
+            return ""
+        return record_html(spec.id, self.ctx.settings.assets, names)
+
     def explained(self) -> list[Component]:
         """The components that :meth:`protocol` changes."""
         controls = self.controls
@@ -186,6 +211,10 @@ def _connect_form(page: Form) -> None:
     controls, panel = page.controls, page.controls.fitting
     counted, costs = controls.counted(), page.costed()
     controls.protocol.select(page.protocol, counted, page.explained(), **PRIVATE)
+    # Reading the stored results takes a moment, so nothing else waits for it.
+    told = {"fn": page.record, "inputs": controls.protocol, "outputs": controls.record}
+    controls.protocol.change(**told, **PRIVATE)
+    gr.context.Context.root_block.load(**told, **PRIVATE)
     dialled = [controls.tokens, controls.settings, *costs]
     controls.effort.input(page.effort, counted, dialled, **PRIVATE)
     controls.examples.input(

@@ -26,16 +26,21 @@ from studio.pool import Pool, load_pool
 from studio.private import contact_of
 from studio.quarantine import Word
 
+HEADING = (
+    "<h1>Contributed models</h1><p>Everything that contributors brought: what it is for, where it "
+    "comes from, how good it was found to be. Bring your own, or good answers to learn from.</p>"
+)
 log = logging.getLogger(__name__)
 
 
 def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
+    gr.HTML(HEADING, elem_classes="studio-pool")
     shown = _browser(ctx)
-    told = notice("")
     contribute.build(ctx, shown, lambda: refreshed(ctx))
+    shown.render()
     with gr.Column(visible=False) as inside:
-        _connect_lab(ctx, shown, told)
+        _connect_lab(ctx, shown)
 
     def arrive(request: gr.Request) -> list[Any]:
         return [refreshed(ctx), gr.Column(visible=ctx.admin.allowed(request))]
@@ -45,13 +50,14 @@ def build(ctx: StudioContext) -> None:
 
 
 def _browser(ctx: StudioContext) -> gr.HTML:
-    """The cards of all pools. The paper's are read when somebody opens the page."""
+    """The opening pool's cards. The others come when somebody opens the page: they are many."""
     return gr.HTML(
         "",
         html_template='<div class="studio-pool"></div>',
         js_on_load=asset("poolpage.js"),
-        cards=_shown(ctx.pools.values(), {}, ctx.settings.assets),
-        pools=_about(ctx.pools.values()),
+        cards=_shown([ctx.opening_pool], {}, ctx.settings.assets),
+        pools=_about([ctx.opening_pool]),
+        render=False,
     )
 
 
@@ -86,7 +92,7 @@ def refreshed(ctx: StudioContext) -> gr.HTML:
     return gr.HTML(cards=_shown(pools, held, ctx.settings.assets), pools=_about(pools))
 
 
-def _connect_lab(ctx: StudioContext, shown: gr.HTML, told: gr.HTML) -> None:
+def _connect_lab(ctx: StudioContext, shown: gr.HTML) -> None:
     gr.HTML("<h2>The lab</h2><p>A model in quarantine cannot be picked, and no run uses it.</p>")
     with gr.Row():
         model = gr.Dropdown([], label="Model", elem_id="held-model", allow_custom_value=True)
@@ -97,6 +103,7 @@ def _connect_lab(ctx: StudioContext, shown: gr.HTML, told: gr.HTML) -> None:
         hold = gr.Button("Quarantine", variant="stop", elem_id="held-hold")
         release = gr.Button("Release or approve", elem_id="held-release")
         remove = gr.Button("Remove a contribution", elem_id="held-remove")
+    told = notice("")
     words = gr.HTML("", elem_id="held-words")
     reach = gr.HTML("", elem_id="held-contact")
 

@@ -27,6 +27,13 @@ function choose(ids) {
   for (const box of root.querySelectorAll('input[type=checkbox]')) {
     box.checked = props.value.includes(box.value);
   }
+  tell();
+}
+
+// The examples beside the question follow what is picked.
+function tell() {
+  window.studioPicked = props.cards.filter((card) => picked().includes(card.id) && card.ask);
+  document.dispatchEvent(new Event('studio:picked'));
 }
 
 function toggle(id, on) {
@@ -92,6 +99,7 @@ function draw() {
   root.replaceChildren(search, bar, list);
   drawCards(list);
   count();
+  tell();
 }
 
 draw();

@@ -107,7 +107,7 @@ function cardNode(card) {
   foot.append(compareBox(card), ownPage(card));
   const drawn = new Set(card.bars.map((bar) => bar.name));
   const rest = card.facts.filter(([name]) => !drawn.has(name));
-  node.append(...card.bars.map(barNode), factList(rest), el('code', 'studio-card-id', card.id), foot);
+  node.append(...card.bars.map(barNode), factList(rest), foot);
   return node;
 }
 
@@ -228,11 +228,7 @@ function frame() {
   parts.count.setAttribute('role', 'status');
   parts.beside = el('section', 'studio-pool-beside');
   parts.cards = el('div');
-  const about = 'Everything that contributors brought: what it is for, where it comes from, and how good it was found to be.';
-  root.replaceChildren(
-    el('h1', '', 'Contributed models'), el('p', '', about), search, filters, parts.count,
-    parts.beside, parts.cards,
-  );
+  root.replaceChildren(search, filters, parts.count, parts.beside, parts.cards);
 }
 
 function draw() {
