@@ -1,4 +1,5 @@
-"""The models that were contributed to a pool here: add, look at, withdraw.
+"""The models that were contributed to a pool here: looked at and added (:mod:`studio.withdrawal`
+takes them out again).
 
 A pool's own file is never touched. Contributions lie in the workspace, one folder each, with one
 list per pool; what the web hands in waits in quarantine until the lab has looked at it.
@@ -7,7 +8,6 @@ list per pool; what the web hands in waits in quarantine until the lab has looke
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from studio.contribution import MAX_BYTES, keep, staged, take
 from studio.examples import Example
 from studio.own_data import measure
 from studio.pool import EMBEDDED, KEPT, Pool, contributed_file, load_pool, resolved
-from studio.private import forget, keep_private
+from studio.private import keep_private
 from studio.quarantine import Quarantine
 from studio.settings import Settings
 from studio.verdict import Finding, card_facts, examine, raise_for, smoke
@@ -50,7 +50,7 @@ base_model:         # the base that an adapter was trained on
 
 # What it should not be used for
 """
-_lock = threading.Lock()
+lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -166,14 +166,14 @@ def enlist(
     ``waits_for`` names who handed it in: then it stays in quarantine until the lab releases it.
     Raises :class:`UserError` if another contribution has taken its id in the meantime.
     """
-    with _lock:
+    with lock:
         check_id(offer, load_pool(offer.pool, settings), settings, bool(waits_for))
         if waits_for:
             Quarantine(settings.workspace).hold(offer.id, WAITING, waits_for)
         if folder:
             keep(folder, settings.workspace / FOLDER / offer.id)
         keep_private(settings.workspace, offer.id, offer.contact, own.keep if own else ())
-        _list(offer.pool, [*_listed(offer.pool, settings), row], settings)
+        relist(offer.pool, [*listed(offer.pool, settings), row], settings)
 
 
 def look(sources: Sequence[Path], offer: Offer, settings: Settings, try_out: bool) -> list[Finding]:
@@ -202,10 +202,13 @@ def check_id(offer: Offer, pool: Pool, settings: Settings, wait: bool) -> None:
     """Raise :class:`UserError` for an id that is none or is used, or while too many wait."""
     made({"id": offer.id, "source": "unknown"})
     lists = (settings.workspace / "pool").glob("*.yaml")
-    rows = [row for path in lists for row in _listed(path.stem, settings)]
+    rows = [row for path in lists for row in listed(path.stem, settings)]
     if offer.id in {spec.id for spec in pool.specs} | {row.get("id") for row in rows}:
         raise UserError(f"There is a model '{offer.id}' already. Choose another id.")
-    held = Quarantine(settings.workspace).held().values()
+    quarantine = Quarantine(settings.workspace)
+    if quarantine.withdrawn(offer.id):
+        raise UserError(f"'{offer.id}' was withdrawn and stored runs name it. Choose another id.")
+    held = quarantine.held().values()
     if wait and sum(word.reason == WAITING for word in held) >= MAX_WAITING:
         raise UserError("Too many contributions wait for approval. Try again in a few days.")
 
@@ -280,14 +283,15 @@ def _portable(source: Path, settings: Settings) -> str:
     return f"{KEPT}{source.relative_to(workspace)}" if workspace in source.parents else ""
 
 
-def _listed(pool: str, settings: Settings) -> list[dict[str, Any]]:
+def listed(pool: str, settings: Settings) -> list[dict[str, Any]]:
+    """The entries that were contributed to a pool here, as its list has them."""
     path = contributed_file(pool, settings)
     if not path.is_file():
         return []
     return list(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
 
 
-def _list(pool: str, rows: Sequence[dict[str, Any]], settings: Settings) -> None:
+def relist(pool: str, rows: Sequence[dict[str, Any]], settings: Settings) -> None:
     """Replace a pool's list in one step."""
     path = contributed_file(pool, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -295,20 +299,3 @@ def _list(pool: str, rows: Sequence[dict[str, Any]], settings: Settings) -> None
     text = yaml.safe_dump(list(rows), sort_keys=False, allow_unicode=True)
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
-
-
-def withdraw(model: str, settings: Settings) -> str:
-    """Remove a contributed model, its files and private words; returns the pool it was in.
-
-    Raises :class:`UserError` for a model that was not contributed here.
-    """
-    with _lock:
-        for path in sorted((settings.workspace / "pool").glob("*.yaml")):
-            rows = _listed(path.stem, settings)
-            left = [row for row in rows if row.get("id") != model]
-            if len(left) < len(rows):
-                _list(path.stem, left, settings)
-                shutil.rmtree(settings.workspace / FOLDER / model, ignore_errors=True)
-                forget(settings.workspace, model)
-                return path.stem
-    raise UserError(f"No model '{model}' was contributed here. See: python -m studio models")

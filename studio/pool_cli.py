@@ -149,13 +149,15 @@ def pool_add(files: tuple[Path, ...], own: Path | None, as_json: bool, **given: 
 
 @pool.command("remove")
 @click.argument("model")
+@WHO
 @JSON
-def pool_remove(model: str, as_json: bool) -> None:
-    """Withdraw a contributed model: its files and its entry are deleted."""
-    from studio.contributed import withdraw
+def pool_remove(model: str, by: str, as_json: bool) -> None:
+    """Withdraw a contributed model: it is deleted with everything that was fitted with it."""
+    from studio.withdrawal import withdraw
 
-    name = withdraw(model, Settings())
-    say({"removed": model, "pool": name}, as_json, f"'{model}' was withdrawn from '{name}'.")
+    done = withdraw(model, Settings(), who=by)
+    row = {"removed": model, "pool": done.pool, "artifacts": list(done.forgotten.artifacts)}
+    say(row, as_json, done.sentence())
 
 
 @pool.command("contact")

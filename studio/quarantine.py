@@ -2,7 +2,7 @@
 
 The lab's word is appended to a file of the workspace and never changed, so that it can be read
 later who decided what. The last line about a model counts. A contribution waits here as well until
-the lab has looked at it.
+the lab has looked at it, and what was withdrawn stays on the list for good.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from protocols.core.models import ModelSpec
 
 FILE = "quarantine.jsonl"
 LONGEST_REASON = 300
-Action = Literal["quarantine", "release"]
+Action = Literal["quarantine", "release", "withdraw"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Word:
 
     def sentence(self) -> str:
         """Why the model cannot be used."""
-        return f"Quarantined on {self.when[:10]} by {self.who}: {self.reason}"
+        done = "Withdrawn" if self.action == "withdraw" else "Quarantined"
+        return f"{done} on {self.when[:10]} by {self.who}: {self.reason}"
 
 
 class Quarantine:
@@ -49,7 +50,7 @@ class Quarantine:
     def held(self) -> dict[str, Word]:
         """The models in quarantine by id, read anew each time: another process may decide."""
         last = {word.model: word for word in self.history()}
-        return {model: word for model, word in last.items() if word.action == "quarantine"}
+        return {model: word for model, word in last.items() if word.action != "release"}
 
     def history(self) -> list[Word]:
         """Every decision, oldest first. Lines that cannot be read are left out."""
@@ -68,10 +69,21 @@ class Quarantine:
         """Put a model into quarantine. Raises :class:`UserError` without a reason."""
         return self._say(model, "quarantine", _one_line(reason), who)
 
+    def withdrawn(self, model: str) -> bool:
+        """Whether a model was withdrawn: its id stays taken, because stored runs name it."""
+        word = self.held().get(model)
+        return word is not None and word.action == "withdraw"
+
+    def withdraw(self, model: str, who: str, reason: str = "its contributor asked for it") -> Word:
+        """Hold a model back for good, before everything of it is removed."""
+        return self._say(model, "withdraw", _one_line(reason), who)
+
     def release(self, model: str, who: str, reason: str = "released") -> Word:
         """Let a model be used again. Raises :class:`UserError` if it is not in quarantine."""
         if model not in self.held():
             raise UserError(f"'{model}' is not in quarantine.")
+        if self.withdrawn(model):
+            raise UserError(f"'{model}' was withdrawn and is gone. Contribute it under another id.")
         return self._say(model, "release", _one_line(reason), who)
 
     def _say(self, model: str, action: Action, reason: str, who: str) -> Word:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -238,10 +238,29 @@ class RunManager:
             if not self._runs[run_id].watchers:
                 del self._runs[run_id]
 
+    def _end_held(self) -> None:
+        """Stop runs with a model that was held back or withdrawn since they began."""
+        going = [live for live in list(self._runs.values()) if not live.ended]
+        held = self.workspace.quarantine.held() if going else {}
+        for live in going:
+            if name := next((model for model in live.spec.pool if model in held), ""):
+                live.control.stop(f"'{name}' may not be used any more, so it was stopped.")
+
+    def end_runs_with(self, model: str, wait_s: float = 10.0) -> None:
+        """Stop the runs and fits with a model that is held back; wait a little for their end."""
+        end = time.monotonic() + wait_s
+        while any(model in live.spec.pool and not live.ended for live in list(self._runs.values())):
+            if time.monotonic() > end:
+                return
+            self._loop.call_soon_threadsafe(self._end_held)
+            time.sleep(0.05)
+
     async def _end_unwatched(self) -> None:
-        """Stop runs that nobody has watched for the grace time."""
+        """Stop runs that nobody has watched for the grace time, and those that may not go on."""
         while True:
             await asyncio.sleep(1.0)
+            with suppress(StudioError):
+                self._end_held()
             now = time.monotonic()
             for live in list(self._runs.values()):
                 alone = not live.watchers and now - live.unwatched_since > self.settings.grace_s

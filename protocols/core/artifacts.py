@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from protocols.core.errors import EngineError, UserError
-from protocols.core.models import Contributor, Frozen, ModelSpec
+from protocols.core.models import Contributor, Frozen, ModelSpec, content_hash
 
 ARTIFACT_VERSION = 1
 MANIFEST, MADE = "artifact.json", "made.json"
@@ -226,6 +226,11 @@ def fingerprint(model: ModelSpec) -> ModelPrint:
     else:
         weights = _folder_print(Path(model.source), "*.safetensors") if local else ""
     return ModelPrint(id=model.id, source=source, revision=model.revision, weights=weights)
+
+
+def content_print(model: ModelSpec) -> str:
+    """Name a model by its files' content alone, whatever its id is."""
+    return content_hash(fingerprint(model).model_dump(mode="json", exclude={"id"}))
 
 
 def _folder_print(folder: Path, pattern: str) -> str:

@@ -26,6 +26,7 @@ from protocols.core.engine import Engine
 from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Event, Progress, RunStarted, Status
 from protocols.core.fit_types import FITTED, PARTS, FitContext, FitData, FitItem, FitSpec, Part
+from protocols.core.forgetting import note_models
 from protocols.core.models import ModelSpec, content_hash
 from protocols.core.registry import Context, ProtocolSpec
 from protocols.core.session import Session, closable, next_step, opening_of, resolve, stamped
@@ -136,6 +137,7 @@ def _lock(store: ArtifactStore, planned: Plan) -> Callable[[], None]:
         raise UserError(
             f"{planned.protocol.title} is being fitted to this already. Watch that run, or wait."
         ) from None
+    note_models(state, [model.id for model in planned.models])
     return lock.release
 
 

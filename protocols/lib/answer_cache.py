@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocols.core.artifacts import fingerprint
+from protocols.core.artifacts import content_print
 from protocols.core.call import Call, Step
 from protocols.core.errors import ContributorError, EngineError
 from protocols.core.fit_types import FitContext, FitItem
@@ -39,12 +39,10 @@ class AnswerCache:
 
     def _file(self, model: ModelSpec) -> Path:
         """Whoever is served elsewhere may be another one tomorrow: kept for this fit only."""
-        made = fingerprint(model).model_dump(mode="json", exclude={"id"})
-        name = content_hash(
-            made, model.chat_template, model.served_name, self.ctx.sampling.max_tokens
-        )
+        told = (model.chat_template, model.served_name, self.ctx.sampling.max_tokens)
         root = self.ctx.state if model.is_endpoint else self.ctx.shared
-        return root / "answers" / f"{name}.jsonl"
+        # The model comes first: with it its answers can be found again and forgotten.
+        return root / "answers" / f"{content_print(model)}-{content_hash(*told)}.jsonl"
 
     def _of(self, model: ModelSpec) -> dict[str, CachedAnswer]:
         if model.id not in self._known:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from protocols.core.artifacts import fingerprint
+from protocols.core.artifacts import content_print, fingerprint
 from protocols.core.call import Step
 from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Phase, Progress
@@ -126,7 +126,9 @@ class Distilling:
             return None, len(rows), None
         base_print = fingerprint(self.base).model_dump(mode="json", exclude={"id"})
         key = student_key([base_print, self.base.chat_template], rows, self.settings)
-        folder, steps = self.ctx.shared / "students" / key, self.settings.steps
+        # Its teacher comes first: with that one it can be found again and forgotten.
+        folder = self.ctx.shared / "students" / f"{content_print(teacher)}-{key}"
+        steps = self.settings.steps
         if (folder / "adapter_config.json").is_file():
             return folder, len(rows), loss_of(folder)
 

@@ -23,19 +23,20 @@ from studio.hub_offer import add_from_hub
 from studio.intake import Intake, Progress, Report, Work
 from studio.pages.common import PRIVATE
 from studio.teaching import MAX_STEPS, Lesson, teach
+from studio.withdrawal import KEEPS
 
 HAND_IN = (
     "<p>Hand in a LoRA adapter on a base of this pool (<code>adapter_config.json</code> and "
     "<code>adapter_model.safetensors</code>, or a zip archive with both and a README.md), or name "
-    "a model on the hub. It is checked at once, tried out with a few tokens, asked your own "
-    "questions if you bring some, and waits until the lab has looked at it. Models are data: "
-    "nothing that could run is read. The lab removes it with all you told whenever you ask. What "
-    "you leave empty below is read from its README.md.</p>"
+    "a model on the hub. Models are data: nothing that could run is read. It is checked at once, "
+    "tried out with a few tokens, asked your own questions if you bring some, and waits until the "
+    f"lab has looked at it. {KEEPS} What you leave empty below is read from its README.md.</p>"
 )
 BY_EXAMPLE = (
     f"<p>No model? Bring at least {TO_TRAIN.fewest} questions with good answers, in a file or in "
     "the table. A small adapter is trained on four fifths of them while you watch, measured on the "
-    "fifth that it has not seen, and waits for the lab's approval like every other model.</p>"
+    f"fifth that it has not seen, and waits for the lab's approval like every other model. {KEEPS}"
+    "</p>"
 )
 FIELDS = {
     "id": ("Its id (required)", "Letters, digits, dots and dashes."),

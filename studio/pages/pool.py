@@ -16,7 +16,6 @@ import gradio as gr
 
 from protocols.core.errors import StudioError, UserError
 from studio.context import StudioContext
-from studio.contributed import withdraw
 from studio.files import asset
 from studio.model_cards import details, paper_pool
 from studio.pages import contribute
@@ -25,6 +24,7 @@ from studio.pages.picker import cards
 from studio.pool import Pool, load_pool
 from studio.private import contact_of
 from studio.quarantine import Word
+from studio.withdrawal import withdraw
 
 HEADING = (
     "<h1>Contributed models</h1><p>Everything that contributors brought: what it is for, where it "
@@ -142,7 +142,7 @@ def decide(ctx: StudioContext, request: Any, kind: str, model: str, reason: str)
         elif kind == "release":
             held.release(model, who, reason or "released")
         else:
-            withdraw(model, ctx.settings)
+            withdraw(model, ctx.settings, who=who, manager=ctx.manager)
     except StudioError as error:
         return error.message
     return ""

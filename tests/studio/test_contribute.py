@@ -20,12 +20,13 @@ from safetensors.numpy import load_file, save_file
 
 from protocols.core.errors import ContributorError, StudioError, UserError
 from studio.cli import main
-from studio.contributed import MAX_WAITING, TEMPLATE, WAITING, Offer, add, look, withdraw
+from studio.contributed import MAX_WAITING, TEMPLATE, WAITING, Offer, add, look
 from studio.contribution import staged, take
 from studio.pool import load_pool
 from studio.quarantine import Quarantine
 from studio.settings import Settings
 from studio.verdict import card_facts
+from studio.withdrawal import withdraw
 
 WEIGHTS = "adapter_model.safetensors"
 OFFER = Offer("newcomer", "ours", licence="CC0-1.0", contributor="a test", domain="sums")
@@ -91,8 +92,8 @@ def test_a_model_joins_the_pool_and_leaves_it(
     kept = {p.name for p in Path(spec.adapter).iterdir()}
     assert kept == {WEIGHTS, "adapter_config.json"}
     assert not Quarantine(settings.workspace).held()
-    assert withdraw("newcomer", settings) == "ours"
-    assert everything(settings) - before == {"pool/ours.yaml"}
+    assert withdraw("newcomer", settings).pool == "ours"
+    assert everything(settings) - before == {"pool/ours.yaml", "quarantine.jsonl"}
     assert [s.id for s in load_pool("ours", settings).specs] == ["base"]
     with pytest.raises(UserError, match="No model"):
         withdraw("newcomer", settings)

@@ -20,7 +20,7 @@ from protocols.engines.scripted import ScriptedEngine
 from studio.answer_worker import ask_all
 from studio.app import compose
 from studio.context import StudioContext
-from studio.contributed import WAITING, Offer, OwnData, add, withdraw
+from studio.contributed import WAITING, Offer, OwnData, add
 from studio.examples import TO_TRAIN, Example
 from studio.hub_offer import add_from_hub
 from studio.intake import Intake, Progress, Report, Work
@@ -32,6 +32,7 @@ from studio.private import contact_of, evaluation_of
 from studio.settings import Settings
 from studio.teaching import MAX_STEPS, config_for, one_at_a_time, teach
 from studio.verdict import Finding
+from studio.withdrawal import withdraw
 from studio.worker import converse
 from tests.helpers import make_pool
 from tests.studio.test_admin import arriving
@@ -210,7 +211,7 @@ def test_a_hub_model_waits_also_while_the_hub_is_away(ctx: StudioContext) -> Non
         hub("../../etc", ctx, FACTS, id="again")
     with pytest.raises(ContributorError, match="none is stated"):
         hub("made/third", ctx, replace(FACTS, licence=""), id="again", licence="")
-    assert withdraw("newcomer", ctx.settings) == "ours"
+    assert withdraw("newcomer", ctx.settings).pool == "ours"
 
 
 def test_own_results_are_counted_with_their_interval() -> None:

@@ -17,6 +17,7 @@ from protocols.core.artifacts import ArtifactStore
 from protocols.core.engine import GenerateRequest
 from protocols.core.events import Answer, Artifact, Ended, Event, Progress
 from protocols.core.fit import FitData, FitItem, FitSpec, fit
+from protocols.core.forgetting import forget
 from protocols.core.models import Contributor, ModelSpec, RunSpec
 from protocols.engines.checks import check_model
 from protocols.engines.scripted import ScriptedEngine
@@ -194,6 +195,22 @@ def test_students_are_shared_among_protocols(pool: list[ModelSpec], tmp_path: Pa
     )
     said = next(e for e in run if isinstance(e, Answer))
     assert set(said.contributors) <= {"base", "wide"}
+
+
+def test_a_teacher_is_forgotten_with_its_students(pool: list[ModelSpec], tmp_path: Path) -> None:
+    """Neither its answers, nor who learnt from it, nor what those said, nor what they became."""
+    store = ArtifactStore(tmp_path)
+    fitted("distillation", pool[:2], tmp_path, config=SMALL)
+
+    def left() -> list[str]:
+        return [path.name for path in tmp_path.rglob("*") if path.is_file()]
+
+    assert "adapter_model.safetensors" in left() and ".jsonl" in "".join(left())
+    forget(store, ModelSpec(id="stranger", source="made/up"))
+    assert list(store.list("distillation"))
+    gone = forget(store, pool[1])
+    assert len(gone.artifacts) == 1 and gone.cached >= 3
+    assert [name for name in left() if not name.endswith(".lock")] == []
 
 
 def test_a_refusal_says_how_to_go_on(pool: list[ModelSpec], tmp_path: Path) -> None:
