@@ -37,7 +37,8 @@ def described(name: str, kept: Kept, found: Sequence[System]) -> list[str]:
         f"seed {', '.join(map(str, sorted(seeds)))}, engine {engines} on {machines}{when}.",
         tally(found),
         f"Scores are means over {_counts(found)} items with 95 % intervals; differences are in "
-        "points, paired over the items, and their intervals are not corrected for the number of protocols. "
+        "points, paired over the items, and their intervals are not corrected for the number of "
+        "protocols. "
         "Seconds are the sum of a run's calls while many runs shared the machine.",
     ]
     if any(line.fitted for one in found for line in one.lines.values()):
