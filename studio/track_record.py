@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.standing import Line, frame_of
+from studio.model_standing import Line, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
