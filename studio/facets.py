@@ -99,6 +99,7 @@ class Facets:
             found[f"yaxis{name}.domain"] = [max(0.0, high - self.height / inside), high]
             found[f"yaxis{name}.showticklabels"] = not self.shared or not column
             found[f"annotations[{place}].x"] = left
+            found[f"annotations[{place}].font.size"] = 12 if many else 10
             found[f"annotations[{place}].y"] = high
         return found
 

@@ -38,8 +38,7 @@ def described(name: str, kept: Kept, found: Sequence[System]) -> list[str]:
         tally(found),
         f"Scores are means over {_counts(found)} items with 95 % intervals; differences are in "
         "points, paired over the items, and their intervals are not corrected for the number of "
-        "protocols. "
-        "Seconds are the sum of a run's calls while many runs shared the machine.",
+        "protocols. Seconds are the sum of a run's calls while many runs shared the machine.",
     ]
     if any(line.fitted for one in found for line in one.lines.values()):
         told.append(f"{FITTED} fitted to items of these tasks, dev among them.")
