@@ -60,19 +60,13 @@ docs: $(TEST_STAMP) ## write the generated parts of README.md
 bench: setup-test ## measure the studio on this machine
 	$(BIN)/python -m tests.bench
 
-# FROM=stored reads the results that ship with the studio (minutes at most); FROM=nothing runs every
-# bench first, in .studio/benches, where it can be interrupted and started again.
+# FROM=stored reads the results that ship with the studio (minutes at most); FROM=nothing measures
+# everything first by assets/plans/figures.yaml. It says how long; interrupted, it goes on.
 FROM ?= stored
 FIGURES ?= .studio/figures
-BENCHES := .studio/benches
 
-figures: setup ## all figures and tables from stored runs; FROM=nothing runs the benches first
-ifeq ($(FROM),nothing)
-	scripts/benches.sh $(BIN)/python $(BENCHES)
-	$(BIN)/python -m studio figures --out $(FIGURES) $(foreach name,scaling orders settings worth,$(BENCHES)/$(name))
-else
-	$(BIN)/python -m studio figures --out $(FIGURES)
-endif
+figures: setup ## all figures and tables from stored runs; FROM=nothing measures everything first
+	$(BIN)/python -m studio figures --out $(FIGURES) $(if $(filter nothing,$(FROM)),--from-nothing)
 
 record: setup ## record the example runs in assets/traces again
 	$(BIN)/python -m studio.record

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from evals.analyses.core import Estimate, best_alone, by_item, level_of, paired
+from evals.analyses.core import (
+    Estimate,
+    beginnings,
+    best_alone,
+    by_item,
+    level_of,
+    ordinary,
+    paired,
+)
 from evals.bench_plan import CONSISTENCY, SOLO, samplings
 from evals.frames import counted
 from evals.names import YARDSTICK, level_title, protocol_title
@@ -134,7 +142,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
     The pool's own order is shown, and pools that are its beginnings: none that was composed, or
     lacks a member. Held-out items rank models and are not scored.
     """
-    asked = counted(frame[frame["order"] == 0])
+    asked = counted(ordinary(frame[frame["order"] == 0]))
     found: list[Line] = []
     for pool in _pools(asked):
         found += _of_pool(asked, pool)
@@ -147,11 +155,7 @@ def _place(system: str) -> int:
 
 
 def _pools(frame: pd.DataFrame) -> list[str]:
-    """The largest pool and its beginnings, smallest first."""
-    found = frame[frame["role"] == "system"]["pool"].value_counts()
-    whole = max(found.index, key=lambda pool: (pool.count(","), found[pool], pool), default="")
-    kept = [pool for pool in found.index if f"{whole},".startswith(f"{pool},")]
-    return sorted(kept, key=lambda pool: pool.count(","))
+    return beginnings(frame[frame["role"] == "system"]["pool"])
 
 
 def _of_pool(frame: pd.DataFrame, pool: str) -> list[Line]:

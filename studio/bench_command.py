@@ -98,8 +98,13 @@ def settings_of(names: list[str], pairs: tuple[str, ...], profile: str) -> dict[
     return found
 
 
-async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -> int:
-    """Measure from command-line values and print it. Returns how many records failed."""
+async def bench_live(
+    settings: Settings, given: dict[str, Any], as_json: bool, table: bool = True
+) -> int:
+    """Measure from command-line values and print it; with ``table`` a line for each system.
+
+    Returns how many records failed.
+    """
     from protocols.engines.hosting import HostedEngine
 
     pool = load_pool(given["pool"] or settings.pool, settings).specs
@@ -120,7 +125,9 @@ async def bench_live(settings: Settings, given: dict[str, Any], as_json: bool) -
             await show_fits(fit_all(spec, fit_task, given["fit_limit"], runner))
         planner = Planner(spec, tasks, pool, engine, store)
         planner.systems()
-        failed = await show(bench(planner, runner, out), out, as_json)
+        failed = await show(bench(planner, runner, out))
+        if table:
+            export(out, as_json)
         if given["keep"]:
             path = settings.assets / "results" / f"{given['keep']}{KEPT}"
             keep_records(read_records(out), path, about(out))
@@ -136,8 +143,8 @@ async def show_fits(events: AsyncIterator[Event]) -> None:
             click.echo(text, err=True)
 
 
-async def show(steps: Any, out: Path, as_json: bool) -> int:
-    """Show progress until the end, then the table. Returns how many records failed."""
+async def show(steps: Any) -> int:
+    """Show progress until the end. Returns how many records failed."""
     failed, stopped = 0, False
     bars = Bars()
     async with aclosing(steps):
@@ -151,7 +158,6 @@ async def show(steps: Any, out: Path, as_json: bool) -> int:
                 bars.close()
                 click.echo(step.note, err=True)
     bars.close()
-    export(out, as_json)
     return failed + stopped
 
 

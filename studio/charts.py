@@ -51,6 +51,8 @@ def draw(finding: Finding, names: Names = IDS, *, titled: bool = True) -> Figure
     if finding.table.empty or finding.id not in FIGURES:
         return None
     made = FIGURES[finding.id](finding, names)
+    if isinstance(made, Facets) and not made.titles:
+        return None
     figure = made.finished(titled) if isinstance(made, Facets) else _laid_out(made, titled)
     return figure.update_layout(
         title={"text": finding.title, "x": 0.01, "y": 0.99, "yanchor": "top"} if titled else None,
@@ -124,6 +126,8 @@ def ordered(table: pd.DataFrame, value: str = "value") -> list[str]:
 
 def _sizes(facets: Facets, table: pd.DataFrame) -> None:
     sizes = sorted(int(n) for n in table["n"].unique())
+    if not sizes:
+        return
     ends = [math.log10(sizes[0]) - 0.06, math.log10(sizes[-1]) + 0.06]
     texts = [str(n) for n in sizes]
     facets.axes(x={"type": "log", "tickvals": sizes, "ticktext": texts, "range": ends})

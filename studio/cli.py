@@ -227,17 +227,25 @@ def bench_command(as_json: bool, **given: Any) -> None:
 @click.option(
     "--pictures", type=click.Choice(["svg", "png"]), multiple=True, help="Needs Chromium."
 )
+@click.option("--from-nothing", is_flag=True, help="First measure everything by --plan.")
+@click.option("--plan", type=click.Path(path_type=Path), help="YAML (default: assets/plans).")
+@click.option("--work", type=click.Path(path_type=Path), help="Folder of what the plan measures.")
+@click.option("--dry-run", is_flag=True, help="With --from-nothing: only say what and how long.")
 @JSON
-def figures(
-    runs: tuple[Path, ...], out: Path, seed: int, pictures: tuple[str, ...], as_json: bool
-) -> None:
+def figures(runs: tuple[Path, ...], out: Path, as_json: bool, **given: Any) -> None:
     """Analyse stored results: figures, tables, and the paper's claims beside them.
 
     RUNS are folders that bench wrote; without any, the results that ship with the studio.
     """
+    from studio.from_nothing import figures_from_nothing
     from studio.stored_analyses import write_figures
 
-    write_figures(Settings(), runs, out, seed, pictures, as_json)
+    settings, failed = Settings(), 0
+    if given["from_nothing"]:
+        runs, failed = figures_from_nothing(settings, given, as_json)
+    if not given["dry_run"]:
+        write_figures(settings, runs, out, given["seed"], given["pictures"], as_json)
+    sys.exit(1 if failed else 0)
 
 
 @main.command()

@@ -13,8 +13,10 @@ from studio.chart_files import write
 from studio.charts import draw
 from studio.lab import Lab
 from studio.output import say
+from studio.safety_command import FILE
 from studio.settings import Settings
 from studio.stored_results import (
+    INFLUENCES,
     Stored,
     attacks,
     influence_files,
@@ -59,7 +61,9 @@ def everything(
 ) -> list[Finding]:
     """All findings in order: over the records given, else over those that ship with the studio."""
     records = load(runs or result_files(settings.assets))
-    influences = attacks(influence_files(settings.assets, settings.workspace))
+    here = [path for run in runs for path in run.glob(INFLUENCES) if path.name == FILE]
+    shipped = influence_files(settings.assets, settings.workspace)
+    influences = attacks(here or shipped)
     found = Stored(records, influences, seed, names).findings
     lab = Lab(settings)
     try:

@@ -147,6 +147,39 @@ def ordinary(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(index=apart.index)
 
 
+def growing(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of pools that grow: single models, and beginnings of one order of the pool.
+
+    Left out are pools that lack a member (they were run to see what it is worth), and orders that
+    were not run at every size, because then sizes would differ in their members, too.
+    """
+    several = frame[frame["n"] > 1]
+    own = several[several["order"] == 0]
+    kept = set(beginnings(own[own["role"] == "system"]["pool"]))
+    sizes = {name.count(",") + 1 for name in kept}
+    others = several[several["order"] > 0].groupby("order")["n"].agg(set)
+    whole = [order for order, found in others.items() if found >= sizes]
+    here = (frame["order"] == 0) & frame["pool"].isin(kept)
+    return frame[(frame["n"] == 1) | here | frame["order"].isin(whole)]
+
+
+def beginnings(pools: pd.Series) -> list[str]:
+    """The largest of some pools (of equals the commonest) and its beginnings, smallest first.
+
+    Without a pool that lacks the last member of one that was run without each of its members.
+    """
+    found = pools.value_counts()
+    whole = max(found.index, key=lambda pool: (pool.count(","), found[pool], pool), default="")
+    kept = [str(pool) for pool in found.index if f"{whole},".startswith(f"{pool},")]
+    sets = {frozenset(pool.split(",")) for pool in map(str, found.index)}
+    left_out = {
+        pool.rpartition(",")[0]
+        for pool in kept
+        if all(frozenset(pool.split(",")) - {name} in sets for name in pool.split(","))
+    }
+    return sorted(set(kept) - left_out, key=lambda pool: pool.count(","))
+
+
 def pools_of(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     """The distinct pools in a frame, smallest first."""
     found = {tuple(name.split(",")) for name in frame["pool"].unique()}

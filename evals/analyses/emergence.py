@@ -10,7 +10,7 @@ import json
 
 import pandas as pd
 
-from evals.analyses.core import Claim, Finding, nothing, of_role
+from evals.analyses.core import Claim, Finding, growing, nothing, of_role
 from evals.metrics.accuracy import wilson
 from evals.names import protocol_title
 
@@ -28,7 +28,7 @@ def emergence(frame: pd.DataFrame, members: pd.DataFrame) -> Finding:
     members), excess, all_right, lost, regression with its interval. ``more["examples"]`` lists
     items.
     """
-    systems = of_role(frame, "system")
+    systems = of_role(growing(frame), "system")
     systems = systems[~systems["protocol"].isin(YARDSTICKS) & (systems["n"] > 1)]
     if not len(systems) or not len(members):
         return nothing("emergence", TITLE, "No system was run beside its members alone.", PAPER)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evals.analyses.core import Finding, first_pool, of_best, of_role, ordinary
+from evals.analyses.core import Finding, first_pool, growing, of_best, of_role, ordinary
 from evals.analyses.strength import whole_pool
 from protocols.core.errors import UserError
 
@@ -77,8 +77,11 @@ def _rank(members: str, value: float) -> int:
 
 
 def _systems(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
-    """Systems and yardsticks by protocol and, as far as the point says, size, pool and task."""
-    rows = of_role(frame, "system", "baseline")
+    """Systems and yardsticks by protocol and, as far as the point says, size, pool and task.
+
+    Where it names no pool, those of pools that grow.
+    """
+    rows = of_role(frame if "pool" in point else growing(frame), "system", "baseline")
     for name in ("protocol", "n", "pool", "task"):
         if name in point:
             rows = rows[rows[name] == point[name]]

@@ -15,6 +15,7 @@ from evals.analyses.core import (
     by_item,
     estimate,
     first_pool,
+    growing,
     level_of,
     mean_of,
     nothing,
@@ -40,6 +41,7 @@ def scaling(frame: pd.DataFrame, seed: int = 0) -> Finding:
     ``table``: protocol, n, value, low, high, items; the slope per doubling is in ``more["slopes"]``
     and the difference to the best single model, paired by item, in ``more["against_best"]``.
     """
+    frame = growing(frame)
     systems = of_role(frame, "system", "baseline")
     systems = systems[systems["protocol"] != "self_consistency"]
     sizes = sorted(int(n) for n in systems["n"].unique() if n > 1)
