@@ -161,7 +161,9 @@ def step_cost(plan: Plan, step: Step, spec: BenchSpec, todo: Answers) -> float:
 
 def told_time(seconds: float) -> str:
     """A length of time in words, rounded as an estimate is."""
-    minutes = max(1, round(seconds / 60))
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
     hours, rest = divmod(minutes, 60)
     if not hours:
         return f"{minutes} min"

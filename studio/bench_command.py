@@ -19,6 +19,7 @@ from evals.kept import KEPT, keep_records
 from evals.pool_designs import Design, designs
 from evals.records import BenchRecord, read_records
 from evals.tasks.suite import open_tasks
+from protocols.core.engine import Engine
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Event, Progress
 from protocols.core.models import ModelSpec, Sampling, pick
@@ -99,11 +100,15 @@ def settings_of(names: list[str], pairs: tuple[str, ...], profile: str) -> dict[
 
 
 async def bench_live(
-    settings: Settings, given: dict[str, Any], as_json: bool, table: bool = True
+    settings: Settings,
+    given: dict[str, Any],
+    as_json: bool,
+    table: bool = True,
+    engine: Engine | None = None,
 ) -> int:
     """Measure from command-line values and print it; with ``table`` a line for each system.
 
-    Returns how many records failed.
+    An ``engine`` that is given stays open. Returns how many records failed.
     """
     from protocols.engines.hosting import HostedEngine
 
@@ -115,15 +120,15 @@ async def bench_live(
     pool = tuple({model.id: model for model in chain(pool, *(d.pool for d in composed))}.values())
     tasks = open_tasks(given["task"], given["data"])
     store = Workspace(settings.workspace, settings.assets).artifacts
-    engine = HostedEngine(prefer=given["engine"])
+    hosted = engine or HostedEngine(prefer=given["engine"])
     traces = settings.workspace / "runs" if given["traces"] else None
-    runner = Runner(pool, engine, store, given["parallel"], settings.stall_s, traces)
+    runner = Runner(pool, hosted, store, given["parallel"], settings.stall_s, traces)
     out: Path = given["out"]
     try:
         if given["fit"]:
             fit_task = given["fit_task"] or given["task"]
             await show_fits(fit_all(spec, fit_task, given["fit_limit"], runner))
-        planner = Planner(spec, tasks, pool, engine, store)
+        planner = Planner(spec, tasks, pool, hosted, store)
         planner.systems()
         failed = await show(bench(planner, runner, out))
         if table:
@@ -133,7 +138,8 @@ async def bench_live(
             keep_records(read_records(out), path, about(out))
         return failed
     finally:
-        await engine.close()
+        if engine is None:
+            await hosted.close()
 
 
 async def show_fits(events: AsyncIterator[Event]) -> None:

@@ -30,6 +30,7 @@ from evals.figure_plan import (
 from evals.names import protocol_title
 from evals.records import RECORDS, read_records
 from evals.safety import read_influences
+from protocols.core.engine import Engine
 from protocols.core.models import ModelSpec, pick
 from studio.bench_command import bench_live, compose_pools, make_bench_spec
 from studio.output import say
@@ -48,16 +49,19 @@ def figures_from_nothing(
     """Measure by the command line's plan; returns the folder of records, and how many failed."""
     path = given["plan"] or PLAN
     work = given["work"] or settings.workspace / "benches" / path.stem
-    failed = asyncio.run(measure_all(settings, path, work, given["dry_run"], as_json))
+    from protocols.engines.hosting import HostedEngine
+
+    engine = HostedEngine()
+    failed = asyncio.run(measure_all(settings, path, work, given["dry_run"], as_json, engine))
     return (work,), failed
 
 
 async def measure_all(
-    settings: Settings, path: Path, work: Path, only_say: bool, as_json: bool
+    settings: Settings, path: Path, work: Path, only_say: bool, as_json: bool, engine: Engine
 ) -> int:
     """Say what a plan measures and, unless ``only_say``, measure it in ``work``.
 
-    Returns how many answers failed. Raises :class:`UserError` for a plan that cannot be run here.
+    One engine serves all steps and is closed in the end. Returns how many answers failed. Raises :class:`UserError` for a plan that cannot be run here.
     """
     plan = read_plan(path)
     # Answers of 32 models in turn take longer than a visitor's run may.
@@ -70,14 +74,18 @@ async def measure_all(
         return 0
     clock = Clock(costs)
     failed = 0
-    for step, one in zip(plan.steps, given, strict=True):
-        click.echo(f"\n{step.name}: {step.about}", err=True)
-        failed += await bench_live(patient, one, as_json, table=False)
-        clock.passed(step.name)
-    if plan.attacks and _attacks_left(plan, models, work):
-        click.echo("\nattacks: what one hostile contributor does", err=True)
-        await _attack(patient, plan.attacks, _given_attack(plan, plan.attacks, models, work))
-        clock.passed("attacks")
+    try:
+        for step, one in zip(plan.steps, given, strict=True):
+            click.echo(f"\n{step.name}: {step.about}", err=True)
+            failed += await bench_live(patient, one, as_json, table=False, engine=engine)
+            clock.passed(step.name)
+        if plan.attacks and _attacks_left(plan, models, work):
+            click.echo("\nattacks: what one hostile contributor does", err=True)
+            asked = _given_attack(plan, plan.attacks, models, work)
+            await _attack(patient, plan.attacks, asked, engine, as_json)
+            clock.passed("attacks")
+    finally:
+        await engine.close()
     return failed
 
 
@@ -187,11 +195,13 @@ def _given_attack(
     }  # fmt: skip
 
 
-async def _attack(settings: Settings, attacks: Attacks, given: dict[str, Any]) -> None:
+async def _attack(
+    settings: Settings, attacks: Attacks, given: dict[str, Any], engine: Engine, as_json: bool
+) -> None:
     """Measure the pairs that are not measured yet, each kept as soon as it is there."""
     known = {(one.protocol, one.attack) for one in read_influences(given["out"])}
     for protocol in attacks.protocols:
         left = [name for name in attacks.names if (protocol, name) not in known]
         if left:
             asked = {**given, "protocol": protocol, "attack": ",".join(left)}
-            await measure(settings, asked, as_json=False)
+            await measure(settings, asked, as_json, engine)

@@ -10,6 +10,7 @@ from typing import Any
 from evals.safety import ATTACKS, TARGET, Arm, Impostor, Influence, measure_influence
 from evals.safety.influence import greedy, write_influence
 from evals.tasks.core import Item, load_task, task_names
+from protocols.core.engine import Engine
 from protocols.core.errors import UserError, unknown
 from protocols.core.models import RunSpec
 from protocols.core.registry import get_protocol, protocols
@@ -57,8 +58,13 @@ def chosen_protocols(named: str) -> list[str]:
     return names
 
 
-async def measure(settings: Settings, given: dict[str, Any], as_json: bool) -> int:
-    """Measure from command-line values and print each row; returns how many there are."""
+async def measure(
+    settings: Settings, given: dict[str, Any], as_json: bool, engine: Engine | None = None
+) -> int:
+    """Measure from command-line values and print each row; returns how many there are.
+
+    An ``engine`` that is given stays open.
+    """
     from protocols.engines.hosting import HostedEngine
 
     pool = load_pool(given["pool"] or settings.pool, settings).specs
@@ -73,8 +79,8 @@ async def measure(settings: Settings, given: dict[str, Any], as_json: bool) -> i
     names = chosen_protocols(given["protocol"])
     items = dev_items(given["task"], given["limit"])
     store = Workspace(settings.workspace, settings.assets).artifacts
-    engine = HostedEngine(prefer=given["engine"])
-    honest, rows = Arm(pool, engine, store), 0
+    hosted = engine or HostedEngine(prefer=given["engine"])
+    honest, rows = Arm(pool, hosted, store), 0
     try:
         for name in names:
             spec = RunSpec(
@@ -85,7 +91,7 @@ async def measure(settings: Settings, given: dict[str, Any], as_json: bool) -> i
                 sampling=greedy(given["max_tokens"]),
             )
             for attack in attacks:
-                hostile = Impostor(engine, victim.__eq__, ATTACKS[attack])
+                hostile = Impostor(hosted, victim.__eq__, ATTACKS[attack])
                 found = await measure_influence(
                     honest, Arm(pool, hostile, store), spec, items,
                     victim=victim, attack=attack, target=TARGET, again=given["again"],
@@ -94,7 +100,8 @@ async def measure(settings: Settings, given: dict[str, Any], as_json: bool) -> i
                 tell(found, as_json)
                 rows += 1
     finally:
-        await engine.close()
+        if engine is None:
+            await hosted.close()
     return rows
 
 
