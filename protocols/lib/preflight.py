@@ -25,6 +25,8 @@ ARCHITECTURE = (
     "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "tie_word_embeddings",
 )  # fmt: skip
+TEMPLATES = "have different chat templates; the first one's is used"
+TYPES = "are stored in different number types"
 Read = Callable[[ModelSpec], Any]
 
 
@@ -224,7 +226,12 @@ def _adapters(models: Sequence[ModelSpec]) -> list[Finding]:
             "shortened to that and the part that is lost is reported."
         )
         findings.append(Finding("rank", "warning", told))
-    return findings
+    alike = [model for model in models if model.adapter]
+    return [
+        *findings,
+        _alike(models, "template", "warning", _template, TEMPLATES),
+        _alike(alike, "type", "warning", _adapter_dtypes, TYPES),
+    ]
 
 
 def _full_models(models: Sequence[ModelSpec]) -> list[Finding]:
@@ -233,13 +240,8 @@ def _full_models(models: Sequence[ModelSpec]) -> list[Finding]:
         ("architecture", "refused", _architecture, "differ in architecture"),
         ("vocabulary", "refused", _vocabulary, "differ in vocabulary size"),
         ("tokenizer", "refused", _tokenizer, "have different tokenizers"),
-        (
-            "template",
-            "warning",
-            _template,
-            "have different chat templates; the first one's is used",
-        ),
-        ("type", "warning", _dtype, "are stored in different number types"),
+        ("template", "warning", _template, TEMPLATES),
+        ("type", "warning", _dtype, TYPES),
     ]
     return [_alike(models, *check) for check in checks]
 
@@ -273,6 +275,13 @@ def _vocabulary(model: ModelSpec) -> Any:
 def _dtype(model: ModelSpec) -> Any:
     config = _config(model)
     return config.get("dtype") or config.get("torch_dtype")
+
+
+def _adapter_dtypes(model: ModelSpec) -> Any:
+    from protocols.engines.checks import check_safetensors
+
+    tensors = check_safetensors(model, Path(model.adapter, "adapter_model.safetensors"))
+    return sorted({tensor["dtype"] for tensor in tensors.values()})
 
 
 def _tokenizer(model: ModelSpec) -> Any:

@@ -458,6 +458,32 @@ def test_opponents_are_near_in_reputation(means: list[float], seed: int, nearest
         assert other != one and abs(means[one] - means[other]) <= gaps[min(nearest, len(gaps)) - 1]
 
 
+def test_each_wave_is_matched_by_what_the_last_one_showed(
+    pool: list[ModelSpec], tmp_path: Path
+) -> None:
+    """Nearest opponents only: once reputations differ, the two at the ends no longer meet."""
+    served = engine()
+    config = {"instructions": 6, "opponents": 1, "luck": 0.0, "margin": 0.5}
+    # The middle one is not the first, who is met by all while everybody is alike.
+    spec = fit_spec("sparta", **config).model_copy(update={"pool": ("right", "plain", "wrong")})
+
+    async def go() -> list[Event]:
+        return [e async for e in fit(spec, pool, served, data(), ArtifactStore(tmp_path))]
+
+    events = asyncio.run(go())
+    assert isinstance(events[-1], Ended) and events[-1].status == "ok"
+    ratings = next(e.values for e in events if isinstance(e, Progress) and e.unit == "duels")
+    ranked = sorted(NAMES, key=lambda name: ratings[f"reputation.{name}"])
+    assert len(set(ratings.values())) == 3
+    met: dict[str, set[str]] = {}
+    for request in served.requests:
+        _, _, call = request.id.partition("/")
+        if call.startswith("duel/1.1/"):
+            met.setdefault(call.rpartition("/")[2], set()).add(request.model.id)
+    assert len(met) == 3 and all(len(pair) == 2 for pair in met.values())
+    assert {ranked[0], ranked[2]} not in met.values()
+
+
 def test_what_is_known_of_a_model_is_less_sure_after_training() -> None:
     (one,) = drifted([Strength(0.7, 0.3)])
     assert one.mean == 0.7 and one.sd == pytest.approx(0.34**0.5)

@@ -9,6 +9,7 @@ import pytest
 
 from protocols.core.errors import UserError
 from protocols.core.models import ModelSpec
+from protocols.lib.lora_algebra import Lora, read_lora, save_lora
 from protocols.lib.preflight import Verdict, preflight
 from tests.protocols.weight.tiny import edit_json, full_pool, model_of, tiny_pool
 
@@ -66,6 +67,26 @@ def test_other_tokenizers_are_refused_and_templates_mentioned(tmp_path: Path) ->
     assert verdict.state == "warning" and "the first one's is used" in verdict.sentence
     edit_json(Path(pool[1].source) / "tokenizer.json", added_tokens=["<x>"])
     assert "different tokenizers" in look(pool, tmp_path).sentence
+
+
+def test_other_number_types_are_mentioned(tmp_path: Path) -> None:
+    whole = full_pool(tmp_path, 2)
+    edit_json(Path(whole[1].source) / "config.json", dtype="float16")
+    assert look(whole, tmp_path).state == "warning"
+    assert "whole0 and whole1 are stored in different" in look(whole, tmp_path).sentence
+    pool = tiny_pool(tmp_path, 2)
+    lora = read_lora(Path(pool[1].adapter))
+    save_lora(Lora(lora.rank, lora.factors, "bfloat16"), tmp_path / "half", "tiny-base")
+    pool[1] = pool[1].model_copy(update={"adapter": str(tmp_path / "half")})
+    told = look(pool, tmp_path)
+    assert told.state == "warning" and "member0 and member1 are stored in" in told.sentence
+
+
+def test_adapters_with_other_templates_are_mentioned(tmp_path: Path) -> None:
+    pool = tiny_pool(tmp_path, 2)
+    pool[1] = pool[1].model_copy(update={"chat_template": "{{ messages }}"})
+    told = look(pool, tmp_path)
+    assert told.state == "warning" and "member0 and member1 have different chat" in told.sentence
 
 
 def test_other_bases_are_refused(tmp_path: Path) -> None:
