@@ -39,6 +39,8 @@ from protocols.core.stall_timeout import StallTimeout
 log = logging.getLogger(__name__)
 
 
+QUIET_S = 10.0
+"""A wave of quiet calls may take minutes: so often it says how far it is."""
 EMPTY_ANSWER = "returned an empty answer"
 """What the failure of a model that wrote nothing says, for those who read runs."""
 
@@ -94,7 +96,8 @@ class CallExecutor:
     async def play(self, calls: Sequence[AnyCall], deadline: float) -> AsyncGenerator[Event, None]:
         """Run calls, each as soon as the calls it sees have ended; yield their events as they come.
 
-        Ends when all have ended, the run is stopped, or ``deadline`` (monotonic seconds) passes.
+        Of quiet calls it is only told how many have ended, and not often. Ends when all have
+        ended, the run is stopped, or ``deadline`` (monotonic seconds) passes.
         """
         self._admit(calls)
         for call in calls:
@@ -102,7 +105,9 @@ class CallExecutor:
             self._tasks[task] = call
             # A callback, not a finally: a task cancelled before its first step runs no code.
             task.add_done_callback(self._settle)
-        left = len(calls)
+        clock = asyncio.get_running_loop().time
+        left, told = len(calls), clock()
+        quiet = all(call.quiet for call in calls)
         while left and not self.control.stopped:
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -113,6 +118,10 @@ class CallExecutor:
                 yield event
             elif not self.control.stopped:
                 left -= 1
+                if quiet and clock() - told >= QUIET_S:
+                    told, done = clock(), len(calls) - left
+                    note = f"{done} of {len(calls)} answers of this step are in"
+                    yield Progress(unit="answers", done=done, total=len(calls), note=note)
 
     def _admit(self, calls: Sequence[AnyCall]) -> None:
         """Check that ids are new and that every link points to a call known before it."""

@@ -6,16 +6,20 @@ The clock is the loop's own and jumps to the next timer, so these tests take no 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
 
+from protocols.core.call import Call
 from protocols.core.control import Control
 from protocols.core.engine import Chunk, GenerateRequest, ScoreRequest, Scores
-from protocols.core.events import CallEnded, CallFailed, Ended, Event
+from protocols.core.events import CallEnded, CallFailed, Ended, Event, Progress
+from protocols.core.perform import Performer
 from protocols.engines.scripted import ScriptedEngine
+from protocols.lib.prompts import question_messages
 from tests.helpers import make_pool, make_spec, play
 
 STALL_S = 10.0
@@ -90,6 +94,23 @@ def test_a_wave_of_calls_may_wait_for_its_turn(protocol: str) -> None:
     assert events[-1][0] > 3 * STALL_S
     assert [event for _, event in events if isinstance(event, CallFailed)] == []
     assert isinstance(events[-1][1], Ended) and events[-1][1].status == "ok"
+
+
+def test_a_long_wave_of_quiet_calls_says_how_far_it_is() -> None:
+    """Fits ask hundreds of questions that nobody sees; without a word that looks like a hang."""
+
+    async def go() -> list[Event]:
+        pool, spec = make_pool(2), make_spec("majority_vote", 2)
+        performer = Performer(spec, pool, OneByOne(), Control(), STALL_S)
+        calls = [Call(f"c{n}", "alpha", question_messages("Why?"), quiet=True) for n in range(10)]
+        deadline = time.monotonic() + 1e6
+        return [event async for event in performer.play(calls, deadline)]
+
+    with asyncio.Runner(loop_factory=JumpingClock) as runner:
+        told = runner.run(go())
+    # Five seconds an answer, fifty in all: a word every ten of them.
+    assert all(isinstance(event, Progress) and event.total == 10 for event in told)
+    assert [event.done for event in told] == [2, 4, 6, 8, 10]  # type: ignore[union-attr]
 
 
 def test_an_engine_that_serves_nobody_is_given_up_at_once() -> None:
