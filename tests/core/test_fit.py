@@ -258,8 +258,10 @@ def test_the_key_names_everything_that_matters() -> None:
         plan(toy_spec(), pool, toy_data(3), None).key,
         plan(toy_spec(sampling=Sampling(max_tokens=9)), pool, data, None).key,
         plan(toy_spec(), [m.model_copy(update={"revision": "2"}) for m in pool], data, None).key,
+        plan(toy_spec(task="another"), pool, data, None).key,
+        plan(toy_spec(pool=toy_spec().pool[::-1]), pool, data, None).key,
     ]
-    assert len({base, *other}) == 7
+    assert len({base, *other}) == 9
     same = toy_spec(config={"note": "changes the answer only"}, budget=Budget(calls=3))
     assert plan(same, pool, data, None).key == base
 

@@ -9,13 +9,14 @@ by far more, which the first test makes sure of.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from protocols.core.engine import ScoreRequest
 from protocols.core.models import ModelSpec
+from protocols.lib.members import LoraMembers
 from protocols.lib.prompts import question_messages
 from tests.engines.conftest import Loop
 from tests.engines.worlds import World, ask, complete
@@ -37,9 +38,8 @@ def distance(one: Logprobs, other: Logprobs) -> float:
     return max(abs(one[label] - other[label]) for label in LABELS)
 
 
-@pytest.fixture(scope="module")
-def reference(base_model: Path, adapters: list[ModelSpec]) -> Iterator[dict[str, Logprobs]]:
-    """What plain transformers and PEFT compute, without any engine: base and two adapters."""
+def computed(base_model: Path, models: Sequence[ModelSpec | None]) -> dict[str, Logprobs]:
+    """What plain transformers and PEFT compute, without any engine."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,7 +50,7 @@ def reference(base_model: Path, adapters: list[ModelSpec]) -> Iterator[dict[str,
     )["input_ids"]
     wanted = [tokenizer.convert_tokens_to_ids(label) for label in LABELS]
     found = {}
-    for model in (None, *adapters[:2]):
+    for model in models:
         network = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.bfloat16)
         if model:
             network = PeftModel.from_pretrained(network, model.adapter)
@@ -58,7 +58,13 @@ def reference(base_model: Path, adapters: list[ModelSpec]) -> Iterator[dict[str,
             logprobs = torch.log_softmax(network(ids).logits[0, -1].float(), dim=-1)
         values = [float(logprobs[i]) for i in wanted]
         found[model.id if model else "base"] = dict(zip(LABELS, values, strict=True))
-    yield found
+    return found
+
+
+@pytest.fixture(scope="module")
+def reference(base_model: Path, adapters: list[ModelSpec]) -> dict[str, Logprobs]:
+    """The base and two adapters."""
+    return computed(base_model, (None, *adapters[:2]))
 
 
 def test_the_adapters_differ_enough_to_notice(reference: dict[str, Logprobs]) -> None:
@@ -74,6 +80,21 @@ def test_scores_agree_with_plain_transformers(
     for model in (real_world.base, *real_world.adapters[:2]):
         found = loop.run(scores(real_world, model))
         assert distance(found, reference[model.id]) <= TOLERANCE, model.id
+
+
+@pytest.mark.slow
+def test_a_merge_of_contributors_is_served_like_any_adapter(
+    real_world: World, loop: Loop, base_model: Path, adapters: list[ModelSpec], tmp_path: Path
+) -> None:
+    if real_world.name == "openai":
+        pytest.skip("adapters belong to the server")
+    LoraMembers(adapters[:3]).make([0.6, 0.7, -0.3], tmp_path / "merged")
+    merged = adapters[0].model_copy(update={"id": "merged", "adapter": str(tmp_path / "merged")})
+    reference = computed(base_model, (None, merged))
+    assert distance(reference["base"], reference["merged"]) > 2 * TOLERANCE
+    found = loop.run(scores(real_world, merged))
+    assert distance(found, reference["merged"]) <= TOLERANCE
+    loop.run(real_world.engine.unload(merged))
 
 
 def test_scores_are_the_same_alone_and_among_seven_others(real_world: World, loop: Loop) -> None:

@@ -225,3 +225,20 @@ def test_a_patch_is_asked_with_the_question_and_nothing_else() -> None:
     started = [e for e in played(spec) if isinstance(e, CallStarted) and e.role == "patch"]
     plain = question_messages(spec.question)
     assert len(started) > 2 and all(list(e.messages) == plain for e in started)
+
+
+# Confidence
+
+
+def test_one_readable_answer_of_five_agrees_less_than_four_of_five() -> None:
+    """Silence is no consent: among those who could be read, the one agrees with itself."""
+
+    def share(readable: int) -> float:
+        said = dict.fromkeys(NAMES[:readable], "The answer is 4.")
+        ramble = "there is no way to tell from here and it would take a while to find out"
+        script = {name: said.get(name, f"{ramble} {name}") for name in NAMES[:5]}
+        events = played(make_spec("multiagent_refine", 5), ScriptedEngine(script))
+        found = [e.data for e in events if isinstance(e, Artifact) and e.name == "agreement"]
+        return float(found[0]["share"])
+
+    assert share(1) == pytest.approx(0.2) and share(4) == pytest.approx(0.8)
