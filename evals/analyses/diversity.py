@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.api import OLS, add_constant
 
 from evals.analyses.core import Claim, Finding, nothing, of_role
 from evals.names import protocol_title
@@ -104,6 +103,8 @@ def regression(part: pd.DataFrame) -> dict[str, float | None]:
 
     ``rho`` is Spearman's rank correlation without holding anything fixed.
     """
+    from statsmodels.api import OLS, add_constant  # a second of imports that few pages need
+
     empty: dict[str, float | None] = dict.fromkeys(("value", "low", "high", "rho", "p"))
     if len(part) < FEWEST_POOLS or np.ptp(part["diversity"]) == 0 or np.ptp(part["gain"]) == 0:
         return empty
