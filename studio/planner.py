@@ -37,6 +37,10 @@ from studio.settings import Settings
 
 SIZES = re.compile(r"^(?:([1-9]\d{0,2})\s*[x×]\s*)?(\d{1,4}(?:\.\d{1,2})?)\s*(?:G|GB|GiB)?$", re.I)
 MOST_DEVICES = 256
+UNPLANNED = (
+    "{} of {} bases have no place in this plan: they are not served by it, and the room that it "
+    "gives to replicas and streams is not kept for them"
+)
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,8 @@ def plan_pool(
     if not bases:
         raise UserError(f"Pool '{pool.id}' has no model that a GPU here would hold.")
     notes = [f"not planned: {problem}" for problem in problems]
+    if problems:
+        notes.insert(0, UNPLANNED.format(len(problems), len(bases) + len(problems)))
     if endpoints:
         notes.append(f"served elsewhere, no memory here: {', '.join(endpoints)}")
     notes += [

@@ -147,7 +147,8 @@ def shape_of(model: ModelSpec, base: str = "") -> Shape:
     if model.parameters:
         return guessed(model.parameters)
     raise ContributorError(
-        f"The size of '{model.id}' is not known: state 'parameters' in its pool entry."
+        f"The size of '{model.id}' is not known: state 'parameters' in its pool entry, or fetch it "
+        "(hf download), then its own config.json is read."
     )
 
 

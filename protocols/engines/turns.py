@@ -214,8 +214,8 @@ class PlannedEngine(WithoutLogits):
         place = self.plan.of(key_of(model))
         if place is None:
             raise EngineError(
-                f"'{model.title}' has no place in the hosting plan. Start the studio again with "
-                "its pool (studio doctor --plan shows what fits)."
+                f"'{model.title}' has no place in the hosting plan: it belongs to another pool, "
+                "fits on no GPU here, or its size is not known. studio doctor --plan says which."
             )
         return place
 
