@@ -9,19 +9,22 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from protocols.core.registry import protocols
 from studio.context import StudioContext
-from studio.model_cards import details, on_hub, paper_pool
+from studio.model_cards import details, on_hub, paper_pool, tested
 from studio.model_standing import Credit, Line, recent_credit, standing
 from studio.pages.common import PRIVATE
 from studio.pages.picker import size
 from studio.pool import Entry, Pool
+from studio.task_words import title_of
 
 LONGEST = 64
+HEADS = ("", "<span class='studio-sr'>as a bar</span>", "Share", "95% interval", "n")
 TO_POOL = "<p><a href='/pool'>All contributed models</a></p>"
 READING = "<p role='status'>Reading the stored results …</p>"
 STUDY = (
@@ -32,12 +35,18 @@ STUDY = (
 
 def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
-    card = gr.HTML("", elem_classes="studio-contributor")
-    numbers = gr.HTML(READING, elem_classes="studio-contributor")
-    credit = gr.HTML("", elem_classes="studio-contributor")
+    with gr.Row(elem_classes="studio-play"):
+        with gr.Column(scale=4, min_width=320, elem_classes="studio-controls studio-panel"):
+            card = gr.HTML("", elem_classes="studio-contributor")
+        with gr.Column(scale=9, min_width=320):
+            tests = gr.HTML("", elem_classes="studio-contributor")
+            numbers = gr.HTML(READING, elem_classes="studio-contributor")
+            credit = gr.HTML("", elem_classes="studio-contributor")
 
-    def arrive(request: gr.Request) -> str:
-        return card_html(ctx, asked_model(request))
+    def arrive(request: gr.Request) -> list[str]:
+        model = asked_model(request)
+        found = find(ctx, model)
+        return [card_html(ctx, model), tests_of(found, ctx.settings.assets) if found else ""]
 
     def measure(request: gr.Request) -> list[str]:
         model = asked_model(request)
@@ -58,7 +67,7 @@ def build(ctx: StudioContext) -> None:
         return [strength, recent_html(recent_credit(model, ctx.workspace), lab)]
 
     page = gr.context.Context.root_block
-    page.load(arrive, None, card, queue=False, **PRIVATE)
+    page.load(arrive, None, [card, tests], queue=False, **PRIVATE)
     page.load(measure, None, [numbers, credit], **PRIVATE)
 
 
@@ -86,7 +95,9 @@ def card_html(ctx: StudioContext, model: str) -> str:
     pool, entry = found
     spec, more = entry.spec, details(entry, pool, ctx.settings.assets)
     who = spec.contributor
-    facts = [("Size", size(spec) or "unknown"), ("Pool", pool.title), *more["facts"]]
+    drawn = {bar["name"] for bar in more["bars"]}
+    plain = [fact for fact in more["facts"] if fact[0] not in drawn]
+    facts = [("Size", size(spec) or "unknown"), ("Pool", pool.title), *plain]
     if spec.source and on_hub(entry):
         facts.append(("On the hub as", spec.source))
     rows = "".join(
@@ -97,10 +108,22 @@ def card_html(ctx: StudioContext, model: str) -> str:
         f"<h1 dir='auto'>{html.escape(spec.title)}</h1>"
         f"<p dir='auto'>{html.escape(who.description or who.domain)}</p>"
         + (f"<p class='studio-card-held'>{html.escape(held.sentence())}</p>" if held else "")
+        + "".join(map(_measure, more["bars"]))
         + f"<dl class='studio-facts'>{rows}</dl>{_paper_link(who.paper)}"
         + TO_POOL
         + (_study_link(model) if pool.id in ctx.pools else "")
-        + tested_html(more["tested"])
+    )
+
+
+def _measure(bar: dict[str, Any]) -> str:
+    """A measured accuracy, drawn as on the cards of the Pool page."""
+    low, high = bar["interval"] or (None, None)
+    line = Line(bar["name"], bar["value"], low, high, 0)
+    share, _, rest = str(bar["told"]).partition(" ")
+    return (
+        f"<div class='studio-measure'><span class='studio-measure-name'>{html.escape(bar['name'])}"
+        f"</span><strong>{html.escape(share)}</strong>{_bar(line)}"
+        f"<span class='studio-measure-told'>{html.escape(rest.strip('()'))}</span></div>"
     )
 
 
@@ -121,10 +144,19 @@ def _study_link(model: str) -> str:
     )
 
 
-def tested_html(rows: Sequence[dict[str, Any]]) -> str:
-    """Its test results by domain, as measured when it joined."""
-    lines = [Line(r["domain"], r["accuracy"], r["low"], r["high"], r["n"]) for r in rows]
-    return _table("Tested when it joined", lines, _percent) if lines else ""
+def tests_of(found: tuple[Pool, Entry], assets: Path) -> str:
+    """Its test results by domain, as measured when it joined: its own first, then the best."""
+    entry, own = found[1], str(found[1].card.get("task") or "").split(",")
+    lines = [
+        Line(r["domain"], r["accuracy"], r["low"], r["high"], r["n"]) for r in tested(entry, assets)
+    ]
+    told = sorted(lines, key=lambda line: (line.name not in own, -line.value))
+    shown = [line for line in told if line.value or line.name in own]
+    none = ", ".join(_name(line.name) for line in told if line not in shown)
+    rest = f"<p class='studio-pool-count'>Nothing right on: {html.escape(none)}.</p>"
+    if not lines:
+        return ""
+    return _table("Tested when it joined", shown, _percent) + (rest if none else "")
 
 
 def _section(title: str, lines: Sequence[Line], about: str, model: str) -> str:
@@ -134,18 +166,18 @@ def _section(title: str, lines: Sequence[Line], about: str, model: str) -> str:
     without = " --leave-one-out" if title == "In company" else ""
     command = f"python -m studio bench{without} --keep NAME --protocol P --task T --out DIR"
     return (
-        f"<h2>{title}</h2><p>Not measured yet in the stored results. The lab measures it with "
-        f"<code>{command}</code></p>"
+        f"<h2>{title}</h2><p>{about} Not measured yet.</p><details class='studio-command'>"
+        f"<summary>How the lab measures it</summary><code>{command}</code></details>"
     )
 
 
 def _table(title: str, lines: Sequence[Line], show: Callable[[float], str]) -> str:
     body = "".join(
-        f"<tr><th scope='row'>{html.escape(_name(line.name))}</th><td>{show(line.value)}</td>"
-        f"<td>{_interval(line, show)}</td><td>{line.n}</td></tr>"
+        f"<tr><th scope='row'>{html.escape(_name(line.name))}</th><td>{_bar(line)}</td>"
+        f"<td>{show(line.value)}</td><td>{_interval(line, show)}</td><td>{line.n}</td></tr>"
         for line in lines
     )
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("", "Value", "Interval", "n"))
+    head = "".join(f"<th scope='col'>{name}</th>" for name in HEADS)
     return (
         f"<h2>{title}</h2><div class='studio-scroll' role='region' aria-label='{title}' "
         f"tabindex='0'><table class='studio-table'><thead><tr>{head}</tr></thead>"
@@ -153,11 +185,25 @@ def _table(title: str, lines: Sequence[Line], show: Callable[[float], str]) -> s
     )
 
 
+def _bar(line: Line) -> str:
+    """A share as a bar with its interval; the numbers beside it say the same."""
+    low, high = line.low, line.high
+    whisker = "" if low is None or high is None else (
+        f"<span class='studio-measure-interval' style='--low:{low:.3f};--high:{high:.3f}'></span>"
+    )  # fmt: skip
+    if not 0 <= line.value <= 1:
+        return ""
+    return (
+        f"<span class='studio-measure-track' aria-hidden='true' style='--value:{line.value:.3f}'>"
+        f"<span class='studio-measure-fill'></span>{whisker}</span>"
+    )
+
+
 def _name(name: str) -> str:
-    """A protocol by its title, anything else as it is."""
-    first, comma, rest = name.partition(",")
-    spec = protocols().get(first)
-    return f"{spec.title if spec else first}{comma}{rest}"
+    """Protocols and tasks by their titles, anything else as it is."""
+    parts = [part.strip() for part in name.split(",")]
+    known = protocols()
+    return ", ".join(known[p].title if p in known else title_of(p) for p in parts)
 
 
 def _interval(line: Line, show: Callable[[float], str]) -> str:
@@ -175,13 +221,14 @@ def recent_html(shares: Sequence[Credit], lab: bool) -> str:
     """Its shares of recent answers; the lab can open the runs."""
     if not shares:
         return "<h2>Recent answers</h2><p>No stored run credits it yet.</p>"
+    count = f"{len(shares)} answers" if len(shares) > 1 else "answer"
     mean = sum(one.share for one in shares) / len(shares)
     body = "".join(_credit_row(one, lab) for one in shares)
     head = "".join(
         f"<th scope='col'>{name}</th>" for name in ("When", "Protocol", "Its share", "Equal share")
     )
     return (
-        f"<h2>Recent answers</h2><p>{mean:.0%} of the last {len(shares)} answers on average "
+        f"<h2>Recent answers</h2><p>{mean:.0%} of the last {count} on average "
         "(what the protocols say of whose answer it is, not a test).</p>"
         "<div class='studio-scroll' role='region' aria-label='Recent answers' tabindex='0'>"
         f"<table class='studio-table'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -7,28 +7,33 @@ from typing import Any
 import gradio as gr
 
 from protocols.core.errors import StudioError
+from protocols.core.registry import protocols
 from studio import live
 from studio.bus import encode
 from studio.context import StudioContext
 from studio.files import asset
 from studio.pages.common import PRIVATE, notice
+from studio.pages.controls import LEVEL_NAMES
 from studio.workspace import RunRow
 
 
 def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
-    rows = ctx.workspace.list_recordings()
+    order = [*LEVEL_NAMES.values(), "others"]
+    rows = [row_fields(row) for row in ctx.workspace.list_recordings()]
+    rows.sort(key=lambda row: (order.index(row["group"].lower()), row["title"]))
     with gr.Row(elem_classes="studio-play"):
         with gr.Column(scale=4, min_width=320, elem_classes="studio-controls"):
             gr.HTML(
-                "<h1>Recorded runs</h1><p>Real runs of the embedded models. Pick one to watch "
-                "it again, or paste the link of any run.</p>"
+                "<h1>Recorded runs</h1><p>Every way of working together, once: real runs of the "
+                "embedded models, right or wrong. Pick one to watch it again, or paste the link "
+                "of any run.</p>"
             )
             chosen = gr.HTML(
                 "",
                 html_template='<div class="studio-gallery"></div>',
                 js_on_load=asset("gallery.js"),
-                rows=[row_fields(row) for row in rows],
+                rows=rows,
                 elem_id="gallery",
             )
             link = gr.Textbox(label="Run link or id", max_lines=1, elem_id="run-link")
@@ -41,8 +46,11 @@ def build(ctx: StudioContext) -> None:
 
 
 def row_fields(row: RunRow) -> dict[str, Any]:
-    """What the gallery shows of a run."""
+    """What the gallery shows of a run; ``group`` is the level of collaboration it belongs to."""
+    known = protocols().get(row.protocol)
     return {
+        "group": LEVEL_NAMES[known.level].capitalize() if known else "Others",
+        "about": known.summary.partition(". ")[0].rstrip(".") if known else "",
         "run": row.run,
         "title": row.title,
         "question": row.question,

@@ -14,6 +14,9 @@ function pick(row) {
   props.value = row.run;
   trigger('input');
   mark();
+  // On a narrow screen the stage lies below the list.
+  const stage = document.querySelector('.studio-mount');
+  if (stage && window.innerWidth < 1000) stage.scrollIntoView({ block: 'start' });
 }
 
 function mark() {
@@ -30,19 +33,31 @@ function rowNode(row) {
   head.append(el('strong', '', row.title), el('span', 'studio-card-size', row.models === 1 ? '1 model' : `${row.models} models`));
   const question = el('span', 'studio-card-domain', row.question);
   question.dir = 'auto';
-  node.append(head, question);
+  node.append(head, el('span', 'studio-run-about', row.about), question);
+  if (row.answer) {
+    const answer = el('span', 'studio-run-answer', row.answer);
+    answer.dir = 'auto';
+    node.append(answer);
+  }
   if (row.status !== 'ok') node.append(el('span', 'studio-card-strength', row.status));
   node.addEventListener('click', () => pick(row));
   return node;
 }
 
 function matches(row) {
-  return [row.title, row.question, row.answer].join(' ').toLowerCase().includes(query.toLowerCase());
+  return [row.title, row.about, row.group, row.question, row.answer].join(' ').toLowerCase().includes(query.toLowerCase());
 }
 
 function fill(list) {
   const shown = props.rows.filter(matches);
-  list.replaceChildren(...shown.map(rowNode));
+  const nodes = [];
+  let group = '';
+  for (const row of shown) {
+    if (row.group !== group) nodes.push(el('h2', 'studio-run-group', row.group));
+    group = row.group;
+    nodes.push(rowNode(row));
+  }
+  list.replaceChildren(...nodes);
   if (!shown.length) list.append(el('p', 'studio-picker-none', 'No recorded run matches.'));
   mark();
 }

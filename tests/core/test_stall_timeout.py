@@ -12,12 +12,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
+from protocols.core.perform import Performer
 
 from protocols.core.call import Call
 from protocols.core.control import Control
 from protocols.core.engine import Chunk, GenerateRequest, ScoreRequest, Scores
 from protocols.core.events import CallEnded, CallFailed, Ended, Event, Progress
-from protocols.core.perform import Performer
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.prompts import question_messages
 from tests.helpers import make_pool, make_spec, play

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from protocols.lib.members import LoraMembers
 
 from protocols.core.engine import ScoreRequest
 from protocols.core.models import ModelSpec
-from protocols.lib.members import LoraMembers
 from protocols.lib.prompts import question_messages
 from tests.engines.conftest import Loop
 from tests.engines.worlds import World, ask, complete
