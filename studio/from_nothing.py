@@ -61,7 +61,8 @@ async def measure_all(
 ) -> int:
     """Say what a plan measures and, unless ``only_say``, measure it in ``work``.
 
-    One engine serves all steps and is closed in the end. Returns how many answers failed. Raises :class:`UserError` for a plan that cannot be run here.
+    One engine serves all steps and is closed in the end. Returns how many answers failed.
+    Raises :class:`UserError` for a plan that cannot be run here.
     """
     plan = read_plan(path)
     # Answers of 32 models in turn take longer than a visitor's run may.

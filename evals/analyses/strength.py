@@ -240,9 +240,9 @@ def _claims(found: pd.DataFrame) -> list[Claim]:
 
 def _notes(table: pd.DataFrame) -> list[str]:
     spans = (table["high"] - table["low"]).dropna()
-    width = f"{spans.median() * 100:.1f} points" if len(spans) else "unknown"
+    width = f"is {spans.median() * 100:.1f} points wide (median)" if len(spans) else "is not known"
     return [
-        f"A model's worth is the difference of two runs; its interval is {width} wide (median).",
+        f"A model's worth is the difference of two runs; its interval {width}.",
         "Intervals of single contributors are not corrected for their number.",
         "Leave-one-out undervalues models that can stand in for one another; Shapley values share "
         "their worth.",

@@ -125,9 +125,5 @@ def test_a_plan_that_is_none_is_one_sentence(tmp_path: Path, text: str, says: st
 
 
 def test_times_are_told_as_estimates() -> None:
-    assert [told_time(s) for s in (1, 90, 3600, 9000)] == [
-        "1 min",
-        "2 min",
-        "1 h 00 min",
-        "2 h 30 min",
-    ]
+    told = [told_time(seconds) for seconds in (1, 90, 3600, 9000)]
+    assert told == ["1 s", "2 min", "1 h 00 min", "2 h 30 min"]

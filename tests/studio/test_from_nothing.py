@@ -33,13 +33,13 @@ steps:
   - name: grow
     about: two sizes
     protocols: [majority_vote]
-    sizes: [2, 3]
+    sizes: [2, 4]
     limit: 2
     seeds: [0, 1]
   - name: worth
     about: without each
     protocols: [majority_vote]
-    models: 3
+    models: 4
     leave_one_out: true
     limit: 2
     baselines: false
@@ -70,9 +70,9 @@ def test_a_tiny_plan_goes_from_nothing_to_figures_and_asks_nothing_twice(
     measured()
     records, attacks = read_records(work), read_influences(work / FILE)
     assert {(one.n, one.seed) for one in records if one.protocol == "majority_vote"} >= {
-        (2, 0), (2, 1), (3, 0), (3, 1),
+        (2, 0), (2, 1), (4, 0), (4, 1),
     }  # fmt: skip
-    assert len({one.pool for one in records if one.protocol == "majority_vote"}) == 4
+    assert len({one.pool for one in records if one.protocol == "majority_vote"}) == 6
     assert [(one.protocol, one.attack) for one in attacks] == [("majority_vote", "liar")]
     again = measured()
     assert not again.requests, "what is there is not asked again"
@@ -80,9 +80,9 @@ def test_a_tiny_plan_goes_from_nothing_to_figures_and_asks_nothing_twice(
     out = tmp_path / "figures"
     result = CliRunner().invoke(main, ["figures", str(work), "--out", str(out), "--json"])
     assert result.exit_code == 0, result.output
-    assert set(pd.read_csv(out / "scaling.csv")["n"]) == {2, 3}
+    assert set(pd.read_csv(out / "scaling.csv")["n"]) == {2, 4}
     assert set(pd.read_csv(out / "strength.csv")["model"]) == {
-        "smollm2-base", "smollm2-addition", "smollm2-roman",
+        "smollm2-base", "smollm2-addition", "smollm2-roman", "smollm2-french",
     }  # fmt: skip
     assert pd.read_csv(out / "harm.csv")["attack"].tolist() == ["liar"]
 
