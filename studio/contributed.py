@@ -150,7 +150,15 @@ def _card(
         findings.append(Finding("own data", "ok", found.sentence()))
         tell(findings[-1])
         card |= found.card() | own.training
-    return card
+    return card | tried_out(findings)
+
+
+def tried_out(findings: Sequence[Finding]) -> dict[str, Any]:
+    """What a card says of the smoke test; of a good one not what the model said."""
+    found = next((one for one in findings if one.point == "smoke test"), None)
+    if found is None:
+        return {}
+    return {"tried": found.text.partition(":")[0] if found.state == "ok" else found.text}
 
 
 def enlist(

@@ -83,6 +83,7 @@ def facts(entry: Entry) -> list[tuple[str, str]]:
         ("Base", base_name(entry)),
         ("Licence", who.licence),
         ("Priorities", str(entry.card.get("priorities", ""))),
+        ("Tried out", str(entry.card.get("tried", ""))),
         *((name, measured(results.get(key))) for key, name in MEASURED.items()),
         ("Training examples", str(training.get("examples", ""))),
         ("Training", _trained(training)),

@@ -75,10 +75,18 @@ def pool_train(
 @click.option("--smoke/--no-smoke", default=True, help="Also make a few tokens with files.")
 @JSON
 def pool_check(pool_or_files: str, into: str, smoke: bool, as_json: bool) -> None:
-    """Check a pool's models, or a folder or zip archive that might join one, as data."""
+    """Check a pool's models, or a folder or zip archive that might join one, as data.
+
+    The id of a contributed model tries that one: for those on the hub once they were fetched.
+    """
+    from studio.contributed import listed
+
     path, settings = Path(pool_or_files), Settings()
+    home = into or settings.pool
     if pool_or_files and (path.is_dir() or path.suffix.casefold() == ".zip"):
-        bad = _check_files(path, into or settings.pool, smoke, as_json)
+        bad = _check_files(path, home, smoke, as_json)
+    elif pool_or_files in {row.get("id") for row in listed(home, settings)}:
+        bad = _check_one(pool_or_files, home, as_json)
     else:
         bad = _check_listed(pool_or_files or settings.pool, as_json)
     sys.exit(1 if bad else 0)
@@ -104,6 +112,16 @@ def _check_files(path: Path, into: str, smoke: bool, as_json: bool) -> int:
         row = {"point": finding.point, "state": finding.state, "text": finding.text}
         say(row, as_json, finding.line())
     return bad
+
+
+def _check_one(model: str, into: str, as_json: bool) -> int:
+    from studio.hub_offer import try_listed
+
+    def tell(found: Any) -> None:
+        row = {"point": found.point, "state": found.state, "text": found.text}
+        say(row, as_json, found.line())
+
+    return sum(f.state == "fail" for f in try_listed(model, into, Settings(), tell))
 
 
 @pool.command("add")
