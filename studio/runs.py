@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -34,6 +34,8 @@ from studio.workspace import Workspace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+THREADS = 64
+"""Trainings and loads at a time, each in a thread; they are made when they are needed."""
 KEEP_FINISHED = 50
 """Finished runs kept in memory; older ones are read from their files."""
 
@@ -73,6 +75,7 @@ class RunManager:
         self._secret = secrets.token_bytes(32)
         self.visitors, self._door = Visitors(settings), threading.Lock()
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "runs"))
         self._places = asyncio.Semaphore(settings.parallel_runs)
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._work, name="runs", daemon=True)

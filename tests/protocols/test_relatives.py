@@ -110,7 +110,7 @@ def confidence_of(request: ScoreRequest) -> float:
     return base + 0.01 * number
 
 
-def fitted_cascade(folder: Path, keep: float) -> tuple[list[Event], Path]:
+def cascade_engine() -> ScriptedEngine:
     def scores(request: ScoreRequest) -> Mapping[str, float]:
         return sure({request.model.id: confidence_of(request)})(request)  # type: ignore[no-any-return]
 
@@ -118,8 +118,12 @@ def fitted_cascade(folder: Path, keep: float) -> tuple[list[Event], Path]:
         number = int(request.messages[-1]["content"].partition("dev ")[2].partition("?")[0])
         return f"right {number}" if number % 2 else "wrong"
 
+    return ScriptedEngine(script, scores)
+
+
+def fitted_cascade(folder: Path, keep: float) -> tuple[list[Event], Path]:
     spec = fit_spec("cascade", config={"keep": keep})
-    events = asyncio.run(play_fit(spec, ScriptedEngine(script, scores), folder))
+    events = asyncio.run(play_fit(spec, cascade_engine(), folder))
     return events, next(folder.rglob("calibration.json")).parent
 
 
@@ -133,6 +137,19 @@ def test_each_level_s_threshold_is_the_quantile_of_its_own_confidences(
         own = [base + 0.01 * number for number in range(12)]
         assert levels[name].threshold == pytest.approx(np.quantile(own, 1 - keep), abs=1e-6)
     assert announced(events)["metrics"]["accuracy.alpha"] == 0.5
+
+
+def test_a_killed_calibration_rates_no_level_twice(tmp_path: Path) -> None:
+    whole, parts = cascade_engine(), [cascade_engine(), cascade_engine()]
+    spec = fit_spec("cascade", config={"keep": 0.5})
+    events = asyncio.run(play_fit(spec, whole, tmp_path / "whole"))
+    rated = [at for at, e in enumerate(events) if isinstance(e, Progress) and e.unit == "search"]
+    asyncio.run(play_fit(spec, parts[0], tmp_path / "parts", leave_at=rated[0]))
+    asyncio.run(play_fit(spec, parts[1], tmp_path / "parts"))
+    assert 0 < len(parts[1].requests) < len(whole.requests)
+    assert sum(len(part.requests) for part in parts) == len(whole.requests)
+    made = [next((tmp_path / n).rglob("calibration.json")) for n in ("whole", "parts")]
+    assert made[0].read_bytes() == made[1].read_bytes()
 
 
 def test_a_live_run_goes_by_the_fitted_thresholds(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -50,6 +52,22 @@ def test_a_run_is_stored_as_it_was_seen(make_manager: MakeManager) -> None:
     assert ended(live).status == "ok"
     until(lambda: manager.stored(live.id).status == "ok")
     assert list(manager.stored(live.id).events) == live.events
+
+
+def test_trainings_that_nobody_waits_for_leave_threads_to_the_others(
+    make_manager: MakeManager,
+) -> None:
+    """A stopped fit's thread works on until its next step; models are loaded in threads as well.
+
+    By itself asyncio has four threads more than there are cores, at most 32.
+    """
+    manager, release = make_manager(), threading.Event()
+    try:
+        for _ in range(min(32, (os.cpu_count() or 1) + 4)):
+            manager.submit(asyncio.to_thread(release.wait, HANGS_S))
+        assert manager.submit(asyncio.to_thread(str.upper, "there")).result(HANGS_S / 2) == "THERE"
+    finally:
+        release.set()
 
 
 def test_equal_questions_are_different_runs(make_manager: MakeManager) -> None:
