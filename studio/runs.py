@@ -317,7 +317,10 @@ class RunManager:
         """Stop every run, close the engine, end the loop. Closing again does nothing."""
         if self._loop.is_closed():
             return
-        self.submit(self._shut_down()).result(timeout=60)
+        try:
+            self.submit(self._shut_down()).result(timeout=60)
+        except TimeoutError:
+            log.warning("The engine did not close in 60 s; it ends with this process.")
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
 

@@ -339,11 +339,13 @@ class HostedEngine:
 
     async def close(self) -> None:
         """End everything; what is still being loaded is waited for."""
-        await self._loads.close()
+        # The engines know how to end a load, or that it cannot be ended.
+        self._loads.refuse()
         await self._local.close()
         await self._remote.close()
         if self._fuser:
             await self._fuser.close()
+        await self._loads.close()
 
 
 def _sizes(models: Sequence[ModelSpec]) -> dict[str, int]:

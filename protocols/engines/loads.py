@@ -44,9 +44,13 @@ class Loads:
                 "The engine was closed, so nothing more is loaded. Start the studio again."
             )
 
+    def refuse(self) -> None:
+        """Take no more loads."""
+        self._closed = True
+
     async def close(self) -> None:
         """Take no more loads; return when the one that runs has ended and no other waits."""
-        self._closed = True
+        self.refuse()
         running: list[asyncio.Task[Any]] = list(self._tasks)
         await asyncio.gather(*running, return_exceptions=True)
         async with self.lock:  # nor is anything being unloaded

@@ -26,7 +26,7 @@ OVER_TIME = -signal.SIGPROF
 FOREIGN = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGPIPE}
 """How it ends when somebody else ends it: its own memory limit ends it in other ways."""
 TRIES = 2
-START_S, ANSWER_S = 300.0, 60.0
+START_S, ANSWER_S = 120.0, 60.0
 """Seconds for the process to start, on a machine however busy, and to answer (it needs a few
 milliseconds, and its own limit is one second of the processor)."""
 WORKER = Path(__file__).with_name("template_worker.py")
