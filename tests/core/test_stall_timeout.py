@@ -15,6 +15,7 @@ import pytest
 from protocols.core.perform import Performer
 
 from protocols.core.call import Call
+from protocols.core.call_executor import CallExecutor
 from protocols.core.control import Control
 from protocols.core.engine import Chunk, GenerateRequest, ScoreRequest, Scores
 from protocols.core.events import CallEnded, CallFailed, Ended, Event, Progress
@@ -101,10 +102,10 @@ def test_a_long_wave_of_quiet_calls_says_how_far_it_is() -> None:
 
     async def go() -> list[Event]:
         pool, spec = make_pool(2), make_spec("majority_vote", 2)
-        performer = Performer(spec, pool, OneByOne(), Control(), STALL_S)
+        executor = CallExecutor(spec, pool, OneByOne(), Control(), STALL_S)
         calls = [Call(f"c{n}", "alpha", question_messages("Why?"), quiet=True) for n in range(10)]
         deadline = time.monotonic() + 1e6
-        return [event async for event in performer.play(calls, deadline)]
+        return [event async for event in executor.play(calls, deadline)]
 
     with asyncio.Runner(loop_factory=JumpingClock) as runner:
         told = runner.run(go())

@@ -18,6 +18,7 @@ from protocols.lib.members import LoraMembers
 from protocols.core.engine import ScoreRequest
 from protocols.core.models import ModelSpec
 from protocols.lib.prompts import question_messages
+from protocols.lib.weight_space import LoraMembers
 from tests.engines.conftest import Loop
 from tests.engines.worlds import World, ask, complete
 
