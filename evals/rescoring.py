@@ -40,15 +40,14 @@ async def add_scores(
     """Give the records of a bench's folder the score ``name`` where they lack it.
 
     ``source`` says what scores (a model's id and weights) and is kept in ``scores.jsonl``. At most
-    ``limit`` records are scored (0 = all). Raises :class:`UserError` if another process fills the
+    ``limit`` records are scored (0 = all); those that have no such score do not count. Raises :class:`UserError` if another process fills the
     folder, and what ``make`` raises.
     """
     with record_file(folder) as file:
         book = newest(file.read())
         todo = [one for one in book.values() if name not in one.others and one.outcome != "failed"]
-        todo = todo[:limit] if limit else todo
         with object_file(folder / SCORES) as notes:
-            notes.append([{"score": name, "source": source, "records": len(todo)}])
+            notes.append([{"score": name, "source": source, "records": limit or len(todo)}])
         done = 0
         async with aclosing(make(todo, book)) as steps:
             async for step in steps:
@@ -57,7 +56,9 @@ async def add_scores(
                     continue
                 file.append([step])
                 done += 1
-                yield Progress(unit=f"score.{name}", done=done, total=len(todo))
+                yield Progress(unit=f"score.{name}", done=done, total=limit or len(todo))
+                if done == limit:
+                    return
 
 
 def with_scores(record: BenchRecord, **scores: float) -> BenchRecord:

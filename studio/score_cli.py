@@ -73,6 +73,7 @@ def _metric(settings: Settings, given: dict[str, Any], engine: Any) -> tuple[str
         encoder: Path | None = given["encoder"]
         encode = by_sentences(str(encoder)) if encoder else by_letters
         return ALIKE, encoder.name if encoder else "letters", likeness(encode)
+    from evals.judges.fingerprints import weights_hash
     from evals.judges.registry import judge_entries, make_judges
 
     entries = judge_entries(settings.assets, settings.workspace)
@@ -82,7 +83,8 @@ def _metric(settings: Settings, given: dict[str, Any], engine: Any) -> tuple[str
         rewarders = [one for one, entry in entries.items() if entry.spec.kind == "reward"]
         raise unknown("reward model", named, rewarders)
     if reward:
-        scorer = load_scorer(entries[named].model)
-        return REWARD, named, rewards(given["folder"], scorer)
+        model = entries[named].model
+        source = f"{named} {weights_hash(model)}"
+        return REWARD, source, rewards(given["folder"], load_scorer(model))
     judge = make_judges([named], entries, engine)[0]
     return judge_score(judge.id), f"{judge.id} {judge.model_hash}", judged(given["folder"], judge)

@@ -6,9 +6,12 @@ The files are artificial, in the reference library's format. No item of the pape
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +21,7 @@ from evals.tasks.hub import read_hub
 from evals.tasks.outside import read_task_file
 from evals.tasks.paper import BY_NAME, METRICS, PAPER_TASKS
 from evals.tasks.suite import BenchTask, open_tasks
-from protocols.core.errors import UserError
+from protocols.core.errors import EngineError, UserError
 
 WORDS = ("flig", "morp", "zasto", "quindle", "brax", "telu", "vimp", "sorb")
 
@@ -275,6 +278,55 @@ def test_rows_of_the_hub_become_items(name: str) -> None:
         assert all(item.choices[item.gold] == "truth" for item in everything(found))
     if name == "arc_challenge":
         assert golds == {"2"}
+
+
+def hub_copy(folder: Path, name: str) -> Path:
+    """A data set as it lies on the hub: Parquet by configuration and split, named in its card."""
+    source = BY_NAME[name].source
+    assert source
+    card = ["---", "configs:"]
+    for config in source.configs[:2]:
+        card += [f"- config_name: {config or 'default'}", "  data_files:"]
+        for split in source.splits:
+            part = folder / name / (config or "data") / f"{split}-00000-of-00001.parquet"
+            part.parent.mkdir(parents=True, exist_ok=True)
+            rows = [
+                {k: f"{v} {config} {split}" if k in ASKING else v for k, v in row.items()}
+                for row in HUB_ROWS[name]
+            ]
+            pq.write_table(pa.Table.from_pylist(rows), part)
+            card += [f"  - split: {split}", f"    path: {part.parent.name}/{split}-*"]
+    (folder / name / "README.md").write_text("\n".join([*card, "---", ""]), encoding="utf-8")
+    return folder / name
+
+
+SOME = ("arc_challenge",)
+LOCAL = [one if one in SOME else pytest.param(one, marks=pytest.mark.slow) for one in HUB_ROWS]
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_a_local_copy_is_read_by_the_library_that_reads_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through ``datasets`` itself: nested columns, configurations and splits."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    task = BY_NAME[name]
+    assert task.source
+    local = replace(task.source, path=str(hub_copy(tmp_path, name)))
+    found = read_hub(replace(task, source=replace(local, configs=local.configs[:2])))
+    assert found.splits["test"] and found.splits["dev"]
+    for item in everything(found)[:20]:
+        if found.metric in ("choice", "exact"):
+            assert item.grade(f"\\boxed{{{item.gold}}}").corrected.value == 1.0
+    with pytest.raises(EngineError, match="--data"):
+        read_hub(replace(task, source=replace(local, path=str(tmp_path / "nobody"))))
+
+
+def test_every_source_of_the_hub_has_artificial_rows() -> None:
+    assert {task.name for task in PAPER_TASKS if task.source} == set(HUB_ROWS)
 
 
 ASKING = ("question", "input", "problem", "prompt")

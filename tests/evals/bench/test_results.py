@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from evals.analyses.core import Estimate
+from evals.bench_folder import about
 from evals.frames import counted, summary, to_frame, write_parquet
-from evals.kept import keep_records, kept_records
+from evals.kept import Kept, keep_records, kept, kept_records
 from evals.lm_eval import write_results
 from evals.metrics.accuracy import wilson
 from evals.records import BenchRecord, Reading, read_records
-from evals.results_table import BEST, lines
+from evals.results_table import BEST, compared, lines, systems, tally
 from protocols.core.errors import UserError
+from studio.results_tables import results_html, results_markdown
 from tests.evals.bench.helpers import measure, spec
 
 
@@ -119,6 +124,86 @@ def test_result_files_have_the_harness_form(tmp_path: Path) -> None:
     )
     assert vote["n-samples"]["colours"] == {"original": 4, "effective": 4}
     assert vote["configs"]["colours"]["metric"] == "word" and vote["versions_of_packages"]["python"]
+
+
+def test_systems_are_told_in_words_and_counted() -> None:
+    found = systems(lines(to_frame(planted())))
+    assert [one.title for one in found] == [
+        "Majority vote",
+        "Best single model",
+        "Self-consistency",
+    ]
+    vote = found[0]
+    assert (vote.level, vote.largest.n, vote.verdict) == (
+        "Text", 2, "not told apart from both",
+    )  # fmt: skip
+    assert found[1].verdict == ""
+    assert tally(found) == (
+        "With 2 models, of 1 protocols 0 beat, 0 fall behind and 1 are not told apart from the best "
+        "single model; of 1 at equal calls 0 beat, 0 fall behind and 1 are not told apart from it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("single", "again", "told"),
+    [
+        ((0.2, 0.1, 0.3), (0.2, 0.1, 0.3), "better than both"),
+        ((0.2, 0.1, 0.3), (0.0, -0.1, 0.1), "better than the best single model, not told apart "
+         "from its votes at equal calls"),
+        ((-0.2, -0.3, -0.1), None, "worse than the best single model"),
+        ((0.0, None, None), None, "equal to the best single model"),
+        ((0.5, None, None), None, "on too few items to compare with the best single model"),
+    ],
+)  # fmt: skip
+def test_what_a_comparison_is_called(
+    single: tuple[float, float | None, float | None],
+    again: tuple[float, float | None, float | None] | None,
+    told: str,
+) -> None:
+    line = lines(to_frame(planted()))[0]
+    given = {"single": Estimate(*single, 12), "again": Estimate(*again, 12) if again else None}
+    assert compared(replace(line, **given)) == told
+
+
+def test_pools_that_lack_a_member_or_were_composed_are_no_sizes() -> None:
+    pools = [("a", "b"), ("a", "b", "c", "d"), ("a", "b", "c"), ("a", "b", "d"), ("a", "c", "d")]
+    rows = [record(item=str(n), pool=pool) for n in range(3) for pool in [*pools, ("b", "c", "d")]]
+    composed = record(item="0", pool=("d", "c"), design="distinct/0/made")
+    sizes = {line.n for line in lines(to_frame([*rows, composed]))}
+    assert sizes == {2, 4}
+
+
+def test_the_table_for_the_readme_and_the_page_have_a_row_for_each_system() -> None:
+    kept = Kept(planted(), {"machines": ["2 made-up cores"]})
+    text, page = results_markdown("first", kept), results_html("first", kept)
+    short = text.partition("<details>")[0]
+    for title in ("Majority vote", "Best single model", "Self-consistency"):
+        assert short.count(f"| {title} |") == 1 and page.count(f">{title}</th>") == 1
+    for told in ("12 dev items of 1 tasks (toy)", "seed 0", "2 made-up cores", "83% (55 to 95)"):
+        assert told in text and told in page
+    assert "majority_vote" not in text + page, "people read titles"
+    assert page.count("data-sort") == 11 - 1 and results_html("none", Kept([])) == ""
+
+
+def test_a_summary_that_its_own_record_does_not_give_is_kept_whole(tmp_path: Path) -> None:
+    made, _ = measure(spec(), tmp_path)
+    at = next(n for n, one in enumerate(made) if one.members)
+    odd = made[at].members[0].model_copy(update={"parsed": "another"})
+    made[at] = made[at].model_copy(update={"members": (odd, *made[at].members[1:])})
+    keep_records(made, tmp_path / "odd.jsonl.gz", {"machines": ["one"]})
+    again = kept(tmp_path / "odd.jsonl.gz")
+    assert again.about == {"machines": ["one"]}
+    assert {one.key: one for one in again.records} == {one.key: one for one in made}
+    lines_of = gzip.decompress((tmp_path / "odd.jsonl.gz").read_bytes()).decode().splitlines()
+    whole = [line for line in lines_of if '"members"' in line]
+    assert len(whole) == 1, "all others are made again from the records of single models"
+
+
+def test_where_records_were_made_is_remembered(tmp_path: Path) -> None:
+    measure(spec(), tmp_path)
+    found = about(tmp_path)
+    assert len(found["machines"]) == 1 and "cores" in found["machines"][0]
+    assert found["versions"]["python"]
 
 
 def test_parquet_and_kept_files_hold_the_records(tmp_path: Path) -> None:
