@@ -125,9 +125,14 @@ def tally(found: Sequence[System]) -> str:
     alone = [line.single for line in shown if line.single and line.single.n]
     equal = [line.again for line in shown if line.again and line.again.n]
     return (
-        f"With {most} models, of {len(alone)} protocols {_better(alone)} the best single model; of "
+        f"With {most} models, of {counted_as(len(alone), 'protocol')} {_better(alone)} the best single model; of "
         f"{len(equal)} at equal calls {_better(equal)} it."
     )
+
+
+def counted_as(count: int, thing: str) -> str:
+    """A count with its noun: 1 item, 2 items."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _better(found: Sequence[Estimate]) -> str:

@@ -12,7 +12,7 @@ from html import escape
 from evals.analyses.core import Estimate
 from evals.frames import to_frame
 from evals.kept import Kept
-from evals.results_table import Line, System, lines, systems, tally
+from evals.results_table import Line, System, counted_as, lines, systems, tally
 
 FITTED = "†"
 LONG = (
@@ -33,7 +33,8 @@ def described(name: str, kept: Kept, found: Sequence[System]) -> list[str]:
     machines = "; ".join(kept.about.get("machines", ())) or "a machine that was not written down"
     splits = ", ".join(sorted({record.split for record in scored}))
     told = [
-        f"{name}: {len(items)} {splits} items of {len(tasks)} tasks ({', '.join(sorted(tasks))}), "
+        f"{name}: {counted_as(len(items), f'{splits} item')} of {counted_as(len(tasks), 'task')} "
+        f"({', '.join(sorted(tasks))}), "
         f"seed {', '.join(map(str, sorted(seeds)))}, engine {engines} on {machines}{when}.",
         tally(found),
         f"Scores are means over {_counts(found)} items with 95 % intervals; differences are in "

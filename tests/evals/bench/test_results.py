@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evals.analyses.core import Estimate
+from evals.analyses.core import Estimate, growing, ordinary
 from evals.bench_folder import about
 from evals.frames import counted, summary, to_frame, write_parquet
 from evals.kept import Kept, keep_records, kept, kept_records
@@ -139,8 +139,9 @@ def test_systems_are_told_in_words_and_counted() -> None:
     )  # fmt: skip
     assert found[1].verdict == ""
     assert tally(found) == (
-        "With 2 models, of 1 protocols 0 beat, 0 fall behind and 1 are not told apart from the best "
-        "single model; of 1 at equal calls 0 beat, 0 fall behind and 1 are not told apart from it."
+        "With 2 models, of 1 protocol 0 beat, 0 fall behind and 1 are not told apart from the "
+        "best single model; of 1 at equal calls 0 beat, 0 fall behind and 1 are not told apart "
+        "from it."
     )
 
 
@@ -169,8 +170,10 @@ def test_pools_that_lack_a_member_or_were_composed_are_no_sizes() -> None:
     pools = [("a", "b"), ("a", "b", "c", "d"), ("a", "b", "c"), ("a", "b", "d"), ("a", "c", "d")]
     rows = [record(item=str(n), pool=pool) for n in range(3) for pool in [*pools, ("b", "c", "d")]]
     composed = record(item="0", pool=("d", "c"), design="distinct/0/made")
-    sizes = {line.n for line in lines(to_frame([*rows, composed]))}
-    assert sizes == {2, 4}
+    whole = to_frame([*planted(), *rows, composed])
+    assert {line.n for line in lines(whole)} == {2, 4}
+    kept = growing(ordinary(whole))
+    assert set(kept.loc[kept["role"] == "system", "pool"]) == {"a,b", "a,b,c,d"}
 
 
 def test_the_table_for_the_readme_and_the_page_have_a_row_for_each_system() -> None:
@@ -179,10 +182,10 @@ def test_the_table_for_the_readme_and_the_page_have_a_row_for_each_system() -> N
     short = text.partition("<details>")[0]
     for title in ("Majority vote", "Best single model", "Self-consistency"):
         assert short.count(f"| {title} |") == 1 and page.count(f">{title}</th>") == 1
-    for told in ("12 dev items of 1 tasks (toy)", "seed 0", "2 made-up cores", "83% (55 to 95)"):
+    for told in ("12 dev items of 1 task (toy)", "seed 0", "2 made-up cores", "83% (55 to 95)"):
         assert told in text and told in page
     assert "majority_vote" not in text + page, "people read titles"
-    assert page.count("data-sort") == 11 - 1 and results_html("none", Kept([])) == ""
+    assert page.count("data-sort") == 9 and results_html("none", Kept([])) == ""
 
 
 def test_a_summary_that_its_own_record_does_not_give_is_kept_whole(tmp_path: Path) -> None:
