@@ -40,8 +40,8 @@ async def add_scores(
     """Give the records of a bench's folder the score ``name`` where they lack it.
 
     ``source`` says what scores (a model's id and weights) and is kept in ``scores.jsonl``. At most
-    ``limit`` records are scored (0 = all); those that have no such score do not count. Raises :class:`UserError` if another process fills the
-    folder, and what ``make`` raises.
+    ``limit`` records are scored (0 = all); those that have no such score do not count. Raises
+    :class:`UserError` if another process fills the folder, and what ``make`` raises.
     """
     with record_file(folder) as file:
         book = newest(file.read())

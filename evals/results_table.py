@@ -124,8 +124,9 @@ def tally(found: Sequence[System]) -> str:
     shown = [one.largest for one in asked if one.largest.n == most]
     alone = [line.single for line in shown if line.single and line.single.n]
     equal = [line.again for line in shown if line.again and line.again.n]
+    protocols = counted_as(len(alone), "protocol")
     return (
-        f"With {most} models, of {counted_as(len(alone), 'protocol')} {_better(alone)} the best single model; of "
+        f"With {most} models, of {protocols} {_better(alone)} the best single model; of "
         f"{len(equal)} at equal calls {_better(equal)} it."
     )
 
