@@ -78,10 +78,20 @@ class Connection:
     def close(self) -> None:
         """Let go; a cluster that was started here ends with its processes."""
         with self._lock:
-            self._users -= 1
+            self._users = max(0, self._users - 1)
             if not self._users and self._ours:
                 import ray
 
+                ray.shutdown()
+
+    def drop(self) -> None:
+        """Leave a cluster whose head is gone, before Ray ends this whole process for that (it does
+        so 60 s after the head's last word). The next one who opens connects anew."""
+        with self._lock:
+            if self._users:
+                import ray
+
+                self._users = 0
                 ray.shutdown()
 
 
@@ -140,6 +150,23 @@ def _check_reachable(address: str) -> None:
         raise EngineError(
             f"Nobody answers at {address}, the address of the Ray cluster. Is it running?"
         ) from error
+
+
+def head() -> tuple[str, int]:
+    """Where the head of the connected cluster listens."""
+    import ray
+
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def answers(address: tuple[str, int], seconds: float = 5.0) -> bool:
+    """Whether somebody takes a connection there. Blocks for so long at most."""
+    try:
+        socket.create_connection(address, timeout=seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 def _environment() -> dict[str, Any]:

@@ -26,14 +26,17 @@ from protocols.core.engine import (
 from protocols.core.errors import EngineError
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.ray_actor import MakeEngine
-from protocols.engines.ray_cluster import CONNECTION, facts, free
+from protocols.engines.ray_cluster import CONNECTION, answers, facts, free, head
 from protocols.engines.ray_group import Group, raise_first
 from protocols.engines.ray_options import RayOptions
-from protocols.engines.ray_replica import ActorLostError, Replica, warm_key
+from protocols.engines.ray_replica import ActorLostError, HeadLostError, Replica, warm_key
 from protocols.engines.ray_wire import Countable, Counter, base_of
 from protocols.lib.prompts import Message
 
 log = logging.getLogger(__name__)
+HEAD_S, HEAD_TRIES = 4.0, 3
+"""How often the cluster's head is looked for, and how often in vain until it counts as lost: well
+within the minute after which Ray ends a process that has no head."""
 Key = tuple[str, ...]
 """Names a group: its base, or the bases of models that write texts together."""
 
@@ -61,6 +64,7 @@ class RayEngine:
         self._gpus = 0.0
         self._connected = self._closed = False
         self._connecting = asyncio.Lock()
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def open_streams(self) -> int:
@@ -110,7 +114,25 @@ class RayEngine:
                 found = await asyncio.to_thread(facts)
                 wanted = self._options.ray_gpus
                 self._gpus = float(found.gpus > 0) if wanted is None else wanted
+                self._watch = asyncio.create_task(self._watch_head(await asyncio.to_thread(head)))
                 log.info("Ray cluster: %s", found.sentence())
+
+    async def _watch_head(self, address: tuple[str, int]) -> None:
+        """Leave the cluster when its head is gone: calls fail with a sentence, this process stays.
+
+        Without this, Ray would go on with what runs and end the whole studio after a minute.
+        """
+        silent = 0
+        while silent < HEAD_TRIES:
+            await asyncio.sleep(HEAD_S)
+            there = await asyncio.to_thread(answers, address)
+            silent = 0 if there else silent + 1
+        log.warning("the head of the Ray cluster at %s:%s was lost", *address)
+        groups, self._groups = self._groups, {}
+        for group in groups.values():
+            await group.behead()
+        self._connected = False
+        await asyncio.to_thread(CONNECTION.drop)
 
     @property
     def _inner(self) -> str:
@@ -159,6 +181,12 @@ class RayEngine:
         replica.open += 1
         try:
             yield replica
+        except HeadLostError as lost:
+            names = " with ".join(f"'{model.title}'" for model in models)
+            raise EngineError(
+                f"{names} could not go on: {lost}. Run again when it is back; STUDIO_RAY_ADDRESS "
+                "says where it is looked for."
+            ) from lost
         except ActorLostError as lost:
             replica.kill()
             group.replenish()
@@ -233,6 +261,8 @@ class RayEngine:
         """End all actors, and the cluster if it was started here."""
         async with self._connecting:
             self._closed = True
+        if self._watch:
+            self._watch.cancel()
         await asyncio.gather(*(group.close() for group in self._groups.values()))
         if self._connected:
             self._connected = False

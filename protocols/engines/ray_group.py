@@ -46,6 +46,7 @@ class Group:
         """Why the last replica did not start, and when (monotonic seconds)."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._ended_because = "The engine is closed."
 
     @property
     def idle(self) -> bool:
@@ -70,7 +71,7 @@ class Group:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled() and self._closed:
-                raise EngineError("The engine is closed.") from None
+                raise EngineError(self._ended_because) from None
             raise
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -219,6 +220,18 @@ class Group:
         for task in () if self._lock.locked() else tuple(self._coming):
             task.cancel()
         await asyncio.gather(*(replica.close() for replica in replicas))
+
+    async def behead(self) -> None:
+        """Give all actors up, those too that are being started, without asking Ray for anything."""
+        self._closed = True
+        self._ended_because = "The head of the Ray cluster was lost. Run again when it is back."
+        for replica in self._replicas:
+            replica.behead()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._replicas = []
 
     async def close(self) -> None:
         """End the actors, those too that are being started."""

@@ -24,6 +24,10 @@ class ActorLostError(Exception):
     """The actor or its node is gone; the text says how in a word."""
 
 
+class HeadLostError(ActorLostError):
+    """The cluster's head is gone, and with it whatever could start another actor."""
+
+
 class Replica:
     """An actor that serves a group of bases."""
 
@@ -34,6 +38,7 @@ class Replica:
         """Models that are loaded there, by what :func:`warm_key` says."""
         self.open = 0
         self.lost = False
+        self._headless: asyncio.Event = asyncio.Event()
 
     @classmethod
     def create(cls, make: MakeEngine, gpus: float, options: RayOptions) -> Replica:
@@ -113,12 +118,25 @@ class Replica:
     async def _watched(self, work: Awaitable[Any]) -> Any:
         """Wait for an answer; a silent actor has to give a sign of life from time to time."""
         task = asyncio.ensure_future(self._told(work))
+        headless = asyncio.ensure_future(self._headless.wait())
         try:
-            while not (await asyncio.wait({task}, timeout=self._silent_s))[0]:
-                await self._sign_of_life()
+            while not task.done():
+                waiting = {task, headless}
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait(waiting, timeout=self._silent_s, return_when=first)
+                if self._headless.is_set():
+                    raise HeadLostError("the head of the Ray cluster was lost")
+                if not task.done():
+                    await self._sign_of_life()
             return task.result()
         finally:
             _forget(task)
+            headless.cancel()
+
+    def behead(self) -> None:
+        """Give the actor up because the cluster's head is gone: every open call ends now."""
+        self.lost = True
+        self._headless.set()
 
     async def _sign_of_life(self) -> None:
         sign = asyncio.ensure_future(self._told(self._actor.ping.remote()))

@@ -172,6 +172,22 @@ def test_a_full_cluster_ends_an_idle_base_and_else_says_so(
     loop.run(go(), seconds=200)
 
 
+def test_the_head_lost_ends_a_run_with_a_sentence_and_not_the_studio() -> None:
+    """Ray itself would end this process for that: the run is played by another one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.engines.lose_head"],
+        check=False, cwd=ROOT, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    kinds = [row["kind"] for row in told]
+    first, second = kinds.index("ended"), len(kinds) - 1 - kinds[::-1].index("ended")
+    assert kinds[-1] == "closed" and "alive" in kinds[first:second], done.stderr[-3000:]
+    lost = [row["message"] for row in told[:first] if row["kind"] == "call_failed"]
+    assert len(lost) == 2 and all("the head of the Ray cluster was lost" in text for text in lost)
+    again = [row["message"] for row in told[first + 1 : second] if row["kind"] == "call_failed"]
+    assert len(again) == 2 and all("Nobody answers at" in text for text in again)
+
+
 def studio(address: str, *words: object) -> subprocess.CompletedProcess[str]:
     """Run a command; afterwards none of the processes that it started may be left."""
     mark = uuid.uuid4().hex
