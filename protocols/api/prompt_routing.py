@@ -82,14 +82,13 @@ def router_calls(
 def route(scores: dict[str, float], calls: Sequence[ScoreCall]) -> Decision:
     """The router's choice with its distribution."""
     ranked = sorted(scores, key=lambda m: (-scores[m], m))
-    margin = scores[ranked[0]] - (scores[ranked[1]] if len(ranked) > 1 else 0.0)
     return Decision(
         what="route",
         title="The router’s choice",
         options=tuple(scores),
         scores=scores,
         chosen=ranked[0],
-        why=f"{margin:.0%} ahead of the next, uncertainty {entropy(scores):.0%}",
+        why=f"{calls[0].model} read one line about each model and weighed which one suits.",
         by=calls[0].model,
         sources=tuple(call.id for call in calls if call.ok),
     )

@@ -14,7 +14,7 @@ from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Phase, Progress
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.prompts import question_messages
-from protocols.lib.votes import Tally, count, medoid, parsed, spokesman
+from protocols.lib.votes import Tally, agreement, count, medoid, parsed, spokesman
 
 
 class SelfConsistency(Config):
@@ -56,14 +56,11 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
 def verdict(tally: Tally, alive: list[Call], model: str) -> Answer:
     """The winning answer's fullest text; if no answer could be read, the most typical text."""
     agreed = tally.voters[tally.winner] if tally.winner is not None else [medoid(alive)]
-    note = f"{len(agreed)} of {len(alive)} samples agreed."
-    if tally.winner is None:
-        note = "No answer could be read from the samples; this one is most like the others."
     return Answer(
         text=spokesman(agreed).text,
         sources=tuple(call.id for call in agreed),
         contributors={model: 1.0},
-        note=note,
+        note=agreement(tally, len(alive)),
     )
 
 

@@ -62,6 +62,15 @@ async def sum_up(
         yield event
 
 
+def majority(tally: Tally) -> str:
+    """What the debate itself came to, in a sentence."""
+    if tally.winner is None:
+        return ""
+    if tally.tied:
+        return "The debate ended without a majority."
+    return f"Majority of the debate: {tally.winner}."
+
+
 def conclude(summary: Call, tally: Tally, said: Mapping[str, Call]) -> list[Progress | Answer]:
     """The summary as the answer, or the majority's answer if the summariser failed."""
     if not summary.ok:
@@ -73,10 +82,10 @@ def conclude(summary: Call, tally: Tally, said: Mapping[str, Call]) -> list[Prog
             text=summary.text,
             sources=(summary.id, *(call.id for call in said.values())),
             contributors=dict.fromkeys(said, 1 / len(said)),
-            note=f"Majority of the debate: {tally.winner}." if tally.winner else "",
+            note=majority(tally),
         )
     ]
-    if tally.winner is not None and final != tally.winner:
+    if tally.winner is not None and not tally.tied and final != tally.winner:
         note = f"The summary differs from the majority's answer ({tally.winner})."
         events.insert(0, Progress(unit="summary", note=note, level="warning"))
     return events

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from protocols.core.call import Call
 from protocols.core.events import Answer, Decision
-from protocols.lib.votes import Tally, medoid, spokesman
+from protocols.lib.votes import Tally, agreement, medoid, spokesman
 
 
 def decided(tally: Tally, alive: Sequence[Call]) -> Decision:
@@ -30,7 +30,7 @@ def verdict(tally: Tally, alive: Sequence[Call], owners: Mapping[str, str] | Non
     known = owners or {}
     if tally.winner is None:
         voice = medoid(alive)
-        note = "No answer could be read from the texts; this one is most like the others."
+        note = agreement(tally, len(alive))
         owner = known.get(voice.model, voice.model)
         return Answer(text=voice.text, sources=(voice.id,), contributors={owner: 1.0}, note=note)
     winners = tally.voters[tally.winner]
@@ -42,5 +42,5 @@ def verdict(tally: Tally, alive: Sequence[Call], owners: Mapping[str, str] | Non
         text=spokesman(winners).text,
         sources=tuple(call.id for call in winners),
         contributors=shares,
-        note=f"{len(winners)} of {len(alive)} agreed.",
+        note=agreement(tally, len(alive)),
     )

@@ -47,6 +47,12 @@ class Tally:
         return min(self.voters, key=lambda a: (-self.counts[a], lot(a, self.voters)))
 
     @property
+    def tied(self) -> bool:
+        """Whether several answers have the most votes, so that the winner was drawn by lot."""
+        votes = list(self.counts.values())
+        return votes.count(max(votes, default=0.0)) > 1
+
+    @property
     def agreement(self) -> float:
         """The share of all calls, silent ones included, that gave the winning answer."""
         total = sum(len(calls) for calls in self.voters.values()) + len(self.silent)
@@ -65,6 +71,18 @@ class Tally:
             },
             sources=tuple(call.id for call in calls),
         )
+
+
+def agreement(tally: Tally, among: int) -> str:
+    """How the vote of ``among`` came out, in a sentence; a draw by lot is called one."""
+    if tally.winner is None:
+        return "No answer could be read; this text is most like the others."
+    agreed = len(tally.voters[tally.winner])
+    if not tally.tied:
+        return f"{agreed} of {among} agreed."
+    if agreed == 1:
+        return "No two agreed: this answer was drawn by lot."
+    return f"{agreed} of {among} agreed, as many as on another answer: drawn by lot."
 
 
 DETAIL_WORDS = 60

@@ -120,7 +120,12 @@
     );
     const done = here.filter((call) => call.state !== 'running').length;
     const what = phase ? S.withNames(state, phase.title) : 'The models';
+    const weighed = [...state.calls.values()].some(
+      (call) => call.mode !== 'generate' && call.state === 'running',
+    );
+    if (weighed && !fits(state)) return `${what}: a choice is being weighed`;
     if (!here.length && fits(state)) return phase ? what : 'Getting ready';
+    if (!state.calls.size) return 'The models are being loaded or wait for their turn';
     if (!here.length) return phase ? `${what}: waiting for the models` : 'Waiting for the models';
     return `${what}: ${done} of ${here.length} answered`;
   };
@@ -176,8 +181,9 @@
     };
   }
 
+  const tenth = (value) => (value < 10 ? Math.round(value * 10) / 10 : Math.round(value));
   const rate = (tokens, seconds) => (
-    seconds > 0.2 && tokens > 0 ? S.number(Math.round(tokens / seconds)) : '–'
+    seconds > 0.2 && tokens > 0 ? S.number(tenth(tokens / seconds)) : '–'
   );
 
   function phases() {

@@ -1,0 +1,90 @@
+"""What a first visitor is told: how shares are given, what a protocol is worth, what to ask."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from evals.tasks import load_task
+from protocols.core.call import Call
+from protocols.core.registry import protocols
+from protocols.lib.votes import agreement, count
+from studio import static
+from studio.pages import picker
+from studio.pages.replays import row_fields
+from studio.pool import load_pool
+from studio.settings import REPOSITORY, Settings
+from studio.task_words import question_for, title_of
+from studio.track_record import record_html, track_record
+from studio.workspace import Workspace
+from tests.evals.analyses.frames import frame, rows, solos
+
+ASSETS = REPOSITORY / "assets"
+
+
+def said(*texts: str) -> list[Call]:
+    """Calls of as many models that ended with these texts."""
+    calls = [Call(f"call.{i}", f"m{i}", ()) for i in range(len(texts))]
+    for call, text in zip(calls, texts, strict=True):
+        call._text, call.state = text, "ok"
+    return calls
+
+
+def test_every_protocol_says_how_its_shares_are_given() -> None:
+    for spec in protocols().values():
+        assert spec.credit.endswith(".") and len(spec.credit) < 90, spec.id
+
+
+def test_a_draw_is_called_one() -> None:
+    assert agreement(count(said("4", "4", "5")), 3) == "2 of 3 agreed."
+    assert "drawn by lot" in agreement(count(said("4", "5", "6")), 3)
+    assert agreement(count(said("4", "4", "5", "5")), 4).startswith("2 of 4 agreed, as many")
+    assert not count(said("4", "4", "5")).tied and count(said("4", "5")).tied
+
+
+def test_a_protocol_stands_beside_the_best_of_its_own_models_on_the_same_questions() -> None:
+    system = rows("system", "vote", ["a", "b"], [1, 0, 0, 1])
+    smaller = rows("system", "vote", ["a"], [1, 1, 1, 1])
+    alone = solos({"a": [1, 0, 0, 0], "b": [1, 1, 1, 0], "c": [1, 1, 1, 1]})
+    elsewhere = [one | {"item": "another"} for one in rows("solo", "single_model", ["a"], [1])]
+    found = track_record("vote", frame(system, smaller, alone, elsewhere))
+    assert found is not None and found.models == 2
+    assert (found.system.value, found.system.n) == (0.5, 4)
+    assert (found.single.name, found.single.value, found.single.n) == ("b", 0.75, 4)
+    assert track_record("other", frame(system, alone)) is None
+    assert track_record("vote", frame(system)) is None
+
+
+def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path) -> None:
+    assert "do not have it yet" in record_html("majority_vote", tmp_path, {})
+    shown = record_html("majority_vote", ASSETS, {"smollm2-roman": "<b>"})
+    assert "of these models alone" in shown and "<b></b>" not in shown and "<b>," not in shown
+
+
+def test_a_picked_specialist_can_be_asked_what_it_was_not_tested_on() -> None:
+    pool = load_pool("embedded", Settings(assets=ASSETS))
+    cards = {card["id"]: card["ask"] for card in picker.cards(pool, {})}
+    for entry in pool.entries:
+        task, ask = str(entry.card.get("task") or ""), cards[entry.spec.id]
+        assert bool(ask) == bool(task)
+        assert not task or ask in {item.question for item in load_task(task).splits["dev"]}
+    assert question_for("no such task") == "" and title_of("no such task") == "no such task"
+    assert title_of("capitals") == "Capitals"
+
+
+def test_recordings_stand_under_what_they_show() -> None:
+    found = [row_fields(row) for row in Workspace(Path("/none"), ASSETS).list_recordings()]
+    assert found and {row["group"] for row in found} >= {"Who answers?", "Who do they become?"}
+    assert all(row["about"] and row["title"] for row in found)
+
+
+def test_the_pages_load_one_script_that_a_browser_keeps() -> None:
+    client = TestClient(Starlette(routes=static.routes()))
+    answer = client.get(static.address())
+    assert "immutable" in answer.headers["cache-control"] and static.address() in static.loader()
+    assert json.dumps(static.style()) in answer.text and static.script() in answer.text
+    assert protocols()["cascade"].credit in answer.text
+    assert client.get("/studio-0.js").status_code == 404
