@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
-from protocols.core.perform import Performer
 
 from protocols.core.call import Call
 from protocols.core.call_executor import CallExecutor

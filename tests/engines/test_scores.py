@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from protocols.lib.members import LoraMembers
 
 from protocols.core.engine import ScoreRequest
 from protocols.core.models import ModelSpec
