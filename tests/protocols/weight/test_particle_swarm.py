@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.core.registry import get_protocol
 from protocols.lib.coefficients import Plane, interval, shares, sign_test, uniform
 from protocols.lib.particle_swarm import SwarmSettings, generator, mixtures, start
 
@@ -80,6 +81,17 @@ def test_steps_shrink_to_the_least() -> None:
         swarm.observe([0.0, 1.0])
         swarm.move()
     assert steps[:2] == [0.5, 0.475] and steps[-1] == 0.1
+
+
+def test_the_coefficients_are_the_papers() -> None:
+    """Feng et al. 2026, Appendix B: both swarms; the step shrinks and restarts as published."""
+    paper = {"inertia": 0.2, "cognitive": 0.3, "social": 0.4, "repel": 0.05, "step": 0.5}
+    own = SwarmSettings()
+    assert {name: getattr(own, name) for name in paper} == paper
+    assert (own.shrink, own.least, own.restart_after) == (0.95, 0.1, 3)
+    for name in ("model_swarms", "heterogeneous_swarms"):
+        config = get_protocol(name).configure({})
+        assert {key: getattr(config, key) for key in paper} == paper and config.patience == 5
 
 
 def test_one_particle_is_no_swarm() -> None:
