@@ -15,6 +15,7 @@ from typing import Any
 
 from evals.human.study import SystemArm
 from protocols.core.models import ModelSpec
+from protocols.core.registry import protocols
 
 SKYWORK = "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"
 USED_BY_PAPER: Mapping[str, tuple[str, ...]] = {
@@ -67,7 +68,9 @@ def judge_used_in_training_of(
         reasons.append(f"{judge.title} made training labels for {system.protocol}")
     for path, value in _texts(system.config):
         if value.casefold() in names:
-            reasons.append(f"the setting '{path}' of {system.protocol} is {judge.title}")
+            known = protocols().get(system.protocol)
+            named = known.named(path) if known else f"'{path}'"
+            reasons.append(f"the setting {named} of {system.protocol} is {judge.title}")
     for model in system_models(system, pool):
         if (model.source, model.revision, model.adapter) == _weights(judge):
             reasons.append(f"{model.title} is the judge itself")

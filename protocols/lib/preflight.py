@@ -126,7 +126,7 @@ def _advice(models: Sequence[ModelSpec], findings: Sequence[Finding]) -> str:
         return ""
     count = len(teachers(models, base, everyone=False))
     return (
-        f"With the setting distil = true, {count} of them are first distilled into students of "
+        f"With 'Distil' (distil) switched on, {count} of them are first distilled into students of "
         f"{base.title}'s base, which can be merged."
     )
 

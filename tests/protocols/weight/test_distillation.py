@@ -217,7 +217,7 @@ def test_a_refusal_says_how_to_go_on(pool: list[ModelSpec], tmp_path: Path) -> N
     for picked in (pool[:2], pool):
         last = fitted("model_swarms", picked, tmp_path)[-1]
         assert isinstance(last, Ended) and last.owner == "user"
-        assert f"distil = true, {len(picked) - 1} of them" in last.message
+        assert f"'Distil' (distil) switched on, {len(picked) - 1} of them" in last.message
     far = [model.model_copy(update={"source": pool[2].source}) for model in pool]
     assert "distil" not in preflight(far, tmp_path, 1).sentence, "nothing here can be trained"
     last = fitted("distillation", far, tmp_path)[-1]
