@@ -22,6 +22,7 @@ from evals.judges.measure import accuracy_rows, as_pair, finding, margin_row
 from evals.judges.pointwise import PointwiseJudge
 from evals.judges.preference_data import GoldPair, counts, split_pairs
 from evals.judges.prompt import prompt_hash
+from evals.judges.registry import BASELINES_CARD
 from evals.judges.resolve import resolve, summarise
 from evals.judges.reward_model import RewardJudge
 from protocols.core.errors import EngineError
@@ -43,7 +44,6 @@ TEST_EACH, DEV_EACH = 24, 12
 """Items of every task that become pairs."""
 DEV_TIES = 0.1
 """The share of dev pairs whose rewards are to tie; a study may set its own margin instead."""
-BASELINES_CARD = "baselines-card.json"
 UNTRAINED = "untrained-base"
 CAUTION = (
     "A judge of 135 million parameters, made so that studies can be tried out without network and "

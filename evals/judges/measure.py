@@ -79,6 +79,8 @@ def finding(tested: Mapping[str, Any]) -> str:
         f"Right on {row['accuracy']:.0%} of {row['n']} test pairs "
         f"({row['low']:.0%} to {row['high']:.0%}): {_against_chance(row)}."
     )
+    if 2 * row["ties"] > row["n"]:
+        told += f" It called {row['ties']} of them a tie."
     groups = {"domains it was trained on": tested["by_training"].get("trained")}
     groups["domains it never saw"] = tested["by_training"].get("unseen")
     groups |= {SOURCES[name]: row for name, row in tested["by_source"].items()}

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from evals.judges.baselines import FirstJudge, LongerJudge
 from evals.judges.core import Judge
 from evals.judges.llm_judge import LlmJudge
+from evals.judges.measure import finding
 from evals.judges.pointwise import PointwiseJudge
 from evals.judges.reward_model import RewardJudge
 from protocols.core.engine import Engine
@@ -25,6 +26,7 @@ from protocols.core.errors import ContributorError, UserError, unknown
 from protocols.core.models import Frozen, ModelSpec
 
 FOLDER, FILE, CARD = "judges", "judges.yaml", "card.json"
+BASELINES_CARD = "baselines-card.json"
 EMBEDDED = "embedded:"
 BASELINES: dict[str, Judge] = {judge.id: judge for judge in (FirstJudge(), LongerJudge())}
 """Judges that need no model; every study may name them."""
@@ -53,6 +55,7 @@ class JudgeSpec(Frozen):
         False, description="Keep the question it was trained with instead of a study's."
     )
     licence: str = ""
+    measured: str = Field("", description="Its name on the card of the baselines, if it is one.")
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,19 @@ def _entry(spec: JudgeSpec, assets: Path, workspace: Path) -> JudgeEntry:
     model = ModelSpec(
         id=spec.id, name=spec.name, source=source, revision=spec.revision, adapter=adapter
     )
-    path = Path(adapter) / CARD
-    card = json.loads(path.read_text(encoding="utf-8")) if adapter and path.is_file() else {}
-    return JudgeEntry(spec, model, card)
+    return JudgeEntry(spec, model, _card(spec, assets))
+
+
+def _card(spec: JudgeSpec, assets: Path) -> dict[str, Any]:
+    """What was measured of a judge: the card beside its adapter, or its part of the baselines'."""
+    path = assets / spec.adapter / CARD if spec.adapter else assets / FOLDER / BASELINES_CARD
+    if not path.is_file() or not (spec.adapter or spec.measured):
+        return {}
+    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if spec.adapter:
+        return card
+    rows = card["tested"][spec.measured]
+    return {"tested": rows, "finding": finding(rows)}
 
 
 def make_judges(

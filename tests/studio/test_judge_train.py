@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from evals.judges.measure import finding
+from evals.judges.registry import BASELINES_CARD
 from protocols.core.models import content_hash
 from protocols.engines.embedded_base import BASE_ID, base_dir
 from protocols.training.preferences import preference_fingerprint
 from protocols.training.sft import CONFIG, WEIGHTS
 from studio import judge_measure, judge_train
 from studio.cli import main
-from studio.judge_measure import BASELINES_CARD, UNTRAINED, exam
+from studio.judge_measure import UNTRAINED, exam
 from studio.judge_train import JUDGE, REWARD, SAID, read_said
 from studio.pool_cards import CARD, read_card
 from studio.settings import Settings
@@ -139,4 +140,6 @@ def test_the_command_line_lists_every_judge_with_its_worth() -> None:
     assert rows[REWARD]["tested"] == committed(REWARD)["tested"]["all"]
     plain = CliRunner().invoke(main, ["judges", "list"], catch_exceptions=False).stdout
     assert f"{committed(REWARD)['tested']['all']['n']} test pairs" in plain
-    assert rows[JUDGE]["tested"] == {} and "No better than chance" in plain
+    untrained = read_card(OUT, BASELINES_CARD)["tested"][UNTRAINED]["all"]
+    assert rows[JUDGE]["tested"] == untrained and "no better than chance" in plain
+    assert f"called {untrained['ties']} of them a tie" in plain
