@@ -6,6 +6,7 @@ It knows where judges and pools lie; judging itself, and its sealing, are in ``e
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -13,14 +14,23 @@ from evals.human.store import Store
 from evals.human.studies import load_study, note_worth
 from evals.human.study import StudySpec
 from evals.judges.flags import lacks_independent, study_flagger
-from evals.judges.registry import BASELINES, judge_entries, judge_models, make_judges, worth_of
+from evals.judges.registry import (
+    BASELINES,
+    JudgeEntry,
+    judge_entries,
+    judge_models,
+    make_judges,
+    worth_of,
+)
 from evals.judges.run import warning
 from evals.judges.sealed import judge_study
 from protocols.core.engine import Engine
-from protocols.core.errors import UserError
+from protocols.core.errors import ContributorError, UserError
 from protocols.core.events import Progress
 from studio.pool import load_pool
 from studio.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 async def judge_planned(
@@ -50,8 +60,20 @@ async def judge_planned(
             yield event
 
 
+def offered(settings: Settings) -> dict[str, JudgeEntry]:
+    """Return the judges that can be named; none, and a line in the log, if their file is malformed.
+
+    For pages, which must not fail with it.
+    """
+    try:
+        return judge_entries(settings.assets, settings.workspace)
+    except ContributorError as error:
+        log.warning("%s", error.message)
+        return {}
+
+
 def planned_worth(spec: StudySpec, settings: Settings) -> dict[str, str]:
     """Return what is known of the judges that a plan names; of an unknown one, that it is."""
-    entries = judge_entries(settings.assets, settings.workspace)
+    entries = offered(settings)
     known = [name for name in spec.judges if name in entries or name in BASELINES]
     return dict.fromkeys(spec.judges, "There is no such judge here.") | worth_of(known, entries)

@@ -71,8 +71,9 @@ def build(ctx: StudioContext) -> None:
             leave = gr.HTML("<form method='post' action='/lab/out'><button>Log out</button></form>")
         told = notice("")
         status = gr.HTML(study_html.nothing_yet())
+        job = gr.HTML("")  # above the tabs: answers and judgements are made from two of them
         with gr.Tabs():
-            with gr.Tab("Plan"):
+            with gr.Tab("Plan", elem_classes="studio-plan"):
                 form = study_form.build(ctx)
                 power = gr.HTML("")
                 create = gr.Button("Create the study", variant="primary")
@@ -85,7 +86,7 @@ def build(ctx: StudioContext) -> None:
                 monitor = gr.HTML("")
             with gr.Tab("Results"):
                 ending, results = _results_tab()
-    desk = Desk(study, told, status, answers["job"], answers["review"], monitor, results, stratum)
+    desk = Desk(study, told, status, job, answers["review"], monitor, results, stratum)
     lab = _Handlers(ctx, desk)
     lab.connect_opening(closed, inside, power, leave)
     lab.connect_plan(form, create, refused)
@@ -107,7 +108,6 @@ def _answers_tab() -> dict[str, Any]:
                 file_types=[".jsonl"], type="filepath", height=140,
             )  # fmt: skip
         made["import"] = gr.Button("Import")
-    made["job"] = gr.HTML("")
     made["review"] = gr.HTML("")
     with gr.Row():
         made["item"] = gr.Textbox(label="Leave out a pair", placeholder="its id", scale=3)
@@ -222,8 +222,8 @@ class _Handlers:
             job,
             self.review(slug),
             monitor,
-            study_html.judges(planned_worth(row.spec, self.ctx.settings))
-            + (study_html.result_links(slug) if locked else study_html.SEALED),
+            (study_html.result_links(slug) if locked else study_html.SEALED)
+            + study_html.judges(planned_worth(row.spec, self.ctx.settings)),
             gr.Dropdown(choices=arms),
         ]
 

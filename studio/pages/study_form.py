@@ -12,10 +12,11 @@ import gradio as gr
 from gradio.components import Component
 
 from evals.human.study import StudySpec, spec_from
-from evals.judges.registry import BASELINES, about, judge_entries
+from evals.judges.registry import BASELINES, about
 from evals.tasks.core import load_task, task_names
 from protocols.core.registry import protocols
 from studio.context import StudioContext
+from studio.judging import offered
 from studio.lab import Lab, yaml_fields
 from studio.settings import Settings
 
@@ -179,7 +180,7 @@ def question_choices() -> list[tuple[str, str]]:
 
 def judge_choices(settings: Settings) -> list[tuple[str, str]]:
     """The judges that a study can name, with what is known of them."""
-    entries = judge_entries(settings.assets, settings.workspace)
+    entries = offered(settings)
     baselines = [(f"{name}: {about(judge)}", name) for name, judge in BASELINES.items()]
     return [*((entry.title, name) for name, entry in entries.items()), *baselines]
 

@@ -14,6 +14,8 @@ from evals.human.review import Pane, Review, ReviewRow
 from evals.human.studies import StudyRow
 
 SHOWN_PAIRS = 200
+SUMMARY = 90
+"""Characters of a question in the line that opens its pair."""
 
 WAY = (
     ("Plan", "a short name, whose model is compared with which system, on which questions."),
@@ -155,8 +157,11 @@ def job(title: str, done: float, total: float, note: str, problem: str) -> str:
         return f"<p role='alert' class='studio-warn'>{escape(problem)}</p>"
     if not title:
         return ""
-    bar = f"<progress max='{max(total, 1)}' value='{done}'></progress>" if total else "<progress>"
-    return f"<p role='status'>{escape(title)}: {done:g} of {total:g}. {escape(note)}</p>{bar}"
+    size = f" max='{max(total, 1)}' value='{done}'" if total else ""
+    return (
+        f"<div class='studio-job'><p role='status'>{escape(title)}: {done:g} of {total:g}. "
+        f"{escape(note)}</p><progress{size}></progress></div>"
+    )
 
 
 def links(urls: Sequence[str], open_link: str) -> str:
@@ -172,9 +177,9 @@ def judges(worth: Mapping[str, str]) -> str:
     if not worth:
         return "<p>The plan names no automatic judges.</p>"
     rows = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(told)}</dd></div>" for name, told in worth.items()
+        f"<li><strong>{escape(name)}</strong>: {escape(told)}</li>" for name, told in worth.items()
     )
-    return f"<h3>Automatic judges of this study</h3><dl class='studio-facts'>{rows}</dl>"
+    return f"<h3>Automatic judges of this study</h3><ul>{rows}</ul>"
 
 
 def result_links(slug: str) -> str:
@@ -263,10 +268,11 @@ def _reviewed(row: ReviewRow) -> str:
         for name, pane in (("contributor", row.contributor), ("system", row.system))
     )
     gold = " · gold" if row.gold else ""
+    whole = f"<div class='studio-text'>{escape(row.prompt)}</div>"
     return (
         f"<details><summary><code>{escape(row.item)}</code> hidden: "
-        f"{row.contributor.hits + row.system.hits}{gold} · {escape(row.prompt[:90])}</summary>"
-        f"<div class='studio-text'>{escape(row.prompt)}</div>"
+        f"{row.contributor.hits + row.system.hits}{gold} · {escape(row.prompt[:SUMMARY])}</summary>"
+        f"{whole if len(row.prompt) > SUMMARY else ''}"
         f"<div class='studio-pairtext'>{sides}</div></details>"
     )
 

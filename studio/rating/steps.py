@@ -98,9 +98,9 @@ class Steps:
         return answer
 
     def _greet(self, visit: Visit, rater: Rater) -> None:
-        """Before consent, speak the browser's language if the study offers it."""
+        """To a newcomer, or one there is nothing for, speak the browser's language if offered."""
         screen = self._place[1].screen(rater)
-        if screen.step == "consent":
+        if screen.step in ("consent", "wait", "closed"):
             self._speak(rater, screen, visit)
 
     def _speak(self, rater: Rater, screen: Screen, visit: Visit) -> None:
