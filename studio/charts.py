@@ -124,6 +124,10 @@ def ordered(table: pd.DataFrame, value: str = "value") -> list[str]:
     )
 
 
+def _columns(panels: list[str]) -> int:
+    return 5 if len(panels) > 12 else 4
+
+
 def _sizes(facets: Facets, table: pd.DataFrame) -> None:
     sizes = sorted(int(n) for n in table["n"].unique())
     if not sizes:
@@ -142,7 +146,8 @@ def _shares(*columns: pd.Series) -> dict[str, Any]:
 def _scaling(finding: Finding, names: Names) -> Facets:
     table = finding.table
     shown = [one for one in ordered(table) if one not in REFERENCES] or ordered(table)
-    facets = Facets([protocol_title(one) for one in shown], "contributors", "mean score")
+    titles = [protocol_title(one) for one in shown]
+    facets = Facets(titles, "contributors", "mean score", wide=_columns(shown))
     for place, protocol in enumerate(shown):
         for name, line in REFERENCES.items():
             _line(facets, place, finding, table[table["protocol"] == name], line)
@@ -179,7 +184,8 @@ def _line(
 def _emergence(finding: Finding, names: Names) -> Facets:
     table = finding.table.dropna(subset=["emergence"])
     shown = ordered(table, "emergence")
-    facets = Facets([protocol_title(one) for one in shown], "contributors", "share of items")
+    titles = [protocol_title(one) for one in shown]
+    facets = Facets(titles, "contributors", "share of items", wide=_columns(shown))
     for place, protocol in enumerate(shown):
         part = table[table["protocol"] == protocol]
         level, color, symbol = _style(protocol)

@@ -17,6 +17,8 @@ from evals.metrics.accuracy import wilson
 Floats = NDArray[np.float64]
 Verdict = Literal["confirmed", "not confirmed", "not testable at this size"]
 RESAMPLES = 9_999
+PAPERS_SIZE = 32
+"""The largest pool of the paper, about which its headlines speak."""
 FEWEST = 8
 """Below so many items an interval by resampling says more than the data can."""
 
@@ -228,6 +230,23 @@ def estimate(line: pd.Series) -> Estimate:
     """The estimate that :func:`row` wrote into a line of a table."""
     low, high = (None if pd.isna(line[end]) else float(line[end]) for end in ("low", "high"))
     return Estimate(float(line["value"]), low, high, int(line["items"]))
+
+
+def verdict_on(found: Estimate, size: int) -> tuple[Verdict, str]:
+    """Whether a gain is shown with as many contributors as the paper has, and why not.
+
+    Smaller pools neither confirm nor refute what the paper says of 32.
+    """
+    shown = "above zero" if found.above else "below zero" if found.below else "around zero"
+    if size < PAPERS_SIZE:
+        why = f"The paper's claim is about {PAPERS_SIZE} contributors, the largest pool here has "
+        interval = f"; there the interval is {shown}." if found.low is not None else "."
+        return "not testable at this size", f"{why}{size}{interval}"
+    if found.low is None:
+        return "not testable at this size", f"{found.n} items are too few for an interval."
+    if found.above:
+        return "confirmed", "Confirmed is that there is a gain, not that it is as large."
+    return "not confirmed", f"The interval is {shown}, over {found.n} items."
 
 
 def nothing(analysis: str, title: str, why: str, *paper: str) -> Finding:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evals.analyses.core import (
+    PAPERS_SIZE,
     Claim,
     Estimate,
     Finding,
@@ -23,6 +24,7 @@ from evals.analyses.core import (
     of_role,
     paired,
     row,
+    verdict_on,
 )
 from evals.names import protocol_title
 
@@ -151,20 +153,26 @@ def _claims(
     top = largest.sort_values("value").iloc[-1]
     first = protocol_title(str(top["protocol"]))
     best = estimate(top)
+    grown, why = verdict_on(absolute, sizes[-1])
+    against_best, why_best = verdict_on(best, sizes[-1])
+    chosen = (
+        "The best of many protocols is chosen on the very items that are reported, in the paper as "
+        "here; its interval does not correct for that."
+    )
     return [
         Claim(
             FROM_2,
             f"{_told(relative)} from {sizes[0]} to {sizes[-1]} (mean over protocols; paired: "
             f"{absolute.told()})",
-            "confirmed" if absolute.above else "not confirmed",
+            grown,
+            why,
         ),
         Claim(
             ABOVE_BEST,
-            f"best of {len(largest)} protocols ({first}) against the best single "
-            f"model at {sizes[-1]}: {best.told()}",
-            "confirmed" if best.above else "not confirmed",
-            "The best of many protocols is chosen on the very items that are reported, in the "
-            "paper as here; its interval does not correct for that.",
+            f"best of {len(largest)} protocols ({first}) against the best single model at "
+            f"{sizes[-1]}: {best.told()}",
+            against_best,
+            f"{why_best} {chosen}",
         ),
         _first_three(systems, sizes[-1]),
     ]
@@ -189,6 +197,9 @@ def _first_three(systems: pd.DataFrame, size: int) -> Claim:
     if missing:
         titles = ", ".join(map(protocol_title, missing))
         why = f"Not run on every task at that size: {titles}."
+        return Claim(FIRST, here, "not testable at this size", why)
+    if size < PAPERS_SIZE:
+        why = f"The paper ranks them with {PAPERS_SIZE} contributors, here there are {size}."
         return Claim(FIRST, here, "not testable at this size", why)
     same = set(found.index[: len(TOP)]) == set(TOP)
     why = "Ranks have no interval here: how sure a place is depends on the gaps in the table."

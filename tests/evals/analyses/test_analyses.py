@@ -99,20 +99,28 @@ def test_each_task_has_a_best_single_model_of_its_own() -> None:
 # Scaling
 
 
+MANY = tuple(f"model-{number}" for number in range(32))
+
+
 def planted(shares: dict[int, float], items: int = 120) -> pd.DataFrame:
-    alone = solos({m: drawn(0.3, items, 9) for m in MODELS})
-    held = solos({m: [1.0] * 5 for m in MODELS}, split="heldout")
-    parts = [rows("system", "p", MODELS[:n], drawn(share, items, n)) for n, share in shares.items()]
+    alone = solos({m: drawn(0.3, items, 9) for m in MANY})
+    held = solos({m: [1.0] * 5 for m in MANY}, split="heldout")
+    parts = [rows("system", "p", MANY[:n], drawn(share, items, n)) for n, share in shares.items()]
     return frame(alone, held, *parts)
 
 
 def test_a_planted_gain_is_found_and_flat_is_not() -> None:
-    grows = scaling(planted({2: 0.2, 4: 0.8}))
+    grows = scaling(planted({2: 0.2, 32: 0.8}))
     assert [claim.verdict for claim in grows.claims[:2]] == ["confirmed", "confirmed"]
-    assert grows.more["slopes"]["value"].item() == pytest.approx(0.6, abs=0.15)
+    assert grows.more["slopes"]["value"].item() == pytest.approx(0.6 / 4, abs=0.04)
     assert "1 of 1 protocols get better" in grows.sentence
-    flat = scaling(planted({2: 0.3, 4: 0.3}))
+    flat = scaling(planted({2: 0.3, 32: 0.3}))
     assert [claim.verdict for claim in flat.claims[:2]] == ["not confirmed", "not confirmed"]
+    small = scaling(planted({2: 0.2, 8: 0.8}))
+    assert [claim.verdict for claim in small.claims] == ["not testable at this size"] * 3
+    assert "32 contributors, the largest pool here has 8" in small.claims[0].why
+    few = scaling(planted({2: 0.2, 32: 0.8}, items=5))
+    assert few.claims[0].verdict == "not testable at this size" and "too few" in few.claims[0].why
 
 
 def test_slopes_are_least_squares() -> None:
@@ -125,8 +133,8 @@ def test_slopes_are_least_squares() -> None:
 
 
 def test_yardsticks_are_no_systems() -> None:
-    extra = [rows("baseline", "oracle_router", MODELS[:n], [1.0] * 120) for n in (2, 4)]
-    whole = pd.concat([planted({2: 0.3, 4: 0.3}), frame(*extra)])
+    extra = [rows("baseline", "oracle_router", MANY[:n], [1.0] * 120) for n in (2, 32)]
+    whole = pd.concat([planted({2: 0.3, 32: 0.3}), frame(*extra)])
     found = scaling(whole)
     assert "of 1 protocols" in found.sentence
     assert [claim.verdict for claim in found.claims[:2]] == ["not confirmed", "not confirmed"]

@@ -104,13 +104,14 @@ def test_useless_and_harmful_contributors_are_recovered(seed: int) -> None:
 
 
 def test_the_three_best_protocols_are_told_by_rank() -> None:
+    many = [f"model-{number}" for number in range(32)]
     planted = {"sparta": 0.8, "model_swarms": 0.9, "multiagent_finetuning": 0.7, "cascade": 0.2}
     parts = [
-        rows("system", name, MODELS[:n], [1.0] * int(40 * share) + [0.0] * int(40 - 40 * share))
+        rows("system", name, many[:n], [1.0] * int(40 * share) + [0.0] * int(40 - 40 * share))
         for name, share in planted.items()
-        for n in (2, 4)
+        for n in (2, 32)
     ]
-    held = solos({m: [0.0] * 40 for m in MODELS})
+    held = solos({m: [0.0] * 40 for m in many})
     claim = scaling(frame(held, *parts)).claims[2]
     assert claim.verdict == "confirmed" and claim.here.endswith(
         "Model swarms (1.0), Sparta (2.0), Multi-agent finetuning (3.0)"
