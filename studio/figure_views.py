@@ -18,9 +18,30 @@ Drawn = tuple[str, list[dict[str, Any]]]
 """A note and the parts."""
 
 
+METRICS = {
+    "dev": "score on dev items",
+    "best_single": "best single model",
+    "search": "best in the search",
+    "alpha_0": "score at alpha 0",
+    "low": "its interval from",
+    "high": "its interval to",
+    "n": "dev items",
+}
+"""What fits report of themselves, in words; all but the last are shares."""
+
+
+def _metric(name: str) -> str:
+    return METRICS.get(name) or part.words(name)
+
+
+def _measured(name: str, value: Any) -> str:
+    share = name in METRICS and name != "n" and isinstance(value, int | float)
+    return percent(value) if share else part.told(value)
+
+
 def _fitted(data: Any) -> Drawn:
-    rows = [["task", data["task"]], ["artifact", data["key"]]]
-    rows += [[name.replace("_", " "), part.told(value)] for name, value in data["metrics"].items()]
+    rows = [["tasks", data["task"].replace(",", ", ")], ["artifact", data["key"]]]
+    rows += [[_metric(name), _measured(name, value)] for name, value in data["metrics"].items()]
     parts = [part.table("", ["what was made", ""], rows)]
     if not data["cached"]:
         return "It is stored and ready to use.", parts

@@ -7,7 +7,6 @@ markup.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,11 +16,10 @@ from studio.figure_parts import heading
 from studio.figures import figures
 from studio.layout import HEIGHT, WIDTH, Point, box, layout, path
 from studio.markup import Html, tag, text
-from studio.paint_figures import cards
+from studio.paint_figures import cards, told
 from studio.static import style
 
 PATTERNS = 5
-WORD = re.compile(r"[\w./:@-]+")
 STREAMS = {"lanes", "segments", "dag"}
 STATUS = {
     "waiting": "Waiting",
@@ -78,16 +76,6 @@ def _name(view: View, model: str) -> str:
     return known.name if known else model
 
 
-def _told(view: View, sentence: str) -> Html:
-    """A protocol's sentence with the names of models in place of their ids, as in the live area."""
-
-    def name(found: re.Match[str]) -> str:
-        model = found.group().rstrip(".:")
-        return _name(view, model) + found.group()[len(model) :]
-
-    return text(WORD.sub(name, sentence))
-
-
 def _mark(view: View, model: str) -> Html:
     known = view.models.get(model)
     mark = text(known.mark if known else "?")
@@ -118,7 +106,7 @@ def _head(view: View) -> Html:
         tag("div", "ps-meter", tag("dt", "", text(name)), tag("dd", "", text(value)))
         for name, value in cells.items()
     ]
-    error = view.error and tag("p", "ps-error", _told(view, view.error["message"]))
+    error = view.error and tag("p", "ps-error", told(view, view.error["message"]))
     return tag(
         "section",
         "ps-card ps-head",
@@ -172,7 +160,7 @@ def _answer(view: View) -> Html:
         tag("h4", "", text("Answer")),
         partial if answer["partial"] else Html(""),
         tag("div", "ps-answer-body", text(answer["text"]), dir="auto"),
-        tag("p", "ps-note", _told(view, answer["note"])),
+        tag("p", "ps-note", told(view, answer["note"])),
         tag("ul", "ps-share-legend", *shares),
         tag("p", "ps-note", text(_credit(view))) if shares else Html(""),
     )
@@ -202,7 +190,7 @@ def _round(view: View, calls: list[CallView]) -> Html:
     return tag(
         "section",
         "ps-round",
-        tag("header", "ps-round-head", tag("h4", "", _told(view, title)), note),
+        tag("header", "ps-round-head", tag("h4", "", told(view, title)), note),
         tag("div", "ps-lanes", *(_lane(view, call) for call in calls)),
     )
 
@@ -222,7 +210,7 @@ def _lane(view: View, call: CallView) -> Html:
             tag("span", "ps-state", text(call.state), data_state=call.state),
         ),
         chip,
-        tag("p", "ps-error", _told(view, call.error)) if call.error else said,
+        tag("p", "ps-error", told(view, call.error)) if call.error else said,
         data_state=call.state,
     )
 
@@ -251,7 +239,7 @@ def _routing(view: View) -> Html:
     ]
     last = among[-1]
     title = tag("h4", "", text(last["title"] or heading(last["what"])))
-    why = tag("p", "ps-note", _told(view, last["why"]))
+    why = tag("p", "ps-note", told(view, last["why"]))
     return tag("section", "ps-view ps-card", title, tag("div", "ps-bars", *bars), why)
 
 

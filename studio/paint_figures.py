@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ WIDTH, HEIGHT = 560, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 34
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "14 4")
 PATTERNS = 5
+WORD = re.compile(r"[\w./:@-]+")
 SVG: dict[str, object] = {"xmlns": "http://www.w3.org/2000/svg", "role": "img"}
 Points = Sequence[Sequence[float]]
 Scale = Callable[[float], float]
@@ -25,7 +27,7 @@ def cards(view: View, figures: Sequence[Figure]) -> list[Html]:
 
 
 def _card(view: View, figure: Figure) -> Html:
-    note = tag("p", "ps-note", text(figure["note"])) if figure["note"] else Html("")
+    note = tag("p", "ps-note", told(view, figure["note"])) if figure["note"] else Html("")
     parts = tag("div", "ps-parts", *(_part(view, one) for one in figure["parts"]))
     title = tag("h4", "", text(figure["title"]))
     look = "ps-view ps-card ps-figure"
@@ -58,11 +60,22 @@ def mark(view: View, name: str) -> Html:
     return tag("span", f"ps-mark {author(view, name)}", text(letters), title=title)
 
 
+def told(view: View, sentence: str) -> Html:
+    """A protocol's sentence with the names of models in place of their ids, as in the live area."""
+
+    def name(found: re.Match[str]) -> str:
+        model = found.group().rstrip(".:")
+        known = view.models.get(model)
+        return (known.name if known else model) + found.group()[len(model) :]
+
+    return text(WORD.sub(name, sentence))
+
+
 def _named(view: View, name: str) -> Html:
     """A model by mark and name, anything else by its words."""
     known = view.models.get(name)
     if not known:
-        return tag("bdi", "", text(name))
+        return tag("bdi", "", told(view, name))
     return tag("span", "ps-named", mark(view, name), tag("bdi", "", text(known.name)))
 
 

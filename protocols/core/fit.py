@@ -162,9 +162,8 @@ class FitSession(Session):
 
     def opening(self) -> RunStarted:
         """What is fitted to whom."""
-        title = f"Fit to {self.plan.spec.task}"
         opening = opening_of(self.plan.protocol, self.plan.models, self.plan.spec)
-        return opening.model_copy(update={"question": title, "purpose": "fit"})
+        return opening.model_copy(update={"question": self.plan.spec.title, "purpose": "fit"})
 
     async def drive(self) -> AsyncGenerator[Event, None]:
         """Announce what is there, or let the protocol make it."""

@@ -36,10 +36,15 @@ class FitSpec(Frozen):
     sampling: Sampling = Sampling(max_tokens=48, temperature=0.0, top_p=1.0)
     budget: Budget = Budget(calls=10_000_000, tokens=1_000_000_000, seconds=7 * 86_400)
 
+    @property
+    def title(self) -> str:
+        """What is fitted to what, in words."""
+        return f"Fit to {self.task.replace(',', ', ')}"
+
     def as_run(self) -> RunSpec:
         """How a list of runs and a trace's header show a fit."""
         kept = self.model_dump(exclude={"task", "limit"})
-        return RunSpec.model_validate({**kept, "question": f"Fit to {self.task}"})
+        return RunSpec.model_validate({**kept, "question": self.title})
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,20 @@
     return twice.length > 1 ? `${titled} (${twice.indexOf(curve) + 1})` : titled;
   }
 
+  // What fits report of themselves: how it is called, and which of it are shares.
+  const METRICS = {
+    dev: 'score on dev items', best_single: 'best single model', search: 'best in the search',
+    alpha_0: 'score at alpha 0', low: 'its interval from', high: 'its interval to', n: 'dev items',
+  };
+  const metricWords = (name) => (Object.hasOwn(METRICS, name) ? METRICS[name] : P.words(name));
+  const metric = (name, value) => (
+    Object.hasOwn(METRICS, name) && name !== 'n' && typeof value === 'number'
+      ? P.percent(value) : P.told(value)
+  );
+
   function fitted({ task, key, metrics, cached, recipe: made }) {
-    const rows = [['task', task], ['artifact', key],
-      ...Object.entries(metrics).map(([name, value]) => [P.words(name), P.told(value)])];
+    const rows = [['tasks', task.replaceAll(',', ', ')], ['artifact', key],
+      ...Object.entries(metrics).map(([name, value]) => [metricWords(name), metric(name, value)])];
     const parts = [P.table('', ['what was made', ''], rows)];
     if (!cached) return ['It is stored and ready to use.', parts];
     // Nothing was searched, so nothing else tells what it is made of.

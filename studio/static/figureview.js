@@ -41,7 +41,7 @@
     const remembered = [];
     const draw = S.whenChanged((state, figure) => {
       S.setText(title, figure.title);
-      S.setText(note, figure.note);
+      S.setText(note, S.withNames(state, figure.note));
       S.show(note, figure.note);
       // Whoever is at a control of a figure stays there while it is drawn anew.
       const focus = [...body.querySelectorAll(FOCUS)].indexOf(document.activeElement);

@@ -110,8 +110,10 @@
     const group = S.svg('g', { class: `ps-series ${look(state, one.name, index)}` });
     const d = at.map(([px, py], i) => `${i ? 'L' : 'M'}${px.toFixed(1)} ${py.toFixed(1)}`).join('');
     group.append(S.svg('path', { class: 'ps-curve', d, 'stroke-dasharray': DASHES[index % 5] }));
+    // Intervals of several series stand side by side.
+    const shift = (index % 5) * 4;
     (one.bounds || []).forEach(([low, high], i) => group.append(S.svg('line', {
-      class: 'ps-whisker', x1: at[i][0], x2: at[i][0], y1: y.at(low), y2: y.at(high),
+      class: 'ps-whisker', x1: at[i][0] + shift, x2: at[i][0] + shift, y1: y.at(low), y2: y.at(high),
     })));
     if (at.length <= 40) {
       at.forEach((place, i) => {
