@@ -62,6 +62,10 @@ class Pool:
         """The models without their cards."""
         return tuple(entry.spec for entry in self.entries)
 
+    def has(self, model: str) -> bool:
+        """Whether a model of this id is in it."""
+        return any(entry.spec.id == model for entry in self.entries)
+
 
 def preset_names(settings: Settings) -> list[str]:
     """The pools that ship with the repository and are opened at start."""

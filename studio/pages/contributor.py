@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -111,6 +112,7 @@ def card_html(ctx: StudioContext, model: str) -> str:
         + "".join(map(_measure, more["bars"]))
         + f"<dl class='studio-facts'>{rows}</dl>{_paper_link(who.paper)}"
         + TO_POOL
+        + (_ask_link(model) if ctx.opening_pool.has(model) and not held else "")
         + (_study_link(model) if pool.id in ctx.pools else "")
     )
 
@@ -137,9 +139,13 @@ def _paper_link(paper: str) -> str:
     return f"<p>Paper: {told}</p>"
 
 
+def _ask_link(model: str) -> str:
+    return f"<p><a class='studio-button' href='/?ask={quote(model)}'>Ask it, with others</a></p>"
+
+
 def _study_link(model: str) -> str:
     return (
-        f"<h2>Is it better than the system?</h2>{STUDY}<p><a class='studio-button' "
+        f"<h2>Is it better than the system?</h2>{STUDY}<p><a class='studio-button studio-quiet' "
         f"href='/studies?contributor={html.escape(model)}'>Start a blinded study of it</a></p>"
     )
 

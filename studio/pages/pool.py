@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
-    gr.HTML(HEADING, elem_classes="studio-pool")
+    gr.HTML(HEADING, elem_classes="studio-brand")
     shown = _browser(ctx)
     contribute.build(ctx, shown, lambda: refreshed(ctx))
     shown.render()

@@ -26,7 +26,7 @@
       if (!cards.has(call.id)) {
         const made = card(state, call, desk);
         cards.set(call.id, made);
-        roundOf(state, call).add(made);
+        roundOf(state, call).add(made, call.round);
       }
       return cards.get(call.id);
     }
@@ -35,7 +35,9 @@
       node,
       update(state) {
         for (const call of state.calls.values()) {
-          if (call.mode === 'generate') cardOf(state, call).update(state, call);
+          if (call.mode !== 'generate') continue;
+          const lane = cardOf(state, call);
+          lane.update(state, call, roundOf(state, call).numbers.size > 1);
         }
         S.show(empty, cards.size === 0);
         const seen = new Set();
@@ -62,10 +64,13 @@
     const head = S.el('header', 'ps-round-head', S.el('h4', '', title), progress, strip.node);
     const node = S.el('section', 'ps-round', head, lanes);
     const held = [];
+    const numbers = new Set();
     return {
       node,
       number,
-      add(made) {
+      numbers,
+      add(made, drawn) {
+        numbers.add(drawn);
         const next = held.findIndex((other) => other.order > made.order);
         held.splice(next < 0 ? held.length : next, 0, made);
         S.setChildren(lanes, held.map((one) => one.node));
@@ -111,7 +116,9 @@
     const name = S.nameOf(state, call.model);
     const chip = S.stateChip();
     const role = S.el('span', 'ps-lane-role');
-    const sayRole = S.whenChanged((now) => role.replaceChildren(...roleOf(now, call)));
+    const sayRole = S.whenChanged((now, several) => {
+      role.replaceChildren(...roleOf(now, call, several));
+    });
     const stop = S.button('Stop', 'ps-quiet ps-stop', () => desk.stop(call.model));
     stop.setAttribute('aria-label', `Stop ${name}`);
     const head = S.el('header', 'ps-lane-head', S.markOf(state, call.model),
@@ -128,12 +135,12 @@
       node,
       order: [...state.models.keys()].indexOf(call.model),
       over: false,
-      update(now, present) {
+      update(now, present, several) {
         const running = present.state === 'running';
         made.over = !running;
         S.setData(node, 'state', present.state);
         chip.set(present.state);
-        sayRole(now.calls.size, now);
+        sayRole(several, now, several);
         S.show(stop, running && desk.mayStop());
         pane.show(present.text, running);
         S.show(pane.node, present.state !== 'failed');
@@ -150,17 +157,16 @@
 
   const ROLES = { comment: 'on', revise: 'revised', student: 'student', teacher: 'teacher' };
 
-  // What a call does that its phase does not say: whom it comments on, or which sample it is.
-  function roleOf(state, call) {
+  // What a call does that its phase does not say: whom it comments on, or, where a phase asks
+  // `several` times, which sample it is.
+  function roleOf(state, call, several) {
     const word = ROLES[call.role];
     if (word === 'on') {
       const about = call.sees.map((id) => state.calls.get(id)?.model).filter(Boolean);
       return about.length === 1 ? ['on ', S.markOf(state, about[0])] : ['comment'];
     }
-    const same = [...state.calls.values()].filter((other) => other.mode === 'generate'
-      && other.phase === call.phase && other.model === call.model && other.role === call.role);
     if (word) return [word];
-    return same.some((other) => other.round !== call.round) ? [`sample ${call.round + 1}`] : [];
+    return several ? [`sample ${call.round + 1}`] : [];
   }
 
   // The answer read from the text, and whether the model changed its mind toward somebody.

@@ -102,5 +102,13 @@ function draw() {
   tell();
 }
 
+// A model's page leads here with ?ask=ID: it is picked beside the first others.
+function invite() {
+  const wanted = new URLSearchParams(location.search).get('ask');
+  const known = props.cards.some((card) => card.id === wanted && !card.held);
+  if (known && !picked().includes(wanted)) choose([wanted, ...picked().slice(0, -1)]);
+}
+
 draw();
+invite();
 watch(['value', 'cards'], draw);
