@@ -11,7 +11,7 @@ from protocols.core.engine import Engine, GenerateRequest
 from protocols.core.errors import StudioError
 from protocols.core.models import ModelSpec, Sampling
 from protocols.lib.prompts import question_messages
-from studio.worker import limit, told_by
+from studio.worker import limit, say
 
 AT_A_TIME = 16
 CPU_SECONDS = 3_600
@@ -29,7 +29,7 @@ async def ask_all(engine: Engine, asked: dict[str, Any]) -> None:
             name = f"own-{which}-{row}"
             request = GenerateRequest(name, models[which], question_messages(prompt), sampling)
             text = "".join([chunk.text async for chunk in engine.stream(request)])
-        told_by({"model": which, "row": row, "text": text[:LONGEST]})
+        say({"model": which, "row": row, "text": text[:LONGEST]})
 
     async with asyncio.TaskGroup() as group:
         for row, prompt in enumerate(asked["prompts"]):
@@ -46,9 +46,9 @@ async def work(asked: dict[str, Any]) -> None:
         await ask_all(engine, asked)
     except* StudioError as errors:
         first = next(iter(errors.exceptions))
-        told_by({"problem": getattr(first, "message", str(first))})
+        say({"problem": getattr(first, "message", str(first))})
     except* MemoryError:
-        told_by({"problem": "it needs more memory than a model of its size should"})
+        say({"problem": "it needs more memory than a model of its size should"})
     finally:
         await engine.close()
 

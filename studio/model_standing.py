@@ -62,7 +62,7 @@ class Credit:
 def standing(model: str, assets: Path) -> Standing:
     """What the results that ship with the studio say; empty where they do not have the model."""
     state = _state(assets)
-    return told_of(model, *_frames(state)) if state else Standing((), (), ())
+    return standing_of(model, *_frames(state)) if state else Standing((), (), ())
 
 
 def frame_of(assets: Path) -> pd.DataFrame | None:
@@ -75,7 +75,7 @@ def _state(assets: Path) -> tuple[tuple[str, int], ...]:
     return tuple((str(p), p.stat().st_mtime_ns) for p in result_files(assets))
 
 
-def told_of(model: str, frame: pd.DataFrame, worth: pd.DataFrame) -> Standing:
+def standing_of(model: str, frame: pd.DataFrame, worth: pd.DataFrame) -> Standing:
     """A model's lines out of all records and the table of :func:`strength`."""
     lines = (_alone(model, frame), _worth(model, worth), _credit(model, frame))
     return Standing(*(tuple(found) for found in lines))

@@ -17,7 +17,7 @@ from evals.metrics.exact_match import corrected_exact
 from protocols.core.errors import ContributorError
 from protocols.core.models import ModelSpec
 from studio.examples import Example
-from studio.worker import converse
+from studio.worker import ask_worker
 
 log = logging.getLogger(__name__)
 MOST = 60
@@ -98,7 +98,7 @@ def measure(
     }
     answers: dict[tuple[int, int], str] = {}
     total = len(models) * len(rows)
-    for told in converse("studio.answer_worker", asked, SECONDS, stop):
+    for told in ask_worker("studio.answer_worker", asked, SECONDS, stop):
         if told.get("problem"):
             raise ContributorError(f"'{model.id}': own data: {str(told['problem'])[:300]}")
         answers[int(told["model"]), int(told["row"])] = str(told["text"])

@@ -10,7 +10,7 @@ from typing import Any
 from protocols.core.errors import StudioError
 from protocols.core.models import ModelSpec
 from protocols.training.sft import SftConfig, conversation, train_sft
-from studio.worker import limit, told_by
+from studio.worker import limit, say
 
 CPU_SECONDS = 3 * 3_600
 SPARE = 10 * 2**30
@@ -36,17 +36,17 @@ def work(asked: dict[str, Any]) -> None:
     config = SftConfig(**asked["config"])
     if number := too_long(base, rows, config.max_length):
         prompt = rows[number - 1][0][:60]
-        told_by({"problem": f"'{prompt}' and its answer have over {config.max_length} tokens"})
+        say({"problem": f"'{prompt}' and its answer have over {config.max_length} tokens"})
         return
     try:
         trained = train_sft(
             base, rows, Path(asked["out"]), base_id=asked["base_id"], config=config,
-            watch=lambda step, numbers: told_by({"step": step, "loss": numbers.get("loss")}),
+            watch=lambda step, numbers: say({"step": step, "loss": numbers.get("loss")}),
         )  # fmt: skip
     except StudioError as error:
-        told_by({"problem": error.message})
+        say({"problem": error.message})
         return
-    told_by({"seconds": trained.seconds, "device": trained.device, "loss": trained.loss})
+    say({"seconds": trained.seconds, "device": trained.device, "loss": trained.loss})
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from studio.examples import Example, rows_of, split
 from studio.pool import load_pool
 from studio.settings import Settings
 from studio.verdict import Finding
-from studio.worker import converse
+from studio.worker import ask_worker
 
 MAX_STEPS = 300
 SECONDS = 1_800.0
@@ -122,7 +122,7 @@ def _train(
         "out": str(out),
     }
     made: dict[str, Any] = {}
-    for line in converse("studio.teach_worker", asked, seconds, told.stop):
+    for line in ask_worker("studio.teach_worker", asked, seconds, told.stop):
         if line.get("problem"):
             raise ContributorError(f"The examples could not be learned: {line['problem']}.")
         if "step" in line:

@@ -28,7 +28,7 @@ SPARE = 6 * 2**30
 """Bytes beside three times the weights: libraries, a prompt's memory, packing."""
 
 
-def converse(
+def ask_worker(
     module: str, asked: dict[str, Any], seconds: float, stop: threading.Event | None = None
 ) -> Iterator[dict[str, Any]]:
     """Start ``python -m module``, give it ``asked``, and yield what it says, object by object.
@@ -104,7 +104,7 @@ def limit(models: list[ModelSpec], cpu_seconds: int, spare: int = SPARE) -> None
             resource.setrlimit(kind, (most, most))
 
 
-def told_by(line: dict[str, Any]) -> None:
+def say(line: dict[str, Any]) -> None:
     """Say one object, from inside of the process."""
     sys.stdout.write("\n" + json.dumps(line) + "\n")
     sys.stdout.flush()

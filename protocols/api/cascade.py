@@ -25,7 +25,7 @@ from protocols.core.registry import (
     fit_setting,
 )
 from protocols.lib.calibration import Level, read_levels
-from protocols.lib.choice import place
+from protocols.lib.choice import position_of
 from protocols.lib.prompts import question_messages
 from protocols.lib.self_confidence import confidence, verify_calls
 from protocols.lib.votes import parsed
@@ -54,7 +54,7 @@ def levels_of(ctx: Context) -> list[ModelSpec]:
     """The models in the order in which they are asked."""
     names = [model.id for model in ctx.models]
     told = [one.strip() for one in re.split(r"[,;>\n]", ctx.config.order) if one.strip()]
-    places = dict.fromkeys(place(one, names) for one in told)
+    places = dict.fromkeys(position_of(one, names) for one in told)
     return [ctx.models[at] for at in places] or list(ctx.models)
 
 

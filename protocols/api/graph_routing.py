@@ -33,8 +33,8 @@ from protocols.training.graph_router import (
     train_graph,
     verdict,
 )
-from protocols.training.router_evaluation import pictures
-from protocols.training.routing_data import Lesson
+from protocols.training.router_evaluation import evaluation_artifacts
+from protocols.training.routing_data import RoutingDataCollector
 
 ARRAYS, QUERIES = "graph.npz", "queries.json"
 
@@ -59,10 +59,10 @@ class GraphCard(Card):
 
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     """Gather answers, train, choose by one half of dev, measure both ways on the other."""
-    lesson = Lesson(ctx)
-    async for step in lesson.gather():
+    collector = RoutingDataCollector(ctx)
+    async for step in collector.gather():
         yield step
-    learnt, config = lesson.lessons, ctx.config
+    data, config = collector.data, ctx.config
     settings = GraphSettings(
         config.hidden, config.steps, config.learning_rate, networks=config.networks, seed=ctx.seed
     )
@@ -71,21 +71,21 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     def report(done: int, loss: float) -> None:
         ctx.report("train", done, total, "The graph learns", loss=loss)
 
-    router = await ctx.work(train_graph, learnt.train, settings, report)
+    router = await ctx.work(train_graph, data.train, settings, report)
     routes.write_arrays(router.arrays(), ctx.folder / ARRAYS)
-    shown = [{"question": i.question, "id": i.id} for i in learnt.train.table.items]
+    shown = [{"question": i.question, "id": i.id} for i in data.train.table.items]
     (ctx.folder / QUERIES).write_text(json.dumps(shown, ensure_ascii=False), encoding="utf-8")
-    used, known, metrics = compared(learnt, router, ctx.seed)
+    used, known, metrics = compared(data, router, ctx.seed)
     card = GraphCard(
-        models=learnt.models,
-        best=learnt.models[learnt.best],
-        encoder=learnt.encoder,
+        models=data.models,
+        best=data.models[data.best],
+        encoder=data.encoder,
         trust=known,
         used=used,
-        tasks=tuple(sorted(set(learnt.train.tasks))),
+        tasks=tuple(sorted(set(data.train.tasks))),
     )
     routes.write_card(card, ctx.folder)
-    for figure in pictures(metrics["held_out"], used):
+    for figure in evaluation_artifacts(metrics["held_out"], used):
         yield figure
     yield Progress(unit="route", note=verdict(metrics))
     recipe = {"used": used, "encoder": card.model_dump()["encoder"], "judge": config.judge}

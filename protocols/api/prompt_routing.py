@@ -18,11 +18,11 @@ from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.choice import (
     NEUTRAL,
-    described,
     distribution,
     entropy,
     generalist,
     labels,
+    listing_text,
     listings,
 )
 from protocols.lib.prompts import question_messages
@@ -71,7 +71,7 @@ def router_calls(
         ScoreCall(
             f"{name}.{i + 1}",
             router,
-            question_messages(ROUTER.format(models=described(order), question=question)),
+            question_messages(ROUTER.format(models=listing_text(order), question=question)),
             labels=labels(order),
             role="router",
         )

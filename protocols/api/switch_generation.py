@@ -29,8 +29,8 @@ from protocols.core.registry import (
     fit_setting,
 )
 from protocols.lib.choice import distribution, listings
-from protocols.lib.roles import player, trained, untrained
-from protocols.lib.shared_text import Draft, written
+from protocols.lib.roles import model_for_role, trained_model, untrained_note
+from protocols.lib.shared_text import Draft, written_patch
 from protocols.lib.switching import ROLE, decided, decision_calls, patch_call
 from protocols.training.switcher import fit_switcher
 
@@ -80,11 +80,11 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Decide, commit, write the next patch; until the text ends or the tokens are spent."""
     draft, ended = Draft(ctx.sampling.max_tokens), False
     orders = listings(ctx.models, ctx.config.orders, ctx.rng("orders"))
-    switcher = player(ctx, ROLE, ctx.config.switcher)
+    switcher = model_for_role(ctx, ROLE, ctx.config.switcher)
     neutral: list[ScoreCall] = []
-    if note := untrained(ctx, {ROLE: ctx.config.switcher}):
+    if note := untrained_note(ctx, {ROLE: ctx.config.switcher}):
         yield Progress(unit="roles", note=note)
-    if switcher != trained(ctx, ROLE):
+    if switcher != trained_model(ctx, ROLE):
         neutral = decision_calls(ctx, switcher, None, "", orders)
         yield neutral
     for turn in count():
@@ -100,7 +100,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         yield decision
         patch = patch_call(ctx, draft, decision.chosen, turn, ctx.config.patch)
         yield patch
-        ended = draft.take(written(patch))
+        ended = draft.take(written_patch(patch))
         if draft.whole:
             yield draft.answer(partial=True)
     for segment in draft.commit(""):

@@ -21,13 +21,13 @@ from protocols.core.registry import Context, Estimate, ProtocolSpec, Reference, 
 from protocols.lib import routes
 from protocols.lib.encoders import encoder
 from protocols.lib.label_routes import label_calls, logits_of, orders_of
-from protocols.lib.roles import trained
+from protocols.lib.roles import trained_model
 from protocols.lib.routes import Card, Floats, Route, RouterConfig, route_of, without_router
 from protocols.training.embedding_router import DIMENSIONS, router_from, train_embedding
 from protocols.training.label_router import Reading, keep, train_label_router
-from protocols.training.router_evaluation import held_out, pictures, trust
-from protocols.training.routing_data import Lesson, Lessons
-from protocols.training.students import apprentice
+from protocols.training.router_evaluation import calibrate_trust, evaluation_artifacts, held_out
+from protocols.training.routing_data import RoutingData, RoutingDataCollector
+from protocols.training.students import student_for_role
 
 ARRAYS = "router.npz"
 
@@ -52,54 +52,56 @@ class TrainedRouter(RouterConfig):
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     """Gather answers, train, calibrate on one half of dev, measure on the other."""
     if ctx.config.kind == "lora":
-        apprentice(ctx.models)  # says so before anything is asked, if there is nobody to train
-    lesson = Lesson(ctx, encode=ctx.config.kind == "embedding")
-    async for step in lesson.gather():
+        student_for_role(
+            ctx.models
+        )  # says so before anything is asked, if there is nobody to train
+    collector = RoutingDataCollector(ctx, encode=ctx.config.kind == "embedding")
+    async for step in collector.gather():
         yield step
-    learnt = lesson.lessons
+    data = collector.data
     if ctx.config.kind == "embedding":
-        router = await ctx.work(train_embedding, learnt.train, ctx.seed)
+        router = await ctx.work(train_embedding, data.train, ctx.seed)
         routes.write_arrays(router.arrays(), ctx.folder / ARRAYS)
-        tune, held = (router.logits(part.vectors) for part in (learnt.tune, learnt.held))
-        for event in concluded(ctx, learnt, tune, held):
+        tune, held = (router.logits(part.vectors) for part in (data.tune, data.held))
+        for event in concluded(ctx, data, tune, held):
             yield event
         return
-    adapter = await ctx.work(train_label_router, ctx, learnt.train)
+    adapter = await ctx.work(train_label_router, ctx, data.train)
     found = []
-    for part in (learnt.tune, learnt.held):
+    for part in (data.tune, data.held):
         reading = Reading(ctx, adapter, part)
         async for step in reading.asked():
             yield step
         found.append(reading.logits)
-    for event in concluded(ctx, learnt, found[0], found[1], [keep(ctx, adapter)]):
+    for event in concluded(ctx, data, found[0], found[1], [keep(ctx, adapter)]):
         yield event
 
 
 def concluded(
-    ctx: FitContext, learnt: Lessons, tune: Floats, held: Floats, derived: Sequence[Derived] = ()
+    ctx: FitContext, data: RoutingData, tune: Floats, held: Floats, derived: Sequence[Derived] = ()
 ) -> list[Artifact]:
     """Write the card; show what the router is worth, and end the fit."""
-    kind, part = ctx.config.kind, learnt.tune
-    known = trust(tune, part.labels, part.scores, learnt.best)
+    kind, part = ctx.config.kind, data.tune
+    known = calibrate_trust(tune, part.labels, part.scores, data.best)
     card = Card(
-        models=learnt.models,
-        best=learnt.models[learnt.best],
-        encoder=learnt.encoder,
+        models=data.models,
+        best=data.models[data.best],
+        encoder=data.encoder,
         trust={kind: known},
         used=kind,
     )
     routes.write_card(card, ctx.folder)
-    part = learnt.held
-    measured = held_out(held, part.labels, part.scores, known, learnt.best, ctx.seed)
+    part = data.held
+    measured = held_out(held, part.labels, part.scores, known, data.best, ctx.seed)
     recipe = {
         "kind": kind,
-        "encoder": learnt.encoder.model_dump() if learnt.encoder else None,
+        "encoder": data.encoder.model_dump() if data.encoder else None,
         "judge": ctx.config.judge,
         "temperature": round(known.temperature, 4),
         "threshold": known.threshold,
     }
-    done = ctx.fitted({**learnt.about(), "held_out": measured}, recipe, derived)
-    return [*pictures({kind: measured}, kind), done]
+    done = ctx.fitted({**data.about(), "held_out": measured}, recipe, derived)
+    return [*evaluation_artifacts({kind: measured}, kind), done]
 
 
 def by_vectors(ctx: Context, card: Card) -> Route:
@@ -124,7 +126,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         except EngineError as error:
             yield Progress(unit="route", note=error.message, level="warning")
     else:
-        orders, router = orders_of(ctx.models, ctx.config.orders), trained(ctx, "router")
+        orders, router = orders_of(ctx.models, ctx.config.orders), trained_model(ctx, "router")
         calls = label_calls(router, ctx.question, orders, "route")
         yield calls
         logits = logits_of(calls, orders, card.models)

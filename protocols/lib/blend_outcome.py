@@ -10,7 +10,7 @@ from protocols.lib.pairwise import Preference
 from protocols.lib.ranking import Candidate
 
 
-def checked(fused: Call, best: Candidate, told: Preference, judge: str) -> Decision:
+def keep_decision(fused: Call, best: Candidate, told: Preference, judge: str) -> Decision:
     """Whether the fused text is at least as good as the best candidate."""
     options = ("fused text", "best candidate")
     scores = dict(zip(options, (told.probability, 1 - told.probability), strict=True))
@@ -25,7 +25,7 @@ def checked(fused: Call, best: Candidate, told: Preference, judge: str) -> Decis
     )
 
 
-def conclusion(fused: Call, best: Sequence[Candidate], told: Preference | None) -> Answer:
+def blended_answer(fused: Call, best: Sequence[Candidate], told: Preference | None) -> Answer:
     """The fused text, shared by all whose answers went into it, or the best answer if worse."""
     if not fused.ok:
         return best[0].answer(f"'{fused.model}' could not blend; this is the best answer.")

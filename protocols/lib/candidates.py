@@ -72,7 +72,7 @@ def flips(before: Result, after: Result) -> tuple[int, int]:
     return sum(b < a for b, a in pairs), sum(b > a for b, a in pairs)
 
 
-class Bench:
+class CandidateScorer:
     """Scores on ``items``; ``expected`` is how many candidates a search scores at most."""
 
     def __init__(

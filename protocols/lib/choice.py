@@ -37,7 +37,7 @@ def labels(models: Sequence[ModelSpec]) -> tuple[str, ...]:
     return tuple(LABELS[: len(models)])
 
 
-def place(name: str, names: Sequence[str]) -> int:
+def position_of(name: str, names: Sequence[str]) -> int:
     """Where a model stands in the pool, by its id or its number from 1.
 
     Raises :class:`UserError`, with a suggestion, if it is not there.
@@ -49,7 +49,7 @@ def place(name: str, names: Sequence[str]) -> int:
     raise unknown("picked model", name, names)
 
 
-def described(models: Sequence[ModelSpec]) -> str:
+def listing_text(models: Sequence[ModelSpec]) -> str:
     """One line per model with its label; contributors' words are clipped to one short line."""
     return "\n".join(
         f"{label}. {one_line(m)}" for label, m in zip(labels(models), models, strict=True)
@@ -91,14 +91,14 @@ def distribution(
             liking = empty.logprobs if empty and empty.ok else dict.fromkeys(call.labels, 0.0)
             pairs = zip(order, call.labels, strict=True)
             found.append({m.id: call.logprobs[label] - liking[label] for m, label in pairs})
-    mean = averaged(found) if found else dict.fromkeys((m.id for m in models), 0.0)
+    mean = mean_scores(found) if found else dict.fromkeys((m.id for m in models), 0.0)
     top = max(mean.values())
     weights = {m.id: math.exp(mean[m.id] - top) for m in models}
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items()}
 
 
-def averaged(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def mean_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of scores of the same options."""
     count = len(scores)
     return {key: sum(one[key] for one in scores) / count for key in scores[0]}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from protocols.core.call import Call
 from protocols.core.registry import Context
 from protocols.lib.prompts import Message, question_messages
-from protocols.lib.roles import role_of, trained
+from protocols.lib.roles import role_of, trained_model
 from protocols.lib.text import fence, shortened
 from protocols.lib.votes import count, spokesman
 
@@ -34,7 +34,7 @@ Question: {question}"""
 
 def agent(ctx: Context, model: str, role: str) -> str:
     """Who plays a role for a contributed model: its trained version, else the model itself."""
-    return trained(ctx, role_of(role, model)) or model
+    return trained_model(ctx, role_of(role, model)) or model
 
 
 def digest(calls: Sequence[Call]) -> list[tuple[str, int]]:

@@ -43,7 +43,7 @@ async def write_together(
         )
         yield call
         if call.ok:
-            for event in told(call):
+            for event in fused_events(call):
                 yield event
             return
         models = [model for model in models if model.id not in call.lost]
@@ -59,7 +59,7 @@ def _failure(call: FusedCall) -> EngineError | UserError:
     return UserError(said) if isinstance(call.error, UserError) else EngineError(said)
 
 
-def told(call: FusedCall) -> Iterator[Event]:
+def fused_events(call: FusedCall) -> Iterator[Event]:
     """A finished text: its pieces by author, every token, and the answer."""
     for index, piece in enumerate(call.pieces):
         model, text, tokens = piece

@@ -15,7 +15,7 @@ from itertools import pairwise
 import networkx as nx
 
 from protocols.core.errors import UserError
-from protocols.lib.choice import place
+from protocols.lib.choice import position_of
 
 Matrix = Sequence[Sequence[float]]
 Edge = tuple[int, int]
@@ -85,7 +85,7 @@ def read_edges(text: str, names: Sequence[str]) -> Graph:
     """
     edges: set[Edge] = set()
     for part in filter(None, re.split(r"[,;\n]+", text)):
-        chain = [place(name.strip(), names) for name in ARROW.split(part.strip())]
+        chain = [position_of(name.strip(), names) for name in ARROW.split(part.strip())]
         if len(chain) < 2:
             raise UserError(f"'{part.strip()}' is no edge. Write edges as 'a > b', by commas.")
         edges |= set(pairwise(chain))

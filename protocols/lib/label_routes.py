@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from protocols.core.call import ScoreCall
 from protocols.core.models import ModelSpec
-from protocols.lib.choice import averaged, described, labels, listings
+from protocols.lib.choice import labels, listing_text, listings, mean_scores
 from protocols.lib.prompts import Message, question_messages
 
 ROUTER = """\
@@ -27,7 +27,7 @@ Which model answers this question best? Reply with its letter only."""
 
 def route_messages(question: str, order: Sequence[ModelSpec]) -> list[Message]:
     """What the router is asked, with the models in this order."""
-    return question_messages(ROUTER.format(models=described(order), question=question))
+    return question_messages(ROUTER.format(models=listing_text(order), question=question))
 
 
 def orders_of(models: Sequence[ModelSpec], count: int) -> list[list[ModelSpec]]:
@@ -68,5 +68,5 @@ def logits_of(
         {model.id: call.logprobs[label] for model, label in zip(order, call.labels, strict=True)}
         for call, order in zip(calls, orders, strict=True)
     ]
-    mean = averaged(found)
+    mean = mean_scores(found)
     return [mean[name] for name in models]

@@ -17,18 +17,18 @@ from protocols.lib.prompts import question_messages
 from protocols.lib.weight_space import Members, Row
 
 
-async def conclude(
+async def store_merged_model(
     ctx: FitContext, members: Members, row: Row, recipe: Recipe, metrics: Metrics
 ) -> AsyncIterator[Step]:
     """Write the winning row as a model with its card, and end the fit."""
     lost = await ctx.work(members.make, row, ctx.folder / "merged")
     recipe = recipe.model_copy(update={"lost": round(lost, 6)})
     title = f"{recipe.method.replace('_', ' ').capitalize()} of {len(recipe.shares)}"
-    async for step in seal(ctx, recipe, metrics, members.derived(recipe.method, title)):
+    async for step in seal_artifact(ctx, recipe, metrics, members.derived(recipe.method, title)):
         yield step
 
 
-async def seal(
+async def seal_artifact(
     ctx: FitContext,
     recipe: Recipe,
     metrics: Metrics,
@@ -63,7 +63,7 @@ def recipe_of(ctx: Context) -> Recipe:
     return Recipe.model_validate(manifest["recipe"])
 
 
-async def speak(ctx: Context) -> AsyncIterator[Step]:
+async def merged_model_answer(ctx: Context) -> AsyncIterator[Step]:
     """Let the merged model answer; if it fails, the member with the largest share."""
     recipe = recipe_of(ctx)
     yield Artifact(name="recipe", data=recipe.model_dump(mode="json") | {"shares": recipe.shares})

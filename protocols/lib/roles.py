@@ -18,23 +18,23 @@ def role_of(role: str, model: str) -> str:
     return name if len(name) <= LONGEST else f"{role}.{content_hash(model)}"
 
 
-def trained(ctx: Context, role: str) -> str:
+def trained_model(ctx: Context, role: str) -> str:
     """The id of the model that was trained for ``role``; empty if there is none."""
     wanted = f"derived.{role}"
     return next((model.id for model in ctx.derived if model.id == wanted), "")
 
 
-def player(ctx: Context, role: str, named: str = "") -> str:
+def model_for_role(ctx: Context, role: str, named: str = "") -> str:
     """Who plays ``role``: the one named, else the one trained for it, else the first generalist."""
-    return named or trained(ctx, role) or generalist(ctx.models)
+    return named or trained_model(ctx, role) or generalist(ctx.models)
 
 
-def untrained(ctx: Context, named: Mapping[str, str]) -> str:
+def untrained_note(ctx: Context, named: Mapping[str, str]) -> str:
     """A sentence that says which roles nobody was trained for; empty if there are none.
 
     ``named`` says by role who was picked for it, if anybody was.
     """
-    missing = [role for role, name in named.items() if not name and not trained(ctx, role)]
+    missing = [role for role, name in named.items() if not name and not trained_model(ctx, role)]
     if not missing:
         return ""
     return f"Nobody was trained as {' or '.join(missing)}; a model of the pool does it as it is."
@@ -42,4 +42,4 @@ def untrained(ctx: Context, named: Mapping[str, str]) -> str:
 
 def versions(ctx: Context, role: str) -> dict[str, str]:
     """By contributed model, who plays ``role`` for it: its trained version, else the model."""
-    return {model.id: trained(ctx, f"{role}.{model.id}") or model.id for model in ctx.models}
+    return {model.id: trained_model(ctx, f"{role}.{model.id}") or model.id for model in ctx.models}

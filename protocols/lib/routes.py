@@ -25,7 +25,7 @@ from protocols.lib.calibration import Level
 from protocols.lib.choice import entropy
 from protocols.lib.encoders import EncoderSpec
 from protocols.lib.prompts import question_messages
-from protocols.lib.vote_outcome import decided, verdict
+from protocols.lib.vote_outcome import vote_answer, vote_decision
 from protocols.lib.votes import count, parsed
 
 CARD = "router.json"
@@ -276,8 +276,8 @@ async def by_majority(ctx: Context) -> AsyncIterator[Step]:
     tally = count(alive)
     yield tally.artifact()
     if tally.winner is not None:
-        yield decided(tally, alive)
-    yield verdict(tally, alive)
+        yield vote_decision(tally, alive)
+    yield vote_answer(tally, alive)
 
 
 def estimate(_config: object, models: int, tokens: int) -> Estimate:

@@ -22,7 +22,7 @@ class Part(NamedTuple):
     text: str
 
 
-class Written(NamedTuple):
+class WrittenPatch(NamedTuple):
     """A patch as it turned out; ``text`` is None if its author failed."""
 
     call: str
@@ -32,11 +32,13 @@ class Written(NamedTuple):
     tokens: int
 
 
-def written(patch: Call) -> Written:
+def written_patch(patch: Call) -> WrittenPatch:
     """What came of a call for a patch."""
     if not patch.ok:
-        return Written(patch.id, patch.model, None, "", 0)
-    return Written(patch.id, patch.model, patch.text, patch.finish, patch.usage.completion_tokens)
+        return WrittenPatch(patch.id, patch.model, None, "", 0)
+    return WrittenPatch(
+        patch.id, patch.model, patch.text, patch.finish, patch.usage.completion_tokens
+    )
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Draft:
         """The text with the pending piece."""
         return self.text + (self.pending.text if self.pending else "")
 
-    def take(self, patch: Written) -> bool:
+    def take(self, patch: WrittenPatch) -> bool:
         """Accept a patch that was just written; returns whether the text has come to its end.
 
         It ends when its author ends it, when two others in a row have nothing to add, or when the

@@ -58,7 +58,7 @@ async def sum_up(
     yield tally.artifact()
     summary = summary_call(ctx, said, tally, summariser)
     yield summary
-    for event in conclude(summary, tally, said):
+    for event in summary_events(summary, tally, said):
         yield event
 
 
@@ -71,7 +71,9 @@ def majority(tally: Tally) -> str:
     return f"Majority of the debate: {tally.winner}."
 
 
-def conclude(summary: Call, tally: Tally, said: Mapping[str, Call]) -> list[Progress | Answer]:
+def summary_events(
+    summary: Call, tally: Tally, said: Mapping[str, Call]
+) -> list[Progress | Answer]:
     """The summary as the answer, or the majority's answer if the summariser failed."""
     if not summary.ok:
         note = f"'{summary.model}' could not sum up; this is the majority's answer."

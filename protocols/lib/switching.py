@@ -12,7 +12,7 @@ from protocols.core.call import Call, ScoreCall
 from protocols.core.events import Decision
 from protocols.core.models import ModelSpec, Sampling
 from protocols.core.registry import Context
-from protocols.lib.choice import NEUTRAL, described, labels
+from protocols.lib.choice import NEUTRAL, labels, listing_text
 from protocols.lib.prompts import Message, question_messages
 from protocols.lib.shared_text import Draft
 from protocols.lib.text import fence, shortened
@@ -47,7 +47,7 @@ def decision_calls(
         ScoreCall(
             f"neutral.{number}" if turn is None else f"switch.{turn}.{number}",
             switcher,
-            switch_messages(ctx, switcher, described(order), question, text),
+            switch_messages(ctx, switcher, listing_text(order), question, text),
             labels=labels(order),
             role=ROLE,
             round=turn or 0,

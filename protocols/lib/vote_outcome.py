@@ -9,7 +9,7 @@ from protocols.core.events import Answer, Decision
 from protocols.lib.votes import Tally, agreement, medoid, spokesman
 
 
-def decided(tally: Tally, alive: Sequence[Call]) -> Decision:
+def vote_decision(tally: Tally, alive: Sequence[Call]) -> Decision:
     """The vote as a decision; scores are shares of the votes cast."""
     total = sum(tally.counts.values())
     return Decision(
@@ -22,7 +22,9 @@ def decided(tally: Tally, alive: Sequence[Call]) -> Decision:
     )
 
 
-def verdict(tally: Tally, alive: Sequence[Call], owners: Mapping[str, str] | None = None) -> Answer:
+def vote_answer(
+    tally: Tally, alive: Sequence[Call], owners: Mapping[str, str] | None = None
+) -> Answer:
     """The winning answer's fullest text; if no answer could be read, the most typical text.
 
     ``owners`` names the contributor behind a model that was made from a contributed one.

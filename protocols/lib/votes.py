@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from protocols.core.call import Call
 from protocols.core.errors import EngineError, UserError
 from protocols.core.events import Artifact
-from protocols.lib.choice import place
+from protocols.lib.choice import position_of
 from protocols.lib.parsing import read_answer
 
 
@@ -158,7 +158,7 @@ def read_weights(text: str, names: Sequence[str]) -> dict[str, float]:
                 f"'{part.strip()}' is no weight. Write 'model = number' with a number above zero; "
                 "to give a model no vote, leave it out of the pool."
             )
-        weights[names[place(name.strip(), names)]] = value
+        weights[names[position_of(name.strip(), names)]] = value
     return weights
 
 

@@ -16,7 +16,7 @@ from protocols.core.call import Step
 from protocols.core.errors import EngineError, UserError
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
-from protocols.lib.choice import generalist, place
+from protocols.lib.choice import generalist, position_of
 from protocols.lib.fused_text import ATTEMPTS, estimate_tokens, write_together
 
 
@@ -42,7 +42,7 @@ def amateurs_of(ctx: Context) -> list[str]:
     """The models to push away from. Raises :class:`UserError` if nobody is left to write."""
     names = [model.id for model in ctx.models]
     named = [one.strip() for one in re.split(r"[,;\n]", ctx.config.amateurs) if one.strip()]
-    chosen = [names[place(one, names)] for one in named] or [generalist(ctx.models)]
+    chosen = [names[position_of(one, names)] for one in named] or [generalist(ctx.models)]
     if not set(names) - set(chosen):
         raise UserError("Every model is an amateur here; leave at least one to write.")
     return chosen

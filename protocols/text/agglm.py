@@ -21,13 +21,13 @@ from protocols.core.registry import (
     Reference,
     fit_setting,
 )
-from protocols.lib.aggregator_outcome import conclusion, sided, stands
+from protocols.lib.aggregator_outcome import aggregated_answer, is_usable, side_decision
 from protocols.lib.debate import best_so_far
 from protocols.lib.prompts import Message, question_messages
 from protocols.lib.ranking import Candidate, candidates
-from protocols.lib.roles import player, untrained
+from protocols.lib.roles import model_for_role, untrained_note
 from protocols.lib.text import fence, shortened
-from protocols.lib.vote_outcome import verdict
+from protocols.lib.vote_outcome import vote_answer
 from protocols.lib.votes import count, parsed, require_quorum
 from protocols.training.aggregator_training import fit_aggregator
 
@@ -115,8 +115,8 @@ def aggregate_call(
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Answers, then one or several aggregations; a majority stands in for a failed one."""
     config: AggLm = ctx.config
-    aggregator = player(ctx, "aggregator", config.aggregator)
-    if note := untrained(ctx, {"aggregator": config.aggregator}):
+    aggregator = model_for_role(ctx, "aggregator", config.aggregator)
+    if note := untrained_note(ctx, {"aggregator": config.aggregator}):
         yield Progress(unit="roles", note=note)
     calls = [Call(f"solve.{m.id}", m.id, question_messages(ctx.question)) for m in ctx.models]
     yield Phase(name="solve", title="Every model solves it", index=0, total=2)
@@ -134,16 +134,16 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     yield finals
     ended = [call for call in finals if call.ok]
     yield parsed(ended, 1)
-    standing = [call for call in ended if stands(call, tally)]
+    standing = [call for call in ended if is_usable(call, tally)]
     if not standing:
         why = "could not be read" if ended else "failed"
         note = f"The aggregator's answer {why}; this is the majority's."
-        yield verdict(tally, alive).model_copy(update={"note": note})
+        yield vote_answer(tally, alive).model_copy(update={"note": note})
         return
     results = count(standing)
     final = (results.voters[results.winner] if results.winner is not None else standing)[0]
-    yield sided(final, tally)
-    yield conclusion(final, tally, alive)
+    yield side_decision(final, tally)
+    yield aggregated_answer(final, tally, alive)
 
 
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:

@@ -24,11 +24,11 @@ from protocols.core.registry import (
     Reference,
     fit_setting,
 )
-from protocols.lib.blend_outcome import checked, conclusion
+from protocols.lib.blend_outcome import blended_answer, keep_decision
 from protocols.lib.pairwise import compare_calls, preference, round_robin, swiss_round
 from protocols.lib.prompts import Message, question_messages
 from protocols.lib.ranking import Candidate, Ranking, candidates
-from protocols.lib.roles import player, untrained
+from protocols.lib.roles import model_for_role, untrained_note
 from protocols.lib.text import fenced, shortened
 from protocols.lib.votes import parsed, require_quorum
 from protocols.training.blender_training import fit_blender
@@ -127,8 +127,11 @@ def fuse_call(ctx: Context, fuser: str, best: Sequence[Candidate]) -> Call:
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Answers, comparisons, fusion, and the check of what was fused."""
     config: LlmBlender = ctx.config
-    ranker, fuser = player(ctx, "ranker", config.ranker), player(ctx, "fuser", config.fuser)
-    if note := untrained(ctx, {"ranker": config.ranker, "fuser": config.fuser}):
+    ranker, fuser = (
+        model_for_role(ctx, "ranker", config.ranker),
+        model_for_role(ctx, "fuser", config.fuser),
+    )
+    if note := untrained_note(ctx, {"ranker": config.ranker, "fuser": config.fuser}):
         yield Progress(unit="roles", note=note)
     calls = [Call(f"answer.{m.id}", m.id, question_messages(ctx.question)) for m in ctx.models]
     yield Phase(name="answer", title="Every model answers", index=0, total=3)
@@ -154,8 +157,8 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     if fused.ok:
         yield check
     if told := preference(check):
-        yield checked(fused, best[0], told, ranker)
-    yield conclusion(fused, best, told)
+        yield keep_decision(fused, best[0], told, ranker)
+    yield blended_answer(fused, best, told)
 
 
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:

@@ -10,7 +10,7 @@ from protocols.core.call import Call, Step
 from protocols.core.events import Phase
 from protocols.core.registry import Config, Context, Estimate, ProtocolSpec, Reference
 from protocols.lib.prompts import question_messages
-from protocols.lib.vote_outcome import decided, verdict
+from protocols.lib.vote_outcome import vote_answer, vote_decision
 from protocols.lib.votes import count, parsed, read_weights, require_quorum
 
 
@@ -38,8 +38,8 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     tally = count(alive, weights)
     yield tally.artifact()
     if tally.winner is not None:
-        yield decided(tally, alive)
-    yield verdict(tally, alive)
+        yield vote_decision(tally, alive)
+    yield vote_answer(tally, alive)
 
 
 PROTOCOL = ProtocolSpec(

@@ -24,7 +24,7 @@ from protocols.core.registry import (
 )
 from protocols.lib.critique import ROLES, agent, round_calls
 from protocols.lib.debate import agreement
-from protocols.lib.vote_outcome import decided, verdict
+from protocols.lib.vote_outcome import vote_answer, vote_decision
 from protocols.lib.votes import count, parsed, require_quorum
 from protocols.training.multiagent_training import fit_agents
 
@@ -92,7 +92,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     tally = count(list(said.values()))
     yield tally.artifact()
     if tally.winner is not None:
-        yield decided(tally, list(said.values()))
+        yield vote_decision(tally, list(said.values()))
     yield outcome(ctx, said)
 
 
@@ -109,7 +109,7 @@ def untrained(ctx: Context) -> str:
 def outcome(ctx: Context, said: Mapping[str, Call], partial: bool = False) -> Answer:
     """What most answers say; a trained version's share is its contributor's."""
     owners = {agent(ctx, m.id, role): m.id for m in ctx.models for role in ROLES}
-    made = verdict(count(list(said.values())), list(said.values()), owners)
+    made = vote_answer(count(list(said.values())), list(said.values()), owners)
     return made.model_copy(update={"partial": partial})
 
 

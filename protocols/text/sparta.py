@@ -29,7 +29,7 @@ from protocols.lib.duels import Arena
 from protocols.lib.prompts import question_messages
 from protocols.lib.roles import versions
 from protocols.lib.sparta_artifact import read_sparta_artifact
-from protocols.lib.vote_outcome import verdict
+from protocols.lib.vote_outcome import vote_answer
 from protocols.lib.votes import count, parsed
 from protocols.training.sparta_training import fit_sparta
 
@@ -86,7 +86,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
     if not alive:
         raise EngineError("None of the contestants answered. Pick other models and run again.")
     yield parsed(alive)
-    made = verdict(count(alive), alive, owners)
+    made = vote_answer(count(alive), alive, owners)
     if config.alone and known:
         note = f"Best on dev items, {known.scores[known.best]:.0%}; it answers alone."
         yield made.model_copy(update={"note": note})

@@ -19,15 +19,23 @@ from protocols.core.errors import UserError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem, Part
 from protocols.core.registry import Context
-from protocols.lib.aggregator_outcome import stands
+from protocols.lib.aggregator_outcome import is_usable
 from protocols.lib.coefficients import interval
 from protocols.lib.ranking import Candidate, candidates
-from protocols.lib.vote_outcome import verdict
+from protocols.lib.vote_outcome import vote_answer
 from protocols.lib.votes import Tally, count
-from protocols.training.call_cache import HEAT, PASSING, CallCache, asked, rating
+from protocols.training.call_cache import HEAT, PASSING, CallCache, answer_call, answer_score
 from protocols.training.checkpoints import Watch
 from protocols.training.grpo import Exercise, GrpoSettings, train_grpo
-from protocols.training.students import Student, apprentice, chosen, keep, learnt, show_rows, taught
+from protocols.training.students import (
+    Student,
+    adapter_changed,
+    role_decision,
+    show_rows,
+    store_adapter,
+    student_for_role,
+    train_adapter,
+)
 
 Aggregate = Callable[[Context, str, Sequence[Candidate], int], Call]
 """How the live protocol asks the aggregator, in an order of the given number."""
@@ -64,19 +72,22 @@ class Case:
 
     def easy(self, ctx: FitContext) -> bool:
         """Whether the majority is right."""
-        return self.right(ctx, verdict(self.tally, self.alive).text)
+        return self.right(ctx, vote_answer(self.tally, self.alive).text)
 
     def found(self, ctx: FitContext) -> bool:
         """Whether anybody is right."""
-        return any(rating(ctx, self.item, call) >= PASSING for call in self.alive)
+        return any(answer_score(ctx, self.item, call) >= PASSING for call in self.alive)
 
 
 async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator[Step]:
     """Sets of answers, exercises of both kinds, training, and what it is worth on dev items."""
     if not ctx.items["train"]:
         raise UserError(f"The task '{ctx.task}' has no train items. Fit to another task.")
-    who, memory = apprentice(ctx.models, ctx.config.student), CallCache(ctx)
-    cases = {"train": sets(ctx, "train", ctx.config.samples), "dev": sets(ctx, "dev", 1)}
+    who, memory = student_for_role(ctx.models, ctx.config.student), CallCache(ctx)
+    cases = {
+        "train": answer_sets(ctx, "train", ctx.config.samples),
+        "dev": answer_sets(ctx, "dev", 1),
+    }
     calls = list(chain(*(case.calls for part in cases.values() for case in part)))
     yield Phase(name="solve", title="The pool answers", index=0, total=3)
     async for step in memory.play(calls, "answers to aggregate"):
@@ -90,7 +101,10 @@ async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator
     yield Phase(name="dev", title="Before and after on dev items", index=2, total=3)
     ctx.serve(who.trained("fit.aggregator", adapter))
     dev = [case for case in cases["dev"] if case.alive]
-    metrics: dict[str, JsonValue] = {"n": len(ctx.items["dev"]), **alone(ctx, cases["dev"])}
+    metrics: dict[str, JsonValue] = {
+        "n": len(ctx.items["dev"]),
+        **baseline_scores(ctx, cases["dev"]),
+    }
     scores = {}
     for name, model in {"untrained": who.model.id, "trained": "fit.aggregator"}.items():
         finals = [asking(ctx, aggregate, model, case) for case in dev]
@@ -100,13 +114,13 @@ async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator
         scores[name] = told["final"]
         metrics |= {f"{key}.{name}": value for key, value in told.items()}
     await ctx.release(who.trained("fit.aggregator", adapter))
-    changed = await ctx.work(learnt, adapter)
+    changed = await ctx.work(adapter_changed, adapter)
     if not changed:
         yield Progress(unit="train", note=NOTHING, level="warning")
     better = changed and scores["trained"] >= scores["untrained"]
-    yield chosen("aggregator", better, scores["trained"], scores["untrained"])
+    yield role_decision("aggregator", better, scores["trained"], scores["untrained"])
     title = "Trained aggregator"
-    derived = [keep(ctx, who, "aggregator", adapter, title)] if better else []
+    derived = [store_adapter(ctx, who, "aggregator", adapter, title)] if better else []
     kinds: JsonValue = {"hard": len(hard), "easy": len(easy)}
     recipe = {
         "student": who.model.id,
@@ -127,11 +141,13 @@ def lacking(hard: Sequence[Case], easy: Sequence[Case]) -> str:
     return "The majority was right on every train item: there is no hard one to learn from."
 
 
-def sets(ctx: FitContext, part: Part, samples: int) -> list[Case]:
+def answer_sets(ctx: FitContext, part: Part, samples: int) -> list[Case]:
     """Sets of answers: every model answers every item so many times."""
     heat = ctx.context.draw(**HEAT)
     return [
-        Case(item, n * samples + s, [asked(f"solve.{s}", m.id, item, heat) for m in ctx.models])
+        Case(
+            item, n * samples + s, [answer_call(f"solve.{s}", m.id, item, heat) for m in ctx.models]
+        )
         for n, item in enumerate(ctx.items[part])
         for s in range(samples)
     ]
@@ -187,13 +203,13 @@ async def train(
     def work(out: Path, state: Path, watch: Watch) -> object:
         return train_grpo(who, prompts, reward, out, state=state, config=settings, watch=watch)
 
-    return await taught(ctx, "aggregator", config.steps or len(prompts), work)
+    return await train_adapter(ctx, "aggregator", config.steps or len(prompts), work)
 
 
-def alone(ctx: FitContext, dev: Sequence[Case]) -> dict[str, float]:
+def baseline_scores(ctx: FitContext, dev: Sequence[Case]) -> dict[str, float]:
     """What there is without an aggregator: the best single model, the majority, and anybody."""
     models = range(len(ctx.models))
-    single = [sum(rating(ctx, case.item, case.calls[at]) for case in dev) for at in models]
+    single = [sum(answer_score(ctx, case.item, case.calls[at]) for case in dev) for at in models]
     heard = [case for case in dev if case.alive]
     return {
         "best_single": max(single) / len(dev),
@@ -214,7 +230,9 @@ def measured(ctx: FitContext, dev: Sequence[Case], finals: Sequence[Call]) -> di
             case.found(ctx),
             case.right(
                 ctx,
-                final.text if stands(final, case.tally) else verdict(case.tally, case.alive).text,
+                final.text
+                if is_usable(final, case.tally)
+                else vote_answer(case.tally, case.alive).text,
             ),
         )
         for case, final in zip(dev, finals, strict=True)

@@ -22,21 +22,21 @@ from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
 from protocols.core.registry import Context
-from protocols.lib.blend_outcome import conclusion
+from protocols.lib.blend_outcome import blended_answer
 from protocols.lib.coefficients import interval
 from protocols.lib.pairwise import LABELS, compare_calls, preference
 from protocols.lib.ranking import Candidate, Ranking, candidates
-from protocols.training.call_cache import PASSING, CallCache, asked, rating
+from protocols.training.call_cache import PASSING, CallCache, answer_call, answer_score
 from protocols.training.checkpoints import Watch
 from protocols.training.sft import SftConfig, train_sft
 from protocols.training.students import (
     Student,
-    apprentice,
-    chosen,
-    keep,
-    row,
+    role_decision,
     show_rows,
-    taught,
+    store_adapter,
+    student_for_role,
+    train_adapter,
+    training_row,
 )
 
 Row = tuple[str, str]
@@ -48,7 +48,7 @@ MAX_LENGTH = 4096
 
 
 @dataclass
-class Table:
+class RankedAnswers:
     """An item, what the pool answered, and how a ranker ranks it."""
 
     item: FitItem
@@ -58,7 +58,7 @@ class Table:
 
     def scores(self, ctx: FitContext) -> list[float]:
         """How right each distinct answer is."""
-        return [rating(ctx, self.item, one.voice) for one in self.candidates]
+        return [answer_score(ctx, self.item, one.voice) for one in self.candidates]
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -70,7 +70,7 @@ async def fit_blender(ctx: FitContext, rounds: Rounds, fuse: Fuse) -> AsyncItera
     """Answers, a ranker, a fuser, and what they are worth on the dev items."""
     if len(ctx.items["train"]) < 2:
         raise UserError(f"The task '{ctx.task}' has too few train items. Fit to another task.")
-    who = apprentice(ctx.models, ctx.config.student)
+    who = student_for_role(ctx.models, ctx.config.student)
     blender = Blender(ctx, CallCache(ctx), who, rounds, fuse)
     yield Phase(name="answers", title="The pool answers", index=0, total=3)
     async for step in blender.answers():
@@ -111,9 +111,9 @@ class Blender:
         self.playing = self.who.model.id
         """Who ranks."""
 
-    def _table(self, item: FitItem) -> Table:
-        calls = [asked("answer", model.id, item) for model in self.ctx.models]
-        return Table(item, calls, self.ctx.asking(item.question))
+    def _table(self, item: FitItem) -> RankedAnswers:
+        calls = [answer_call("answer", model.id, item) for model in self.ctx.models]
+        return RankedAnswers(item, calls, self.ctx.asking(item.question))
 
     async def answers(self) -> AsyncIterator[Step]:
         """Every model answers every item."""
@@ -124,7 +124,8 @@ class Blender:
         dev, count = self.tables["dev"], len(self.tables["dev"])
         pairs = enumerate(self.ctx.models)
         alone = {
-            m.id: sum(rating(self.ctx, t.item, t.calls[at]) for t in dev) / count for at, m in pairs
+            m.id: sum(answer_score(self.ctx, t.item, t.calls[at]) for t in dev) / count
+            for at, m in pairs
         }
         best = sum(max(table.scores(self.ctx), default=0.0) for table in dev) / count
         self.metrics |= {"n": count, "best_single": max(alone.values()), "oracle": best}
@@ -148,8 +149,10 @@ class Blender:
             after = self.pair_accuracy("fit.ranker")
             if after >= before:
                 self.playing = "fit.ranker"
-                self.derived.append(keep(self.ctx, self.who, "ranker", adapter, "Trained ranker"))
-            yield chosen("ranker", after >= before, after, before)
+                self.derived.append(
+                    store_adapter(self.ctx, self.who, "ranker", adapter, "Trained ranker")
+                )
+            yield role_decision("ranker", after >= before, after, before)
             self.metrics["pairs.trained"] = after
         self.metrics |= {"pairs": self._unlike(base), "pairs.untrained": before}
 
@@ -164,9 +167,11 @@ class Blender:
                     table.asking, "row", self.who.model.id, one.voice, other.voice
                 )
                 told = LABELS if worth[i] > worth[j] else tuple(reversed(LABELS))
-                yield from (row(c.render(), label) for c, label in zip(calls, told, strict=True))
+                yield from (
+                    training_row(c.render(), label) for c, label in zip(calls, told, strict=True)
+                )
 
-    async def ranked(self, ranker: str, tables: Sequence[Table]) -> AsyncIterator[Step]:
+    async def ranked(self, ranker: str, tables: Sequence[RankedAnswers]) -> AsyncIterator[Step]:
         """Rank every table as live, all of them round by round."""
         open_ = []
         for table in tables:
@@ -189,7 +194,12 @@ class Blender:
                     ranking.said[pair] = told
 
     def _compare(
-        self, table: Table, ranking: Ranking, ranker: str, pair: tuple[int, int], number: int
+        self,
+        table: RankedAnswers,
+        ranking: Ranking,
+        ranker: str,
+        pair: tuple[int, int],
+        number: int,
     ) -> list[ScoreCall]:
         one, other = (ranking.candidates[place].voice for place in pair)
         name = f"pair/{ranker}/{table.item.id}/{one.model}/{other.model}"
@@ -230,23 +240,27 @@ class Blender:
                 yield step
             after, before = found["fit.fuser"], found[base]
             better = worth(after) >= worth(before)
-            yield chosen("fuser", better, after["final"], before["final"])
+            yield role_decision("fuser", better, after["final"], before["final"])
             self.metrics |= {"final.trained": after["final"], "final.untrained": before["final"]}
             if better:
                 base = "fit.fuser"
-                self.derived.append(keep(self.ctx, self.who, "fuser", adapter, "Trained fuser"))
+                self.derived.append(
+                    store_adapter(self.ctx, self.who, "fuser", adapter, "Trained fuser")
+                )
         self.metrics |= found[base]
         low, high = interval(found[base]["final"], len(self.tables["dev"]))
         self.metrics |= {"final.low": low, "final.high": high}
 
-    def _lesson(self, table: Table) -> Row:
+    def _lesson(self, table: RankedAnswers) -> Row:
         """The best candidates as asked live, and the best right answer among all, else the gold."""
         ranking = table.rankings[self.playing]
         best = ranking.best(self.ctx.config.top)
         call = self.fuse(table.asking, self.who.model.id, best)
         ranked = ranking.best(len(ranking.candidates))
-        right = [one.voice for one in ranked if rating(self.ctx, table.item, one.voice) >= PASSING]
-        return row(call.render(), right[0].text if right else table.item.answer)
+        right = [
+            one.voice for one in ranked if answer_score(self.ctx, table.item, one.voice) >= PASSING
+        ]
+        return training_row(call.render(), right[0].text if right else table.item.answer)
 
     async def blends(self, fuser: str, found: dict[str, dict[str, float]]) -> AsyncIterator[Step]:
         """What ``fuser`` makes of the dev items, and what is kept of it: the rules of a live run.
@@ -268,14 +282,14 @@ class Blender:
             yield step
         scores: dict[str, float] = dict.fromkeys(("ranked", "fused", "final", "kept"), 0.0)
         for table, (best, fused), check in zip(dev, asked_, checks, strict=True):
-            made = conclusion(fused, best, preference(check) if check else None)
-            scores["ranked"] += rating(self.ctx, table.item, best[0].voice)
-            scores["fused"] += rating(self.ctx, table.item, fused)
+            made = blended_answer(fused, best, preference(check) if check else None)
+            scores["ranked"] += answer_score(self.ctx, table.item, best[0].voice)
+            scores["fused"] += answer_score(self.ctx, table.item, fused)
             scores["final"] += self.ctx.score(table.item, made.text) or 0.0
             scores["kept"] += made.text == fused.text if fused.ok else 0.0
         found[fuser] = {name: sum_ / len(self.tables["dev"]) for name, sum_ in scores.items()}
 
-    def _blend(self, table: Table, fuser: str) -> tuple[list[Candidate], Call]:
+    def _blend(self, table: RankedAnswers, fuser: str) -> tuple[list[Candidate], Call]:
         best = table.rankings[self.playing].best(self.ctx.config.top)
         call = self.fuse(table.asking, fuser, best)
         call.id = f"fuse/{self.playing}/{fuser}/{table.item.id}"
@@ -314,7 +328,7 @@ class Blender:
             )
 
         show_rows(self.ctx, role, [{"prompt": asks, "answer": told} for asks, told in rows])
-        return await taught(self.ctx, role, steps, train)
+        return await train_adapter(self.ctx, role, steps, train)
 
 
 def worth(found: dict[str, float]) -> tuple[float, float]:

@@ -79,12 +79,12 @@ def _settled(call: AnyCall) -> AnyCall:
     return call
 
 
-def asked(name: str, model: str, item: FitItem, sampling: Sampling | None = None) -> Call:
+def answer_call(name: str, model: str, item: FitItem, sampling: Sampling | None = None) -> Call:
     """A model's answer to an item, asked as it is asked live; ``name`` tells askings apart."""
     messages = question_messages(item.question)
     return Call(f"{name}/{model}/{item.id}", model, messages, role="search", sampling=sampling)
 
 
-def rating(ctx: FitContext, item: FitItem, call: Call) -> float:
+def answer_score(ctx: FitContext, item: FitItem, call: Call) -> float:
     """How right an answer is, 0 to 1; nothing readable is wrong."""
     return (ctx.score(item, call.text) or 0.0) if call.ok else 0.0

@@ -18,14 +18,14 @@ Watch = Callable[[int, Mapping[str, float]], None]
 """Is told the step and its numbers, also where a step begins (without numbers); may raise."""
 
 
-def newest(folder: Path) -> str | None:
+def newest_checkpoint(folder: Path) -> str | None:
     """The last whole checkpoint in ``folder``; one that a kill left half-written does not count."""
     whole = [path.parent for path in folder.glob(f"{PREFIX}*/{WHOLE}")]
     found = max(whole, key=lambda path: int(path.name.removeprefix(PREFIX)), default=None)
     return str(found) if found else None
 
 
-def lasting(folder: Path, every: int) -> dict[str, Any]:
+def checkpoint_arguments(folder: Path, every: int) -> dict[str, Any]:
     """The trainer's arguments that make checkpoints in ``folder``."""
     return {
         "output_dir": str(folder),
@@ -36,12 +36,12 @@ def lasting(folder: Path, every: int) -> dict[str, Any]:
     }
 
 
-def carried_on(trainer: Any, folder: Path) -> float:
+def resume_training(trainer: Any, folder: Path) -> float:
     """Train on from the newest checkpoint in ``folder``; returns the loss.
 
     One of the last step is taken as it is: the trainer itself would take another step from it.
     """
-    found = newest(folder)
+    found = newest_checkpoint(folder)
     if found:
         state = json.loads(Path(found, "trainer_state.json").read_text(encoding="utf-8"))
         if state["global_step"] >= state["max_steps"]:
@@ -66,7 +66,7 @@ class Resuming:
         )
 
 
-def watched(watch: Watch | None) -> Any:
+def progress_callback(watch: Watch | None) -> Any:
     """A trainer callback that passes on every step's numbers and marks whole checkpoints."""
     from transformers import TrainerCallback
 

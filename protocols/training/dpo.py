@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from protocols.core.errors import EngineError
-from protocols.training.checkpoints import Watch, lasting, watched
+from protocols.training.checkpoints import Watch, checkpoint_arguments, progress_callback
 from protocols.training.preferences import Preference
-from protocols.training.sft import ATTENTION_AND_MLP, Trained, conversation, finished
+from protocols.training.sft import ATTENTION_AND_MLP, Trained, conversation, train_and_save
 from protocols.training.students import Student, load_student
 from protocols.training.trainers import (
     AdapterSettings,
@@ -79,7 +79,7 @@ def train_dpo(
         raise EngineError("There is nothing to train on: the list of preferences is empty.")
     settings = config or DpoSettings()
     trainer = dpo_trainer(who, pairs, state, settings, watch, device())
-    return finished(trainer, out, who.base_id, state)
+    return train_and_save(trainer, out, who.base_id, state)
 
 
 def dpo_trainer(
@@ -96,7 +96,7 @@ def dpo_trainer(
     model, tokenizer = load_student(who, where)
     return make_trainer(
         DPOTrainer,
-        watched(watch),
+        progress_callback(watch),
         model=with_adapter(model, who, settings),
         args=_arguments(settings, state),
         train_dataset=quiet_dataset([dpo_row(pair) for pair in pairs]),
@@ -128,7 +128,7 @@ def _arguments(settings: DpoSettings, state: Path) -> Any:
 
     return DPOConfig(
         **common_arguments(settings),
-        **lasting(state, settings.save_every),
+        **checkpoint_arguments(state, settings.save_every),
         max_steps=settings.steps or -1,
         num_train_epochs=1,
         per_device_train_batch_size=settings.batch,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from protocols.lib.question_space import Space
 from protocols.training.router_evaluation import cross_entropy, halves
-from protocols.training.routing_data import Part
+from protocols.training.routing_data import AnsweredQuestions
 
 Floats = NDArray[np.float64]
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -69,7 +69,7 @@ def router_from(arrays: dict[str, Floats]) -> EmbeddingRouter:
     return EmbeddingRouter(Space(arrays["mean"], arrays["axes"]), linear, 0.0)
 
 
-def train_embedding(part: Part, seed: int) -> EmbeddingRouter:
+def train_embedding(part: AnsweredQuestions, seed: int) -> EmbeddingRouter:
     """Train on a part; without a question that tells models apart, all models are alike."""
     space = Space.of(part.vectors)
     points = space(part.vectors)
@@ -84,7 +84,7 @@ def train_embedding(part: Part, seed: int) -> EmbeddingRouter:
     return EmbeddingRouter(space, linear, strength)
 
 
-def chosen_strength(points: Floats, part: Part, seed: int) -> float:
+def chosen_strength(points: Floats, part: AnsweredQuestions, seed: int) -> float:
     """The strength whose choices lose least against the best model; then the surest of these."""
     if len(points) < 2 * FOLDS:
         return 1.0
@@ -112,7 +112,7 @@ def _folds(tasks: Sequence[str], seed: int) -> list[int]:
 
 
 def _cross_validated(
-    points: Floats, part: Part, folds: Sequence[int], strength: float
+    points: Floats, part: AnsweredQuestions, folds: Sequence[int], strength: float
 ) -> tuple[float, float]:
     """Mean regret and mean cross-entropy of questions whose fold was left out."""
     logits = np.zeros_like(part.labels)

@@ -27,14 +27,14 @@ from protocols.lib.graph_net import (
 from protocols.lib.question_space import Space
 from protocols.lib.routes import Trust, softmax
 from protocols.training.router_evaluation import (
+    calibrate_trust,
     cross_entropy,
-    followed,
     halves,
     held_out,
-    told,
-    trust,
+    interval_text,
+    scores_with_fallback,
 )
-from protocols.training.routing_data import Lessons, Part
+from protocols.training.routing_data import AnsweredQuestions, RoutingData
 
 Floats = NDArray[np.float64]
 Report = Callable[[int, float], None]
@@ -133,7 +133,7 @@ def router_from(arrays: dict[str, Floats], kinds: int) -> GraphRouter:
     return GraphRouter(space, known, Nearness(int(count), width), tuple(networks))
 
 
-def train_graph(part: Part, settings: GraphSettings, report: Report) -> GraphRouter:
+def train_graph(part: AnsweredQuestions, settings: GraphSettings, report: Report) -> GraphRouter:
     """Train on a part; ``report`` is called with (steps done over all networks, loss)."""
     space = Space.of(part.vectors)
     names = sorted(set(part.tasks))
@@ -147,13 +147,13 @@ def train_graph(part: Part, settings: GraphSettings, report: Report) -> GraphRou
     return GraphRouter(space, known, near, networks)
 
 
-def nearest(known: Known, part: Part) -> Nearness:
+def nearest(known: Known, part: AnsweredQuestions) -> Nearness:
     """How many neighbours, and how near, by regret and then fit of each question without itself."""
     options = [Nearness(count, width) for count in COUNTS for width in WIDTHS]
     return min(options, key=lambda near: _without_itself(known, part, near))
 
 
-def _without_itself(known: Known, part: Part, near: Nearness) -> tuple[float, float]:
+def _without_itself(known: Known, part: AnsweredQuestions, near: Nearness) -> tuple[float, float]:
     found = nearest_scores(known, attach(known, known.points, near, inside=True))
     chosen = part.judged[np.arange(len(found)), found.argmax(axis=1)]
     regret = float((part.judged.max(axis=1) - chosen).mean())
@@ -170,7 +170,12 @@ def means_without_itself(known: Known) -> Floats:
 
 
 def _network(
-    known: Known, hood: Hood, part: Part, settings: GraphSettings, number: int, report: Report
+    known: Known,
+    hood: Hood,
+    part: AnsweredQuestions,
+    settings: GraphSettings,
+    number: int,
+    report: Report,
 ) -> Weights:
     """One network: AdamW over all questions at once, stopped early."""
     import torch
@@ -199,7 +204,7 @@ def _network(
     return best[1]
 
 
-def _apart(part: Part, seed: int) -> tuple[list[int], list[int]]:
+def _apart(part: AnsweredQuestions, seed: int) -> tuple[list[int], list[int]]:
     """Places to learn from and, a quarter of every task, to check by (the same if too few)."""
     order = np.random.default_rng(seed).permutation(len(part)).tolist()
     _, half = halves([part.tasks[at] for at in order])
@@ -222,17 +227,17 @@ def _mean(losses: Any, weight: Any, places: Sequence[int]) -> Any:
 
 
 def compared(
-    learnt: Lessons, router: GraphRouter, seed: int
+    data: RoutingData, router: GraphRouter, seed: int
 ) -> tuple[str, dict[str, Trust], dict[str, Any]]:
     """The network against its own neighbours: who decides, how far both can be trusted, metrics.
 
     The half of dev that calibrates decides, and the network must be better there; the held-out half
     only measures.
     """
-    best, tune, held = learnt.best, learnt.tune, learnt.held
+    best, tune, held = data.best, data.tune, data.held
     before = router.logits(router.attached(tune.vectors))
     after = router.logits(router.attached(held.vectors))
-    known = {m: trust(rows, tune.labels, tune.scores, best) for m, rows in before.items()}
+    known = {m: calibrate_trust(rows, tune.labels, tune.scores, best) for m, rows in before.items()}
     worth = {m: _routed(before[m], tune.scores, known[m], best).mean() for m in known}
     used = "graph" if worth["graph"] > worth["knn"] else "knn"
     found = {
@@ -240,14 +245,14 @@ def compared(
         for m, rows in after.items()
     }
     gaps = [_routed(after[m], held.scores, known[m], best) for m in ("graph", "knn")]
-    gap = told(gaps[0] - gaps[1], seed)
-    about = {**learnt.about(), "used": used, "held_out": found, "graph_minus_knn": gap}
+    gap = interval_text(gaps[0] - gaps[1], seed)
+    about = {**data.about(), "used": used, "held_out": found, "graph_minus_knn": gap}
     return used, known, about
 
 
 def _routed(logits: Floats, scores: Floats, known: Trust, best: int) -> Floats:
     """Each question's score under a router with its fallback."""
-    return followed(softmax(logits / known.temperature), scores, known.threshold, best)
+    return scores_with_fallback(softmax(logits / known.temperature), scores, known.threshold, best)
 
 
 def verdict(metrics: Mapping[str, Any]) -> str:

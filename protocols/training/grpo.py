@@ -15,9 +15,9 @@ from typing import Any
 
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import Message
-from protocols.training.checkpoints import Watch, lasting, watched
+from protocols.training.checkpoints import Watch, checkpoint_arguments, progress_callback
 from protocols.training.dpo import with_adapter
-from protocols.training.sft import ATTENTION_AND_MLP, Trained, finished
+from protocols.training.sft import ATTENTION_AND_MLP, Trained, train_and_save
 from protocols.training.students import Student, load_student
 from protocols.training.trainers import common_arguments, device, make_trainer, quiet_dataset
 
@@ -82,7 +82,7 @@ def train_grpo(
         raise EngineError("There is nothing to train on: the list of exercises is empty.")
     settings = config or GrpoSettings()
     trainer = grpo_trainer(who, exercises, reward, state, settings, watch, device())
-    return finished(trainer, out, who.base_id, state)
+    return train_and_save(trainer, out, who.base_id, state)
 
 
 def grpo_trainer(
@@ -109,7 +109,7 @@ def grpo_trainer(
     model, tokenizer = load_student(who, where)
     trainer = make_trainer(
         GRPOTrainer,
-        watched(watch),
+        progress_callback(watch),
         model=with_adapter(model, who, settings),
         reward_funcs=rewards,
         args=_arguments(settings, state),
@@ -125,7 +125,7 @@ def _arguments(settings: GrpoSettings, state: Path) -> Any:
 
     return GRPOConfig(
         **common_arguments(settings),
-        **lasting(state, settings.save_every),
+        **checkpoint_arguments(state, settings.save_every),
         max_steps=settings.steps or -1,
         num_train_epochs=1,
         per_device_train_batch_size=settings.draws,

@@ -23,8 +23,8 @@ from protocols.core.models import ModelSpec
 from protocols.lib.choice import labels
 from protocols.lib.label_routes import label_calls, logits_of, orders_of, route_messages
 from protocols.training.labels import LabelRow, LabelSettings, train_labels
-from protocols.training.routing_data import Part
-from protocols.training.students import apprentice
+from protocols.training.routing_data import AnsweredQuestions
+from protocols.training.students import student_for_role
 
 NAME = "router"
 WAVE = 32
@@ -33,7 +33,7 @@ LONGEST = 4096
 
 
 def training_rows(
-    part: Part, models: Sequence[ModelSpec], passes: int, rng: random.Random
+    part: AnsweredQuestions, models: Sequence[ModelSpec], passes: int, rng: random.Random
 ) -> list[LabelRow]:
     """Each question that tells models apart, ``passes`` times in orders of their own."""
     rows = []
@@ -47,13 +47,13 @@ def training_rows(
     return rows
 
 
-def train_label_router(ctx: FitContext, part: Part) -> Path:
+def train_label_router(ctx: FitContext, part: AnsweredQuestions) -> Path:
     """Train the adapter, go on with it, or find it trained. Blocks.
 
     Raises :class:`EngineError` if no question tells the models apart, and :class:`UserError` if the
     generalist's weights are not on this machine.
     """
-    folder, config, who = ctx.state / NAME, ctx.config, apprentice(ctx.models)
+    folder, config, who = ctx.state / NAME, ctx.config, student_for_role(ctx.models)
     if folder.is_dir():
         return folder
     rows = training_rows(part, ctx.models, config.epochs, ctx.rng("rows"))
@@ -89,9 +89,9 @@ def train_label_router(ctx: FitContext, part: Part) -> Path:
 class Reading:
     """Asks the trained router about a part; :attr:`logits` has what it says, [items, models]."""
 
-    def __init__(self, ctx: FitContext, adapter: Path, part: Part) -> None:
+    def __init__(self, ctx: FitContext, adapter: Path, part: AnsweredQuestions) -> None:
         self.ctx, self.part = ctx, part
-        self.model = apprentice(ctx.models).trained(f"candidate.{NAME}", adapter)
+        self.model = student_for_role(ctx.models).trained(f"candidate.{NAME}", adapter)
         self.logits: NDArray[np.float64] = np.zeros_like(part.labels)
 
     async def asked(self) -> AsyncIterator[Step]:
@@ -123,5 +123,5 @@ def keep(ctx: FitContext, adapter: Path) -> Derived:
     """Copy the adapter into the artifact."""
     shutil.copytree(adapter, ctx.folder / NAME)
     return Derived(
-        name=NAME, base=apprentice(ctx.models).model.id, folder=NAME, title="Trained router"
+        name=NAME, base=student_for_role(ctx.models).model.id, folder=NAME, title="Trained router"
     )

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from protocols.core.errors import EngineError
 from protocols.engines.prompter import Prompter
 from protocols.lib.prompts import Message
-from protocols.training.checkpoints import Watch, lasting, watched
+from protocols.training.checkpoints import Watch, checkpoint_arguments, progress_callback
 from protocols.training.sft import (
     ATTENTION_AND_MLP,
     Trained,
-    finished,
+    train_and_save,
 )
 from protocols.training.students import Student, load_student
 from protocols.training.trainers import common_arguments, device, fresh_lora, make_trainer
@@ -87,7 +87,7 @@ def train_labels(
     """
     settings = config or LabelSettings()
     trainer = label_trainer(who, rows, state, settings, watch, device())
-    return finished(trainer, out, who.base_id, state)
+    return train_and_save(trainer, out, who.base_id, state)
 
 
 def encoded(who: Student, tokenizer: Any, row: LabelRow) -> dict[str, list[Any]]:
@@ -130,7 +130,7 @@ def label_trainer(
         )
     return make_trainer(
         LabelTrainer,
-        watched(watch),
+        progress_callback(watch),
         model=_with_lora(model, settings),
         args=_arguments(settings, state, len(kept)),
         train_dataset=kept,
@@ -194,7 +194,7 @@ def _arguments(settings: LabelSettings, state: Path, rows: int) -> Any:
 
     return TrainingArguments(
         **common_arguments(settings),
-        **lasting(state, settings.save_every),
+        **checkpoint_arguments(state, settings.save_every),
         max_steps=settings.count(rows),
         per_device_train_batch_size=settings.batch,
         remove_unused_columns=False,

@@ -45,7 +45,7 @@ from protocols.lib.model_cards import agent_card
 from protocols.lib.roles import role_of
 from protocols.training.distill import TRAINING, controls_of, loss_of, without_controls
 from protocols.training.sft import SftConfig, train_sft
-from protocols.training.students import chosen
+from protocols.training.students import role_decision
 
 WAVE = 16
 """Questions that are debated together; a kill loses one wave at most."""
@@ -54,7 +54,7 @@ BROKEN = (StudioError, ValueError, RuntimeError, OSError)
 
 
 @dataclass
-class School:
+class AgentTraining:
     """Who plays which role by now, and what was said and learned. ``agents`` go by (role, id)."""
 
     ctx: FitContext
@@ -135,7 +135,7 @@ class School:
                 unit="schooling",
                 done=done + 1,
                 total=len(jobs),
-                note=told(entry),
+                note=training_note(entry),
                 level="info" if found["trained"] else "warning",
                 values={"rows": float(found["rows"])},
             )
@@ -192,7 +192,7 @@ class School:
             rows,
             part,
             base_id=Path(model.source).name,
-            config=settings(config, steps, self.ctx.seed),
+            config=sft_settings(config, steps, self.ctx.seed),
             on_step=heard,
             start=Path(before) if before else None,
             template=model.chat_template,
@@ -247,7 +247,7 @@ async def fit_agents(ctx: FitContext) -> AsyncIterator[Step]:
 
     Raises :class:`EngineError` if there is nothing to debate.
     """
-    school, config = School(ctx), ctx.config
+    school, config = AgentTraining(ctx), ctx.config
     (ctx.state / "agents").mkdir(parents=True, exist_ok=True)
     questions, dev = ctx.items.get("train", ())[: config.questions], ctx.items["dev"]
     if not questions:
@@ -269,7 +269,7 @@ async def fit_agents(ctx: FitContext) -> AsyncIterator[Step]:
         yield Artifact(name="diversity", data={"rows": list(school.health)})
     kept = school.best()
     first, last = school.health[0], school.health[kept]
-    yield chosen("debaters", kept > 0, school.health[-1]["accuracy"], first["accuracy"])
+    yield role_decision("debaters", kept > 0, school.health[-1]["accuracy"], first["accuracy"])
     metrics = {
         "dev_before": first["accuracy"], "dev": last["accuracy"], "low": last["low"],
         "high": last["high"], "n": last["n"], "iteration": kept,
@@ -279,10 +279,10 @@ async def fit_agents(ctx: FitContext) -> AsyncIterator[Step]:
         "lessons_right": school.reliable("train-0", questions),
     }  # fmt: skip
     recipe: JsonValue = {"training": [*school.log], "health": [*school.health]}
-    yield ctx.fitted(metrics, recipe, packed(ctx, school, kept))
+    yield ctx.fitted(metrics, recipe, store_agents(ctx, school, kept))
 
 
-def packed(ctx: FitContext, school: School, kept: int) -> list[Derived]:
+def store_agents(ctx: FitContext, school: AgentTraining, kept: int) -> list[Derived]:
     """Put an iteration's agents into the artifact, each with its card."""
     found = []
     for (role, owner), agent in school.rolls[kept].items():
@@ -297,7 +297,7 @@ def packed(ctx: FitContext, school: School, kept: int) -> list[Derived]:
     return found
 
 
-def settings(config: Any, steps: int, seed: int) -> SftConfig:
+def sft_settings(config: Any, steps: int, seed: int) -> SftConfig:
     """The form's settings as the trainer's."""
     return SftConfig(
         steps=steps,
@@ -311,7 +311,7 @@ def settings(config: Any, steps: int, seed: int) -> SftConfig:
     )
 
 
-def told(entry: dict[str, Any]) -> str:
+def training_note(entry: dict[str, Any]) -> str:
     """What came of a training, as a sentence."""
     who = f"{entry['model']} as {entry['role']}"
     if entry["trained"]:

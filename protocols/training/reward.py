@@ -18,8 +18,8 @@ from protocols.training.sft import (
     ATTENTION_AND_MLP,
     OnStep,
     Trained,
-    finished,
     report_to,
+    train_and_save,
 )
 from protocols.training.trainers import (
     common_arguments,
@@ -85,7 +85,7 @@ def train_reward(
     model, tokenizer = load_scorer(base, device())
     lora = attach_head(model, settings)
     trainer = _trainer(lora, tokenizer, preferences, settings, out, on_step)
-    return finished(trainer, out, base_id)
+    return train_and_save(trainer, out, base_id)
 
 
 def load_scorer(

@@ -85,7 +85,7 @@ def threshold(shares: Floats, scores: Floats, best: int) -> float:
     return min(1.0, next(b for b, v in zip(bounds, values, strict=True) if v >= top - 1e-12))
 
 
-def trust(logits: Floats, labels: Floats, scores: Floats, best: int) -> Trust:
+def calibrate_trust(logits: Floats, labels: Floats, scores: Floats, best: int) -> Trust:
     """Calibrate a router on items that it was not trained on (at least one)."""
     weights = spread(scores)
     heat = temperature(logits, labels, weights)
@@ -139,7 +139,7 @@ def bootstrap(values: Floats, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def told(values: Floats, seed: int) -> dict[str, float]:
+def interval_text(values: Floats, seed: int) -> dict[str, float]:
     """A mean with its interval."""
     low, high = bootstrap(values, seed)
     return {
@@ -158,19 +158,19 @@ def held_out(
     ``ece_raw`` is the calibration error that there would be without the temperature.
     """
     shares = softmax(logits / known.temperature)
-    routed = followed(shares, scores, known.threshold, best)
+    routed = scores_with_fallback(shares, scores, known.threshold, best)
     weights = spread(scores)
     calibration = reliability(shares, labels, weights)
     return {
         "n": len(scores),
         "seed": seed,
         "interval": f"95 % paired bootstrap over items, {DRAWS} draws",
-        "router": told(routed, seed),
-        "best_single": told(scores[:, best], seed),
-        "oracle": told(scores.max(axis=1), seed),
-        "random": told(scores.mean(axis=1), seed),
-        "gain_over_best_single": told(routed - scores[:, best], seed),
-        "regret_to_oracle": told(scores.max(axis=1) - routed, seed),
+        "router": interval_text(routed, seed),
+        "best_single": interval_text(scores[:, best], seed),
+        "oracle": interval_text(scores.max(axis=1), seed),
+        "random": interval_text(scores.mean(axis=1), seed),
+        "gain_over_best_single": interval_text(routed - scores[:, best], seed),
+        "regret_to_oracle": interval_text(scores.max(axis=1) - routed, seed),
         "fallback_share": round(float((shares.max(axis=1) < known.threshold - LEAST).mean()), 4),
         "calibration": calibration,
         "ece": calibration["error"],
@@ -178,7 +178,7 @@ def held_out(
     }
 
 
-def pictures(measured: Mapping[str, Mapping[str, Any]], used: str) -> list[Artifact]:
+def evaluation_artifacts(measured: Mapping[str, Mapping[str, Any]], used: str) -> list[Artifact]:
     """What :func:`held_out` says of some ways of routing, for a page.
 
     ``regret``: ``{"rows": [{"name", "score", "low", "high", "n"}], "note"}``, every way beside the
@@ -206,7 +206,7 @@ def pictures(measured: Mapping[str, Mapping[str, Any]], used: str) -> list[Artif
     ]
 
 
-def followed(shares: Floats, scores: Floats, bound: float, best: int) -> Floats:
+def scores_with_fallback(shares: Floats, scores: Floats, bound: float, best: int) -> Floats:
     """Each item's score under the router with its fallback to the best single model."""
     sure = shares.max(axis=1) >= bound - LEAST
     choice = np.where(sure, shares.argmax(axis=1), best)

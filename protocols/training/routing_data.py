@@ -27,7 +27,7 @@ LEAST_TRAIN, LEAST_DEV = 4, 4
 
 
 @dataclass(frozen=True)
-class Part:
+class AnsweredQuestions:
     """Some answered questions. ``judged`` are the judge's scores [items, models], ``labels`` the
     soft labels made of them, ``weights`` [items] how far they lie apart.
     """
@@ -53,10 +53,10 @@ class Part:
         """What the task's metric says, [items, models]."""
         return self.table.scores
 
-    def rows(self, places: Sequence[int]) -> Part:
+    def rows(self, places: Sequence[int]) -> AnsweredQuestions:
         """Some of the questions."""
         at = list(places)
-        return Part(
+        return AnsweredQuestions(
             self.table.rows(at),
             self.judged[at],
             self.labels[at],
@@ -69,12 +69,12 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Lessons:
+class RoutingData:
     """The three parts, and the encoder of the questions (none if it was not asked for)."""
 
-    train: Part
-    tune: Part
-    held: Part
+    train: AnsweredQuestions
+    tune: AnsweredQuestions
+    held: AnsweredQuestions
     encoder: EncoderSpec | None
 
     @property
@@ -95,8 +95,8 @@ class Lessons:
         return {**sizes, "train_telling": telling, "best_single": self.models[self.best]}
 
 
-class Lesson:
-    """Gathers :class:`Lessons` step by step."""
+class RoutingDataCollector:
+    """Gathers :class:`RoutingData` step by step."""
 
     def __init__(self, ctx: FitContext, encode: bool = True) -> None:
         """``encode`` says whether vectors are needed.
@@ -115,7 +115,7 @@ class Lesson:
                     f"A router needs at least {least} {part} items; {ctx.task} has {found} here. "
                     "Raise the limit or add a task."
                 )
-        self.made: Lessons | None = None
+        self.made: RoutingData | None = None
 
     async def gather(self) -> AsyncIterator[Step]:
         """Ask, judge, encode; :attr:`made` has the result."""
@@ -128,26 +128,26 @@ class Lesson:
         yield Phase(name="learn", title="The router learns who is good at what", index=1, total=2)
         table = answers.table()
         judged = await ctx.work(rewards, ctx, table) if ctx.config.judge == "reward" else None
-        vectors = await ctx.work(encoded, ctx, self.spec, table) if self.spec else None
-        self.made = lessons(ctx, table, judged, self.spec, vectors)
+        vectors = await ctx.work(encode_questions, ctx, self.spec, table) if self.spec else None
+        self.made = label_and_split(ctx, table, judged, self.spec, vectors)
 
     @property
-    def lessons(self) -> Lessons:
+    def data(self) -> RoutingData:
         """What was gathered."""
         assert self.made is not None
         return self.made
 
 
-def lessons(
+def label_and_split(
     ctx: FitContext,
     table: Table,
     judged: Floats | None,
     spec: EncoderSpec | None,
     vectors: Vectors | None,
-) -> Lessons:
+) -> RoutingData:
     """Label and split; ``judged`` are the reward model's scores where it is the judge."""
     scores = table.scores if judged is None else judged
-    whole = Part(
+    whole = AnsweredQuestions(
         table,
         scores,
         soft_labels(scores, ctx.config.softness),
@@ -157,7 +157,7 @@ def lessons(
     count = len(ctx.items["train"])
     dev = range(count, len(table.items))
     tune, held = halves([table.items[at].task for at in dev])
-    return Lessons(
+    return RoutingData(
         whole.rows(range(count)),
         whole.rows([dev[at] for at in tune]),
         whole.rows([dev[at] for at in held]),
@@ -165,7 +165,7 @@ def lessons(
     )
 
 
-def encoded(ctx: FitContext, spec: EncoderSpec, table: Table) -> Vectors:
+def encode_questions(ctx: FitContext, spec: EncoderSpec, table: Table) -> Vectors:
     """The questions as vectors, [items, size], remembered for the next time. Blocks."""
     questions = [item.question for item in table.items]
     path = ctx.state / f"vectors-{content_hash(spec.model_dump(), questions)}.npz"

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import EngineError
 from protocols.lib.prompts import question_messages
-from protocols.training.checkpoints import Watch, carried_on, lasting, watched
+from protocols.training.checkpoints import (
+    Watch,
+    checkpoint_arguments,
+    progress_callback,
+    resume_training,
+)
 from protocols.training.trainers import (
     common_arguments,
     device,
@@ -124,7 +129,7 @@ def train_sft(
         for name, weight in lora.named_parameters():
             weight.requires_grad_(weight.requires_grad and frozen not in name)
     trainer = _trainer(lora, tokenizer, rows, settings, out, on_step, state, watch)
-    return finished(trainer, out, base_id, state)
+    return train_and_save(trainer, out, base_id, state)
 
 
 def load_base(base: Path, where: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -161,10 +166,10 @@ def _trainer(
 
     mixed = list(rows)
     random.Random(config.seed).shuffle(mixed)
-    saving = lasting(state, SAVE_EVERY) if state else {"output_dir": str(out)}
+    saving = checkpoint_arguments(state, SAVE_EVERY) if state else {"output_dir": str(out)}
     return make_trainer(
         _answer_trainer(),
-        watched(watch),
+        progress_callback(watch),
         *([report_to(on_step)] if on_step else []),
         model=model,
         args=_arguments(config, saving),
@@ -274,10 +279,10 @@ def report_to(on_step: OnStep) -> Any:
     return Report()
 
 
-def finished(trainer: Any, out: Path, base_id: str, state: Path | None = None) -> Trained:
+def train_and_save(trainer: Any, out: Path, base_id: str, state: Path | None = None) -> Trained:
     """Train, or go on from what is in ``state``, and save the adapter in ``out``."""
     start = time.perf_counter()
-    loss = carried_on(trainer, state) if state else float(trainer.train().training_loss)
+    loss = resume_training(trainer, state) if state else float(trainer.train().training_loss)
     seconds = time.perf_counter() - start
     save_adapter(trainer.model, out, base_id)
     return Trained(out, seconds, device(), loss)

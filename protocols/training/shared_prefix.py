@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import EngineError
-from protocols.training.checkpoints import Watch, lasting, watched
+from protocols.training.checkpoints import Watch, checkpoint_arguments, progress_callback
 from protocols.training.labels import LabelRow, encoded
-from protocols.training.sft import Trained, finished
+from protocols.training.sft import Trained, train_and_save
 from protocols.training.students import Student, load_student
 from protocols.training.trainers import common_arguments, device, fresh_lora, make_trainer
 
@@ -138,7 +138,7 @@ def train_shared_prefix(
     if not groups:
         raise EngineError("There is nothing to train on: the list of groups is empty.")
     settings = config or SharedPrefixSettings()
-    return finished(_trainer(who, groups, state, settings, watch), out, who.base_id, state)
+    return train_and_save(_trainer(who, groups, state, settings, watch), out, who.base_id, state)
 
 
 def _trainer(
@@ -159,7 +159,7 @@ def _trainer(
     model, tokenizer = load_student(who, device())
     return make_trainer(
         SharedPrefixTrainer,
-        watched(watch),
+        progress_callback(watch),
         model=attach(model.float(), settings),
         args=_arguments(settings, state, len(groups)),
         train_dataset=[[encoded(who, tokenizer, row) for row in rows] for rows in groups],
@@ -184,7 +184,7 @@ def _arguments(settings: SharedPrefixSettings, state: Path, groups: int) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        **lasting(state, settings.save_every),
+        **checkpoint_arguments(state, settings.save_every),
         max_steps=settings.count(groups),
         per_device_train_batch_size=settings.batch,
         remove_unused_columns=False,

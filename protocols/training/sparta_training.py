@@ -32,11 +32,11 @@ from protocols.lib.pairwise import (
 )
 from protocols.lib.sparta_artifact import SpartaArtifact
 from protocols.lib.text import repeats
-from protocols.training.call_cache import HEAT, CallCache, asked, rating
+from protocols.training.call_cache import HEAT, CallCache, answer_call, answer_score
 from protocols.training.checkpoints import Watch
 from protocols.training.dpo import DpoSettings, train_dpo
 from protocols.training.preferences import Preference
-from protocols.training.students import Student, keep, show_rows, student, taught
+from protocols.training.students import Student, show_rows, store_adapter, student, train_adapter
 
 DRIFT = 0.5
 """How much a training may have changed a model: deviation added to its log-strength."""
@@ -145,7 +145,7 @@ def matches(
 def answers(camp: Camp, name: str, item: FitItem, pair: tuple[int, int]) -> tuple[Call, Call]:
     """What both are asked: the item, as live."""
     heat = camp.ctx.context.draw(**HEAT)
-    one, other = (asked(f"duel/{name}", camp.versions[at].id, item, heat) for at in pair)
+    one, other = (answer_call(f"duel/{name}", camp.versions[at].id, item, heat) for at in pair)
     return one, other
 
 
@@ -243,7 +243,7 @@ async def train(ctx: FitContext, who: Student, name: str, pairs: Sequence[Prefer
     def work(out: Path, state: Path, watch: Watch) -> object:
         return train_dpo(who, pairs, out, state=state, config=settings, watch=watch)
 
-    return await taught(ctx, name, config.steps or -(-len(pairs) // config.batch), work)
+    return await train_adapter(ctx, name, config.steps or -(-len(pairs) // config.batch), work)
 
 
 async def scored(camp: Camp) -> AsyncIterator[Step]:
@@ -252,11 +252,11 @@ async def scored(camp: Camp) -> AsyncIterator[Step]:
     if camp.scores and camp.pairs[-1] == 0:
         camp.scores.append(camp.scores[-1])
     else:
-        calls = [[asked("dev", model.id, item) for item in dev] for model in camp.versions]
+        calls = [[answer_call("dev", model.id, item) for item in dev] for model in camp.versions]
         async for step in camp.memory.play(list(chain(*calls)), "dev answers of every version"):
             yield step
         found = [
-            sum(rating(camp.ctx, item, call) for item, call in zip(dev, row, strict=True))
+            sum(answer_score(camp.ctx, item, call) for item, call in zip(dev, row, strict=True))
             for row in calls
         ]
         camp.scores.append([total / len(dev) for total in found])
@@ -295,7 +295,7 @@ async def concluded(camp: Camp) -> AsyncIterator[Step]:
 def kept(camp: Camp, at: int, name: str, iteration: int) -> Derived:
     """A version that did better than the model as it was."""
     adapter, title = camp.adapters[iteration][at], f"{name} after {iteration} of Sparta"
-    return keep(camp.ctx, camp.students[at], f"contestant.{name}", adapter, title)
+    return store_adapter(camp.ctx, camp.students[at], f"contestant.{name}", adapter, title)
 
 
 def measured(camp: Camp, scores: dict[str, float]) -> dict[str, JsonValue]:
@@ -324,5 +324,5 @@ def measured(camp: Camp, scores: dict[str, float]) -> dict[str, JsonValue]:
 def judged_right(ctx: FitContext, bout: Bout) -> bool | None:
     """Whether the judges preferred the answer that scores higher; none where that says nothing."""
     probability, (one, other) = bout.duel.probability, bout.calls
-    gap = rating(ctx, bout.item, one) - rating(ctx, bout.item, other)
+    gap = answer_score(ctx, bout.item, one) - answer_score(ctx, bout.item, other)
     return None if probability in (None, 0.5) or not gap else (probability > 0.5) == (gap > 0)

@@ -58,7 +58,7 @@ def student(model: ModelSpec) -> Student:
     return Student(model, base, Path(model.adapter) if model.adapter else None)
 
 
-def apprentice(models: Sequence[ModelSpec], named: str = "") -> Student:
+def student_for_role(models: Sequence[ModelSpec], named: str = "") -> Student:
     """Who is trained for a role: the base of the model named, else of the first generalist.
 
     Raises :class:`UserError` if none of the models has its files on this machine.
@@ -91,7 +91,7 @@ Train = Callable[[Path, Path, Watch], object]
 """Trains into the first folder, keeping checkpoints in the second."""
 
 
-async def taught(ctx: FitContext, name: str, steps: int, train: Train) -> Path:
+async def train_adapter(ctx: FitContext, name: str, steps: int, train: Train) -> Path:
     """The adapter called ``name``: made in a thread, or found if it was made before a kill."""
     folder = ctx.state / "adapters" / name
     part, checkpoints = folder.with_name(f"{name}.part"), ctx.state / "checkpoints" / name
@@ -109,7 +109,7 @@ async def taught(ctx: FitContext, name: str, steps: int, train: Train) -> Path:
     return folder
 
 
-def learnt(adapter: Path) -> bool:
+def adapter_changed(adapter: Path) -> bool:
     """Whether training changed anything: a fresh adapter's second factors are zero."""
     from safetensors.torch import load_file
 
@@ -117,7 +117,7 @@ def learnt(adapter: Path) -> bool:
     return any(bool(one.any()) for name, one in tensors.items() if "lora_B" in name)
 
 
-def keep(ctx: FitContext, who: Student, role: str, adapter: Path, title: str) -> Derived:
+def store_adapter(ctx: FitContext, who: Student, role: str, adapter: Path, title: str) -> Derived:
     """Put an adapter into the artifact, to be found there as the one trained for ``role``."""
     shutil.copytree(adapter, ctx.folder / role)
     return Derived(name=role, base=who.model.id, folder=role, title=title)
@@ -133,14 +133,14 @@ def show_rows(ctx: FitContext, role: str, rows: Sequence[Mapping[str, JsonValue]
     (ctx.folder / f"{role}.rows.json").write_text(text + "\n", encoding="utf-8")
 
 
-def chosen(role: str, trained: bool, after: float, before: float) -> Decision:
+def role_decision(role: str, trained: bool, after: float, before: float) -> Decision:
     """Which one plays a role from now on: who was trained for it, or the model as it was."""
     options = ("trained", "untrained")
     why = f"{after:.1%} on dev items after training, {before:.1%} before"
     return Decision(what=role, options=options, chosen=options[not trained], why=why)
 
 
-def row(messages: Sequence[Message], answer: str) -> tuple[str, str]:
+def training_row(messages: Sequence[Message], answer: str) -> tuple[str, str]:
     """A training row out of what would be asked live.
 
     Raises :class:`ValueError` if the training would ask something else.

@@ -16,7 +16,7 @@ from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import content_hash
 from protocols.core.registry import Context
 from protocols.lib.jsonlines import append_rows, read_rows
-from protocols.lib.shared_text import Draft, Written, written
+from protocols.lib.shared_text import Draft, WrittenPatch, written_patch
 from protocols.lib.switching import patch_call
 
 WAVE = 64
@@ -24,7 +24,7 @@ WAVE = 64
 
 
 @dataclass
-class Line:
+class Rollout:
     """A shared text for one item, while it is written."""
 
     ctx: Context
@@ -35,7 +35,7 @@ class Line:
     turn: int = 0
     ended: bool = False
 
-    def fork(self) -> Line:
+    def fork(self) -> Rollout:
         """The same text, to be gone on with in another way."""
         return replace(self, draft=copy.deepcopy(self.draft))
 
@@ -49,25 +49,27 @@ class Line:
         return [model.id for model in self.ctx.models if model.id not in self.draft.barred]
 
 
-Choose = Callable[[Line], str]
+Choose = Callable[[Rollout], str]
 """Says who goes on with a text."""
 
 
-class Desk:
+class RolloutWriter:
     """Where lines are written, in patches of ``patch`` tokens."""
 
     def __init__(self, ctx: FitContext, patch: int) -> None:
         self.ctx, self.patch = ctx, patch
         self._patches, self._judged = ctx.state / "patches.jsonl", ctx.state / "scores.jsonl"
-        self._known = {row["key"]: Written(*row["written"]) for row in read_rows(self._patches)}
+        self._known = {
+            row["key"]: WrittenPatch(*row["written"]) for row in read_rows(self._patches)
+        }
         self._scores = {row["key"]: row["scores"] for row in read_rows(self._judged)}
 
-    def line(self, item: FitItem, number: int = 0) -> Line:
+    def line(self, item: FitItem, number: int = 0) -> Rollout:
         """An empty text for an item."""
         asking = self.ctx.asking(item.question)
-        return Line(asking, item, Draft(asking.sampling.max_tokens), number)
+        return Rollout(asking, item, Draft(asking.sampling.max_tokens), number)
 
-    async def write(self, lines: Sequence[Line], choose: Choose) -> AsyncIterator[Step]:
+    async def write(self, lines: Sequence[Rollout], choose: Choose) -> AsyncIterator[Step]:
         """Let the chosen author of every line write one patch."""
         greedy = self.ctx.context.draw(temperature=0.0, top_p=1.0)
         asked: dict[str, Call] = {}
@@ -94,12 +96,12 @@ class Desk:
             yield [call for _, call in wave]
             for _, call in wave:
                 self._check(call)
-            new = {key: written(call) for key, call in wave}
+            new = {key: written_patch(call) for key, call in wave}
             rows = ({"key": key, "written": list(one)} for key, one in new.items())
             append_rows(self._patches, rows)
             self._known |= new
 
-    async def finish(self, lines: Sequence[Line], choose: Choose) -> AsyncIterator[Step]:
+    async def finish(self, lines: Sequence[Rollout], choose: Choose) -> AsyncIterator[Step]:
         """Let all lines be written to their end."""
         while going := [line for line in lines if line.open]:
             async for step in self.write(going, choose):
@@ -130,22 +132,22 @@ class Desk:
         if call.error and not isinstance(call.error, ContributorError):
             raise EngineError(f"The switcher cannot be trained: {call.error.message}")
 
-    def rating(self, line: Line) -> float:
+    def rating(self, line: Rollout) -> float:
         """How right a text is, 0 to 1; one without words is wrong."""
         text = line.draft.whole
         return (self.ctx.score(line.item, text) or 0.0) if text.strip() else 0.0
 
 
-def staying(line: Line) -> str:
+def same_author(line: Rollout) -> str:
     """Whoever wrote last goes on, if possible."""
     usable = line.usable()
     return line.draft.author if line.draft.author in usable else usable[0]
 
 
-def by_chance(ctx: FitContext, *name: object) -> Choose:
+def random_author(ctx: FitContext, *name: object) -> Choose:
     """Authors by chance; lines of one number meet the same draws, whoever wrote before."""
 
-    def choose(line: Line) -> str:
+    def choose(line: Rollout) -> str:
         models = line.ctx.models
         drawn = ctx.rng("author", line.number, line.turn, *name).sample(models, len(models))
         usable = line.usable()

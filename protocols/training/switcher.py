@@ -23,12 +23,12 @@ from protocols.core.call import ScoreCall, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
-from protocols.lib.choice import described, distribution, labels, listings
+from protocols.lib.choice import distribution, labels, listing_text, listings
 from protocols.lib.coefficients import interval
 from protocols.lib.switching import ROLE, choose, decision_calls, switch_messages
 from protocols.training.labels import LabelRow, LabelSettings, train_labels
-from protocols.training.students import Student, apprentice
-from protocols.training.switch_rollouts import Desk, Line, by_chance, staying
+from protocols.training.students import Student, student_for_role
+from protocols.training.switch_rollouts import Rollout, RolloutWriter, random_author, same_author
 
 ORDERS = 4
 """Every decision is trained on in so many listings of the models."""
@@ -41,7 +41,7 @@ LOG = "rollouts.jsonl"
 class State:
     """A text at which models are tried, and the scores of what came of it by model."""
 
-    line: Line
+    line: Rollout
     place: int
     outcomes: dict[str, list[float]] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ def learning_items(ctx: FitContext) -> tuple[Sequence[FitItem], Sequence[FitItem
 
 
 async def sample_states(
-    ctx: FitContext, desk: Desk, items: Sequence[FitItem], found: list[State]
+    ctx: FitContext, desk: RolloutWriter, items: Sequence[FitItem], found: list[State]
 ) -> AsyncIterator[Step]:
     """Write texts by random authors, to every length in turn; fills ``found``.
 
@@ -102,7 +102,7 @@ async def sample_states(
     for turn in range(places):
         going = [n for n in range(count) if wanted[n] > turn == lines[n].turn]
         tried = [lines[n].fork() for n in going]
-        async for step in desk.write(tried, by_chance(ctx, "state")):
+        async for step in desk.write(tried, random_author(ctx, "state")):
             yield step
         for n, line in zip(going, tried, strict=True):
             if line.open and not line.draft.barred:
@@ -111,7 +111,9 @@ async def sample_states(
     found += [State(line, line.turn) for line in reversed(texts.values())]
 
 
-async def try_out(ctx: FitContext, desk: Desk, states: Sequence[State]) -> AsyncIterator[Step]:
+async def try_out(
+    ctx: FitContext, desk: RolloutWriter, states: Sequence[State]
+) -> AsyncIterator[Step]:
     """Let every model go on from every state equally often; fills the states' outcomes."""
     each = max(1, ctx.config.rollouts // len(ctx.models))
     trials = [
@@ -122,7 +124,9 @@ async def try_out(ctx: FitContext, desk: Desk, states: Sequence[State]) -> Async
     ]
     lines = [line for *_, line in trials]
     first = {id(line): model for _, model, _, line in trials}
-    tails = {id(line): by_chance(ctx, "tail", k) if k else staying for _, _, k, line in trials}
+    tails = {
+        id(line): random_author(ctx, "tail", k) if k else same_author for _, _, k, line in trials
+    }
     async for step in desk.write(lines, lambda line: first[id(line)]):
         yield step
     async for step in desk.finish(lines, lambda line: tails[id(line)](line)):
@@ -137,7 +141,7 @@ def label_rows(ctx: FitContext, states: Sequence[State], switcher: str) -> list[
     for state in states:
         line, soft = state.line, target(state.worth, ctx.config.softness)
         for order in listings(ctx.models, ORDERS, ctx.rng("rows", line.number)):
-            listed, text = described(order), line.draft.whole
+            listed, text = listing_text(order), line.draft.whole
             messages = switch_messages(line.ctx, switcher, listed, line.item.question, text)
             weights = tuple(soft[model.id] for model in order)
             rows.append(LabelRow(tuple(messages), labels(order), weights))
@@ -174,8 +178,8 @@ async def train(ctx: FitContext, who: Student, rows: Sequence[LabelRow]) -> Path
     return folder
 
 
-async def switched(
-    ctx: FitContext, desk: Desk, switcher: str, lines: Sequence[Line], learned: bool
+async def write_with_switcher(
+    ctx: FitContext, desk: RolloutWriter, switcher: str, lines: Sequence[Rollout], learned: bool
 ) -> AsyncIterator[Step]:
     """Write lines as a live run does, with this switcher."""
     orders = listings(ctx.models, DECIDE_ORDERS, ctx.rng("orders"))
@@ -203,7 +207,7 @@ async def switched(
 
 async def measure(
     ctx: FitContext,
-    desk: Desk,
+    desk: RolloutWriter,
     who: Student,
     adapter: Path,
     items: Sequence[FitItem],
@@ -224,10 +228,10 @@ async def measure(
             line.ctx = replace(line.ctx, models=(model,))
     alone = [line for name in lines if name.startswith("alone.") for line in lines[name]]
     for steps in (
-        desk.finish(alone, staying),
-        desk.finish(lines["chance"], by_chance(ctx, "chance")),
-        switched(ctx, desk, who.model.id, lines["untrained"], learned=False),
-        switched(ctx, desk, trained.id, lines["trained"], learned=True),
+        desk.finish(alone, same_author),
+        desk.finish(lines["chance"], random_author(ctx, "chance")),
+        write_with_switcher(ctx, desk, who.model.id, lines["untrained"], learned=False),
+        write_with_switcher(ctx, desk, trained.id, lines["trained"], learned=True),
     ):
         async for step in steps:
             yield step
@@ -238,7 +242,7 @@ async def measure(
 
 async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
     """States, rollouts, training, measurement; each of them goes on after a kill."""
-    who, desk = apprentice(ctx.models), Desk(ctx, ctx.config.rollout_patch)
+    who, desk = student_for_role(ctx.models), RolloutWriter(ctx, ctx.config.rollout_patch)
     items, dev = learning_items(ctx)
     states: list[State] = []
     yield Phase(name="states", title="Texts by random authors", index=0, total=4)
@@ -248,7 +252,7 @@ async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
     async for step in try_out(ctx, desk, states):
         yield step
     lessons = [state for state in states if state.teaches]
-    yield told(states, lessons)
+    yield teaching_note(states, lessons)
     if not lessons:
         raise EngineError(
             "It made no difference at any text who went on, so there is nothing to learn. Raise "
@@ -260,11 +264,11 @@ async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
     scores: dict[str, float] = {}
     async for step in measure(ctx, desk, who, adapter, dev, scores):
         yield step
-    yield outcome(scores, len(dev))
-    yield kept(ctx, who, adapter, states, lessons, scores, len(dev))
+    yield training_outcome(scores, len(dev))
+    yield store_switcher(ctx, who, adapter, states, lessons, scores, len(dev))
 
 
-def told(states: Sequence[State], lessons: Sequence[State]) -> Progress:
+def teaching_note(states: Sequence[State], lessons: Sequence[State]) -> Progress:
     """How many of the texts taught something."""
     return Progress(
         unit="search",
@@ -275,7 +279,7 @@ def told(states: Sequence[State], lessons: Sequence[State]) -> Progress:
     )
 
 
-def outcome(scores: Mapping[str, float], n: int) -> Progress:
+def training_outcome(scores: Mapping[str, float], n: int) -> Progress:
     """What the training was worth."""
     best = max(value for name, value in scores.items() if name.startswith("alone."))
     values = {name: scores[name] for name in ("trained", "untrained", "chance")}
@@ -287,7 +291,7 @@ def outcome(scores: Mapping[str, float], n: int) -> Progress:
     return Progress(unit="search", done=n, total=n, note=note, values=values)
 
 
-def kept(
+def store_switcher(
     ctx: FitContext,
     who: Student,
     adapter: Path,

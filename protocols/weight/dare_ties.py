@@ -21,9 +21,9 @@ from protocols.core.events import Artifact, Phase
 from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec, content_hash
 from protocols.core.registry import ProtocolSpec, Reference, fit_setting
-from protocols.lib.candidates import Bench, Candidate
+from protocols.lib.candidates import Candidate, CandidateScorer
 from protocols.lib.coefficients import Recipe, units
-from protocols.lib.merged_model import estimate, geometry, seal, speak
+from protocols.lib.merged_model import estimate, geometry, merged_model_answer, seal_artifact
 from protocols.lib.particle_swarm import Rows, SwarmSettings, generator, start
 from protocols.lib.preflight import preflight
 from protocols.lib.ties import Rescale, Thin, TiesSettings
@@ -85,7 +85,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     verdict.require()
     ties = tie_members(ctx.models, config.rank, config.base)
     points = members_of(ctx.models)
-    bench = Bench(ctx, points, dev, expected=most)
+    bench = CandidateScorer(ctx, points, dev, expected=most)
     yield Phase(name="conflict", title="Where the models disagree", index=0, total=2)
     yield await ctx.work(geometry, points)
     layers = await ctx.work(ties.conflicts, shown(ctx, "Comparing signs"))
@@ -113,7 +113,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     )  # fmt: skip
     title, base = f"DARE-TIES of {len(weights)}", ties.models[0].id
     merged = Derived(name="dare_ties", base=base, folder="merged", kind=ties.kind, title=title)
-    async for step in seal(ctx, recipe, metrics, merged):
+    async for step in seal_artifact(ctx, recipe, metrics, merged):
         yield step
 
 
@@ -123,7 +123,10 @@ def names(ties: TieMembers) -> tuple[str, ...]:
 
 
 async def weighted(
-    ctx: FitContext, ties: TieMembers, bench: Bench, tried: dict[str, tuple[Weights, Candidate]]
+    ctx: FitContext,
+    ties: TieMembers,
+    bench: CandidateScorer,
+    tried: dict[str, tuple[Weights, Candidate]],
 ) -> AsyncIterator[Step]:
     """Score the merge with equal weights, or a swarm of weights that begins with it."""
     count, rounds = len(ties.members), ctx.config.search
@@ -182,7 +185,7 @@ PROTOCOL = ProtocolSpec(
         "You see where they disagree, layer by layer, and how alike they are."
     ),
     paper=Reference("Yu et al. 2024, DARE", "https://arxiv.org/abs/2311.03099"),
-    answer=speak,
+    answer=merged_model_answer,
     estimate=estimate,
     config=DareTies,
     min_models=2,

@@ -25,10 +25,10 @@ from protocols.core.registry import (
     fit_setting,
 )
 from protocols.lib.coefficients import Recipe, interval, uniform
-from protocols.lib.merged_model import geometry, seal, speak
+from protocols.lib.merged_model import geometry, merged_model_answer, seal_artifact
 from protocols.lib.model_cards import student_card
 from protocols.lib.prompts import question_messages
-from protocols.lib.roles import role_of, trained
+from protocols.lib.roles import role_of, trained_model
 from protocols.lib.weight_space import LoraMembers
 from protocols.training.distill import DistilSettings
 from protocols.training.pool_distillation import Distilling, agree, fidelity
@@ -95,7 +95,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     )
     first = Derived(name="distillation", base=work.host.id, folder="merged", title="Mean student")
     students = kept(ctx, work)
-    async for step in seal(ctx, recipe, metrics | fidelity(work.reports), first, students):
+    async for step in seal_artifact(ctx, recipe, metrics | fidelity(work.reports), first, students):
         yield step
 
 
@@ -117,7 +117,7 @@ def kept(ctx: FitContext, work: Distilling) -> list[Derived]:
 
 def pairs(ctx: Context) -> list[tuple[ModelSpec, str]]:
     """Every contributor that has a student here, with the student's id."""
-    found = [(model, trained(ctx, role_of("student", model.id))) for model in ctx.models]
+    found = [(model, trained_model(ctx, role_of("student", model.id))) for model in ctx.models]
     return [(model, student) for model, student in found if student]
 
 
@@ -130,7 +130,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         asked = [_asked(ctx, model.id, student) for model, student in both]
         yield [call for pair in asked for call in pair]
         yield agreement([model for model, _ in both], asked)
-    async for step in speak(ctx):
+    async for step in merged_model_answer(ctx):
         yield step
 
 

@@ -15,9 +15,9 @@ from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Decision, Phase
 from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
-from protocols.lib.candidates import Bench
+from protocols.lib.candidates import CandidateScorer
 from protocols.lib.coefficients import Recipe, norm, uniform, units
-from protocols.lib.merged_model import conclude, estimate, geometry, speak
+from protocols.lib.merged_model import estimate, geometry, merged_model_answer, store_merged_model
 from protocols.lib.preflight import preflight
 from protocols.lib.weight_space import Members, members_of
 from protocols.training.distil_first import Unified, unified
@@ -76,7 +76,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     yield verdict.artifact()
     verdict.require()
     members = members_of(ctx.models)
-    bench = Bench(ctx, members, dev, expected=count + len(alphas))
+    bench = CandidateScorer(ctx, members, dev, expected=count + len(alphas))
     yield await ctx.work(geometry, members)
     yield Phase(name="solo", title="Every model alone", index=0, total=2)
     async for step in bench.rows(units(count)):
@@ -110,11 +110,11 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
         method="expo", members=tuple(names), weights=row, seed=ctx.seed, details={"alpha": alpha}
     )
     metrics = {"dev": best, "alpha": alpha, "alpha_0": zero, "best_single": alone, "n": len(dev)}
-    async for step in conclude(ctx, members, row, recipe, metrics):
+    async for step in store_merged_model(ctx, members, row, recipe, metrics):
         yield step
 
 
-def curve(members: Members, bench: Bench, line: Sequence[Point]) -> list[dict[str, Any]]:
+def curve(members: Members, bench: CandidateScorer, line: Sequence[Point]) -> list[dict[str, Any]]:
     """What is known of the line, by alpha: scores, and how large the model's change has become."""
     products = members.products()
     points = [
@@ -126,7 +126,7 @@ def curve(members: Members, bench: Bench, line: Sequence[Point]) -> list[dict[st
 
 def answer(ctx: Context) -> AsyncIterator[Step]:
     """The extrapolated model answers."""
-    return speak(ctx)
+    return merged_model_answer(ctx)
 
 
 PROTOCOL = ProtocolSpec(

@@ -14,9 +14,9 @@ from protocols.core.call import Step
 from protocols.core.events import Artifact, Decision, Phase
 from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
-from protocols.lib.candidates import Bench, Result, flips
+from protocols.lib.candidates import CandidateScorer, Result, flips
 from protocols.lib.coefficients import Recipe, sign_test, uniform, units
-from protocols.lib.merged_model import conclude, estimate, geometry, speak
+from protocols.lib.merged_model import estimate, geometry, merged_model_answer, store_merged_model
 from protocols.lib.preflight import preflight
 from protocols.lib.weight_space import members_of
 from protocols.training.distil_first import Unified, unified
@@ -59,7 +59,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     yield verdict.artifact()
     verdict.require()
     members = members_of(ctx.models)
-    bench = Bench(ctx, members, dev, expected=2 * count - 1)
+    bench = CandidateScorer(ctx, members, dev, expected=2 * count - 1)
     yield await ctx.work(geometry, members)
     yield Phase(name="solo", title="Every model alone", index=0, total=2)
     rows = units(count)
@@ -88,7 +88,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     recipe = Recipe(method="greedy_soup", members=tuple(names), weights=row, seed=ctx.seed)
     alone = solo[order[0]].mean
     metrics = {"dev": best.mean, "best_single": alone, "gain": best.mean - alone, "n": len(dev)}
-    async for step in conclude(ctx, members, row, recipe, metrics):
+    async for step in store_merged_model(ctx, members, row, recipe, metrics):
         yield step
 
 
@@ -107,7 +107,7 @@ def verdict_on(found: dict[str, Any]) -> Decision:
 
 def answer(ctx: Context) -> AsyncIterator[Step]:
     """The soup answers."""
-    return speak(ctx)
+    return merged_model_answer(ctx)
 
 
 PROTOCOL = ProtocolSpec(

@@ -17,9 +17,9 @@ from protocols.core.call import Step
 from protocols.core.events import Artifact, Phase
 from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
-from protocols.lib.candidates import Bench
+from protocols.lib.candidates import CandidateScorer
 from protocols.lib.coefficients import Plane, Recipe, Rows, units
-from protocols.lib.merged_model import conclude, estimate, geometry, speak
+from protocols.lib.merged_model import estimate, geometry, merged_model_answer, store_merged_model
 from protocols.lib.particle_swarm import generator
 from protocols.lib.preflight import preflight
 from protocols.lib.weight_space import Members, members_of
@@ -105,11 +105,11 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     places = [i for i, model in enumerate(ctx.models) if model.adapter]
     search = Search(np.zeros(len(places)), config.spread, ctx.seed)
     yield Phase(name="search", title=f"Search on {len(few)} questions", index=0, total=2)
-    bench = Bench(ctx, members, few, expected=config.budget)
+    bench = CandidateScorer(ctx, members, few, expected=config.budget)
     async for step in evolution(search, bench, plane, config):
         yield step
     yield Phase(name="measure", title=f"Measure on {len(dev)} questions", index=1, total=2)
-    full, row = Bench(ctx, members, dev, count + 1), whole_row(search.best, places, count)
+    full, row = CandidateScorer(ctx, members, dev, count + 1), whole_row(search.best, places, count)
     async for step in full.rows([row, *units(count)]):
         yield step
     metrics = {
@@ -121,12 +121,12 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     }
     names = tuple(model.id for model in ctx.models)
     recipe = Recipe(method="lorahub", members=names, weights=tuple(row), seed=ctx.seed)
-    async for step in conclude(ctx, members, row, recipe, metrics):
+    async for step in store_merged_model(ctx, members, row, recipe, metrics):
         yield step
 
 
 async def evolution(
-    search: Search, bench: Bench, plane: Plane, config: Lorahub
+    search: Search, bench: CandidateScorer, plane: Plane, config: Lorahub
 ) -> AsyncIterator[Step]:
     """Try generation after generation until the budget is spent."""
     models = bench.members.models
@@ -165,7 +165,7 @@ def drawn(search: Search, members: Members, plane: Plane) -> dict[str, Any]:
 
 def answer(ctx: Context) -> AsyncIterator[Step]:
     """The sum of adapters answers."""
-    return speak(ctx)
+    return merged_model_answer(ctx)
 
 
 PROTOCOL = ProtocolSpec(

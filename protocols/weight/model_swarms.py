@@ -16,9 +16,9 @@ from protocols.core.call import Step
 from protocols.core.events import Artifact, Decision, Phase
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.registry import ProtocolSpec, Reference, fit_setting
-from protocols.lib.candidates import Bench
+from protocols.lib.candidates import CandidateScorer
 from protocols.lib.coefficients import Plane, Recipe, Rows, named, uniform, units
-from protocols.lib.merged_model import conclude, estimate, geometry, speak
+from protocols.lib.merged_model import estimate, geometry, merged_model_answer, store_merged_model
 from protocols.lib.particle_swarm import Swarm, SwarmSettings, mixtures, start
 from protocols.lib.preflight import preflight
 from protocols.lib.weight_space import members_of
@@ -52,7 +52,7 @@ class Search:
 
     swarm: Swarm
     plane: Plane
-    bench: Bench
+    bench: CandidateScorer
     history: list[dict[str, Any]] = field(default_factory=list)
     rows: dict[str, list[float]] = field(default_factory=dict)
     """Every row that was scored, by key."""
@@ -90,7 +90,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     yield await ctx.work(geometry, members)
     plane = Plane(await ctx.work(members.products))
     search = Search(
-        start(places, settings(config, ctx.seed)), plane, Bench(ctx, members, items, most)
+        start(places, settings(config, ctx.seed)), plane, CandidateScorer(ctx, members, items, most)
     )
     async for step in flight(search, config):
         yield step
@@ -126,7 +126,7 @@ async def landing(ctx: FitContext, search: Search) -> AsyncIterator[Step]:
     single = max(map(members.key, units(len(ctx.models))), key=search.score)
     leading = sorted(search.rows, key=search.score, reverse=True)[:FINALISTS]
     finals = list(dict.fromkeys([*leading, single]))
-    bench = Bench(ctx, members, dev, expected=len(finals))
+    bench = CandidateScorer(ctx, members, dev, expected=len(finals))
     async for step in bench.rows(search.rows[key] for key in finals):
         yield step
     best = max(finals, key=lambda key: bench.result(key).mean)
@@ -141,7 +141,7 @@ async def landing(ctx: FitContext, search: Search) -> AsyncIterator[Step]:
         "iterations": len(search.history),
         "n": len(dev),
     }
-    async for step in conclude(ctx, members, row, recipe, metrics):
+    async for step in store_merged_model(ctx, members, row, recipe, metrics):
         yield step
 
 
@@ -181,7 +181,7 @@ PROTOCOL = ProtocolSpec(
         "move, how the score grows, and who the winner is made of."
     ),
     paper=Reference("Feng et al. 2024, Model Swarms", "https://arxiv.org/abs/2410.11163"),
-    answer=speak,
+    answer=merged_model_answer,
     estimate=estimate,
     config=ModelSwarms,
     min_models=2,

@@ -31,7 +31,7 @@ from protocols.lib.prompts import question_messages
 from protocols.training import dpo, grpo, sft
 from protocols.training.preferences import Preference
 from protocols.training.sparta_training import drifted, matches
-from protocols.training.students import learnt
+from protocols.training.students import adapter_changed
 from protocols.training.trainers import fresh_lora
 from tests.training.tiny_base import tiny_base
 
@@ -421,7 +421,7 @@ def test_an_adapter_that_learnt_nothing_is_told_apart(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         tensors = {"q.lora_A.weight": torch.ones(2, 2), "q.lora_B.weight": factor}
         save_file(tensors, tmp_path / name / sft.WEIGHTS)
-    assert learnt(tmp_path / "trained") and not learnt(tmp_path / "fresh")
+    assert adapter_changed(tmp_path / "trained") and not adapter_changed(tmp_path / "fresh")
 
 
 @every

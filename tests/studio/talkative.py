@@ -7,14 +7,14 @@ import os
 import sys
 import time
 
-from studio.worker import told_by
+from studio.worker import say
 
 
 def main() -> None:
     asked = json.loads(sys.stdin.read())
     sys.stdout.write("noise that is no object\n")
     for number in range(asked["say"]):
-        told_by({"number": number})
+        say({"number": number})
     time.sleep(asked.get("sleep", 0))
     if asked.get("die"):
         os._exit(3)

@@ -31,7 +31,7 @@ from studio.settings import Settings
 from studio.teaching import MAX_STEPS, config_for, one_at_a_time, teach
 from studio.verdict import Finding
 from studio.withdrawal import withdraw
-from studio.worker import converse
+from studio.worker import ask_worker
 from tests.helpers import make_pool
 from tests.studio.test_admin import arriving
 from tests.studio.test_contribute import OFFER, REFUSED, adapter, everything, pickled, settings
@@ -198,18 +198,18 @@ TALK = "tests.studio.talkative"
 
 
 def test_a_process_is_listened_to_and_has_an_end() -> None:
-    told = list(converse(TALK, {"say": 3}, 60))
+    told = list(ask_worker(TALK, {"say": 3}, 60))
     assert [row["number"] for row in told] == [0, 1, 2]
     with pytest.raises(ContributorError, match="ended the process"):
-        list(converse(TALK, {"say": 1, "die": True}, 60))
+        list(ask_worker(TALK, {"say": 1, "die": True}, 60))
     with pytest.raises(ContributorError, match="not done within"):
-        list(converse(TALK, {"say": 0, "sleep": 60}, 1))
+        list(ask_worker(TALK, {"say": 0, "sleep": 60}, 1))
 
 
 def test_a_process_stops_when_it_is_told_to() -> None:
     stop = threading.Event()
     with pytest.raises(UserError, match="Stopped"):
-        for _ in converse(TALK, {"say": 1, "sleep": 60}, 60, stop):
+        for _ in ask_worker(TALK, {"say": 1, "sleep": 60}, 60, stop):
             stop.set()
 
 

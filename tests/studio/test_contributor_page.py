@@ -16,7 +16,7 @@ from protocols.core.trace import TraceHeader, TraceWriter
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.context import StudioContext
-from studio.model_standing import Credit, Line, recent_credit, standing, told_of
+from studio.model_standing import Credit, Line, recent_credit, standing, standing_of
 from studio.pages import contributor
 from studio.pages.study_form import PREFILLED, prefilled
 from studio.settings import REPOSITORY, Settings
@@ -47,13 +47,13 @@ def test_strength_and_credit_have_known_answers() -> None:
     records = frame(
         solos({"a": [1, 1, 0, 0], "b": [0, 0, 1, 0], "c": [0, 0, 0, 0]}, **none), whole, without
     )
-    found = told_of("a", records, strength(records).table)
+    found = standing_of("a", records, strength(records).table)
     assert [(line.name, line.value, line.n) for line in found.alone] == [("toy", 0.5, 4)]
     assert [(line.name, line.value, line.n) for line in found.worth] == [("vote, toy", 0.5, 4)]
     assert [(line.name, line.value, line.n) for line in found.credit] == [("vote", 0.75, 4)]
-    assert told_of("b", records, strength(records).table).worth[0].value == 0.0
-    assert told_of("c", records, strength(records).table).credit[0].value == 0.0
-    stranger = told_of("nobody", records, strength(records).table)
+    assert standing_of("b", records, strength(records).table).worth[0].value == 0.0
+    assert standing_of("c", records, strength(records).table).credit[0].value == 0.0
+    stranger = standing_of("nobody", records, strength(records).table)
     assert not (stranger.alone or stranger.worth or stranger.credit)
 
 

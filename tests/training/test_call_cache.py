@@ -20,7 +20,7 @@ from protocols.core.fit import FitContext, fit
 from protocols.core.registry import Context
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.pairwise import compare_calls, preference
-from protocols.training.call_cache import CallCache, asked
+from protocols.training.call_cache import CallCache, answer_call
 from tests.core.toy import PROTOCOL, registered, toy_data, toy_spec
 from tests.helpers import make_pool
 
@@ -30,7 +30,7 @@ FAILING = {"gamma": "empty"}
 def calls_of(ctx: FitContext) -> tuple[list[Call], list[ScoreCall]]:
     """Everybody answers, and alpha compares beta's answers with its own."""
     items = ctx.items["dev"]
-    said = [asked("say", model.id, item) for item in items for model in ctx.models]
+    said = [answer_call("say", model.id, item) for item in items for model in ctx.models]
     pairs: list[ScoreCall] = []
     for at, item in enumerate(items):
         one, other = said[3 * at : 3 * at + 2]

@@ -22,21 +22,21 @@ from protocols.training.graph_router import (
 )
 from protocols.training.pool_answers import Table
 from protocols.training.router_evaluation import soft_labels, spread
-from protocols.training.routing_data import Part
+from protocols.training.routing_data import AnsweredQuestions
 
 QUICK = GraphSettings(hidden=8, steps=60, networks=2)
 
 
-def part_of(vectors: np.ndarray, scores: np.ndarray, tasks: list[str]) -> Part:
+def part_of(vectors: np.ndarray, scores: np.ndarray, tasks: list[str]) -> AnsweredQuestions:
     items = tuple(FitItem(f"i{n}", f"q{n}", "", task) for n, task in enumerate(tasks))
     texts = tuple(("x",) * scores.shape[1] for _ in items)
     models = tuple(f"m{n}" for n in range(scores.shape[1]))
     table = Table(items, models, texts, scores)
     labels = soft_labels(scores, 0.1)
-    return Part(table, scores, labels, spread(scores), vectors.astype(np.float32))
+    return AnsweredQuestions(table, scores, labels, spread(scores), vectors.astype(np.float32))
 
 
-def clusters(models: int, each: int = 12, seed: int = 0) -> tuple[Part, np.ndarray]:
+def clusters(models: int, each: int = 12, seed: int = 0) -> tuple[AnsweredQuestions, np.ndarray]:
     """One cluster of questions per model, which it answers and no other; all of one task."""
     rng = np.random.default_rng(seed)
     centres = np.eye(models, 16)[:, :16] * 4

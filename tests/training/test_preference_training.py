@@ -12,9 +12,9 @@ from protocols.core.errors import EngineError, UserError
 from protocols.core.models import ModelSpec
 from protocols.lib.prompts import question_messages
 from protocols.training import dpo, grpo, sft
-from protocols.training.checkpoints import WHOLE, newest
+from protocols.training.checkpoints import WHOLE, newest_checkpoint
 from protocols.training.preferences import Preference
-from protocols.training.students import Student, apprentice, row, student
+from protocols.training.students import Student, student, student_for_role, training_row
 from tests.training.tiny_base import tiny_base
 
 PAIRS = [Preference(f"What is {a} + {a}?", str(2 * a), f"Perhaps {a}.") for a in range(12)]
@@ -70,7 +70,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     whole = train(kind, tiny, tmp_path / "a")
     with pytest.raises(Killed):
         train(kind, tiny, tmp_path / "b", stop_at_three)
-    assert newest(tmp_path / "b" / "state") == str(tmp_path / "b" / "state" / "checkpoint-2")
+    assert newest_checkpoint(tmp_path / "b" / "state") == str(
+        tmp_path / "b" / "state" / "checkpoint-2"
+    )
     seen.clear()
     resumed = train(kind, tiny, tmp_path / "b", lambda step, _: seen.append(step))
     assert min(seen) == 2, "it began again"
@@ -96,24 +98,24 @@ def test_who_is_trained(tmp_path: Path) -> None:
     adapted = ModelSpec(id="adapted", source=str(tmp_path), adapter="a")
     plain = ModelSpec(id="plain", source=str(tmp_path))
     absent = ModelSpec(id="absent", source=str(tmp_path / "nowhere"))
-    assert apprentice([adapted, plain]).model.id == "plain"
+    assert student_for_role([adapted, plain]).model.id == "plain"
     # A role is learnt on the base, a contestant goes on from its own adapter.
-    assert apprentice([adapted, plain], "adapted").adapter is None
+    assert student_for_role([adapted, plain], "adapted").adapter is None
     assert student(adapted).adapter == Path("a")
     with pytest.raises(UserError, match="'absent' cannot be trained"):
         student(absent)
 
 
 def test_a_row_is_what_is_asked() -> None:
-    assert row(question_messages("Why?"), "Because.") == ("Why?", "Because.")
+    assert training_row(question_messages("Why?"), "Because.") == ("Why?", "Because.")
     with pytest.raises(ValueError, match="not one question"):
-        row(question_messages("Why?", "Another system prompt."), "Because.")
+        training_row(question_messages("Why?", "Another system prompt."), "Because.")
 
 
 def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
-    assert newest(tmp_path) is None
+    assert newest_checkpoint(tmp_path) is None
     for step in (2, 10, 12):
         (tmp_path / f"checkpoint-{step}").mkdir()
     (tmp_path / "checkpoint-2" / WHOLE).touch()
     (tmp_path / "checkpoint-10" / WHOLE).touch()
-    assert newest(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")

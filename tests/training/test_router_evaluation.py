@@ -11,16 +11,16 @@ from hypothesis.extra.numpy import arrays
 from protocols.lib.routes import Trust, softmax
 from protocols.training.router_evaluation import (
     bootstrap,
+    calibrate_trust,
     cross_entropy,
+    evaluation_artifacts,
     halves,
     held_out,
-    pictures,
     reliability,
     soft_labels,
     spread,
     temperature,
     threshold,
-    trust,
 )
 
 scores = arrays(
@@ -72,14 +72,16 @@ def test_a_temperature_undoes_overconfidence() -> None:
 def test_a_few_good_answers_make_nobody_certain() -> None:
     logits = np.array([[9.0, 0.0], [0.0, 9.0], [9.0, 0.0]])
     labels = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    known = trust(logits, labels, labels, 0)
+    known = calibrate_trust(logits, labels, labels, 0)
     sure = softmax(logits / known.temperature).max()
     # Three of three with two that say nothing: (3 + 2/2) / 5.
     assert sure == pytest.approx(0.8, abs=0.01)
 
 
 def test_questions_that_tell_nothing_apart_leave_the_router_as_it_is() -> None:
-    known = trust(np.array([[5.0, 1.0]]), np.array([[0.5, 0.5]]), np.array([[1.0, 1.0]]), 0)
+    known = calibrate_trust(
+        np.array([[5.0, 1.0]]), np.array([[0.5, 0.5]]), np.array([[1.0, 1.0]]), 0
+    )
     assert known == Trust(temperature=1.0, threshold=0.0, level=None)
 
 
@@ -103,7 +105,7 @@ def test_what_is_held_out_is_measured_by_hand() -> None:
     assert found["gain_over_best_single"]["mean"] == 0.25
     assert found["calibration"]["n"] == 3, "where all models fail, confidence means nothing"
     assert found["fallback_share"] == 0.0
-    shown = {one.name: one.data for one in pictures({"embedding": found}, "embedding")}
+    shown = {one.name: one.data for one in evaluation_artifacts({"embedding": found}, "embedding")}
     assert [row["name"] for row in shown["regret"]["rows"]] == [
         "embedding", "best single", "random", "oracle",
     ]  # fmt: skip

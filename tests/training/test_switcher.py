@@ -32,7 +32,7 @@ from protocols.core.registry import Context, get_protocol
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.choice import LABELS
 from protocols.lib.shared_text import Draft, Part
-from protocols.training.switch_rollouts import Line, by_chance, staying
+from protocols.training.switch_rollouts import Rollout, random_author, same_author
 from protocols.training.switcher import State, label_rows, learning_items, target
 from tests.helpers import make_pool, play
 from tests.protocols.fits import GREEDY, announced, content, fit_spec, made_data, play_fit
@@ -190,10 +190,10 @@ def test_chance_is_the_same_whoever_wrote_before(seed: int, turn: int, number: i
     ctx = fit_context(make_pool(4), seed)
     made = []
     for author in ("alpha", "beta"):
-        line = Line(ctx.context, DATA.items["dev"][0], Draft(24), number, turn)
+        line = Rollout(ctx.context, DATA.items["dev"][0], Draft(24), number, turn)
         line.draft.author = author
-        made.append(by_chance(ctx, "tail", 1)(line))
-        assert staying(line) == author
+        made.append(random_author(ctx, "tail", 1)(line))
+        assert same_author(line) == author
     assert made[0] == made[1]
 
 
@@ -251,7 +251,7 @@ def test_a_training_row_is_what_is_asked_live(pool: Sequence[ModelSpec]) -> None
     asyncio.run(play(spec, served, pool=pool))
     ctx, item = fit_context(pool), DATA.items["dev"][3]
     for turn in range(6):
-        line = Line(ctx.asking(item.question), item, Draft(24), turn)
+        line = Rollout(ctx.asking(item.question), item, Draft(24), turn)
         line.draft.parts.append(Part("patch", "alpha", " ".join(TALK[: 4 * turn])))
         state = State(line, turn, {name: [float(name == "gamma")] for name in ids})
         rows = {json.dumps(row.messages): row for row in label_rows(ctx, [state], "alpha")}

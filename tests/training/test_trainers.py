@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from protocols.training.checkpoints import lasting, watched
+from protocols.training.checkpoints import checkpoint_arguments, progress_callback
 from protocols.training.sft import SftConfig
 from protocols.training.trainers import common_arguments, make_trainer
 
@@ -36,10 +36,10 @@ def test_a_training_prints_nothing_and_tells_every_step(
     told: dict[int, Mapping[str, float]] = {}
     trainer = make_trainer(
         Trainer,
-        watched(lambda step, numbers: told.update({step: numbers}) if numbers else None),
+        progress_callback(lambda step, numbers: told.update({step: numbers}) if numbers else None),
         model=line(),
         args=TrainingArguments(
-            **common_arguments(SftConfig()), **lasting(tmp_path, 9), max_steps=3
+            **common_arguments(SftConfig()), **checkpoint_arguments(tmp_path, 9), max_steps=3
         ),
         train_dataset=[{"x": float(n), "labels": 2.0 * n} for n in range(8)],
     )

@@ -30,7 +30,7 @@ from protocols.core.models import ModelSpec, RunSpec
 from protocols.core.registry import protocols
 from protocols.engines.checks import check_model
 from protocols.engines.scripted import ScriptedEngine
-from protocols.lib.candidates import Bench
+from protocols.lib.candidates import CandidateScorer
 from protocols.lib.weight_space import members_of
 from protocols.weight.expo import extrapolated, how_many, read_alphas
 from protocols.weight.greedy_soup import rung
@@ -393,6 +393,8 @@ def test_a_torn_line_is_asked_again(tmp_path: Path) -> None:
         state = tmp_path
 
     pool = tiny_pool(tmp_path, 2)
-    bench = Bench(Folder(), members_of(pool), World(pool, [1, 0]).data().items["dev"][:1], 1)  # type: ignore[arg-type]
+    bench = CandidateScorer(
+        Folder(), members_of(pool), World(pool, [1, 0]).data().items["dev"][:1], 1
+    )  # type: ignore[arg-type]
     assert bench.result("k").mean == 1.0
     assert file.read_text().endswith("\n") and file.read_text().count("\n") == 1
