@@ -35,12 +35,14 @@ from studio.workspace import Workspace
 
 log = logging.getLogger(__name__)
 PAGES = (
-    ("Compare", "/compare", compare),
-    ("Studies", "/studies", studies),
-    ("Results", "/results", results),
-    ("Pool", "/pool", pool),
-    ("Replays", "/replays", replays),
+    ("Compare", "compare", True, compare),
+    ("Studies", "studies", True, studies),
+    ("Results", "results", True, results),
+    ("Pool", "pool", True, pool),
+    ("Replays", "replays", True, replays),
+    ("Contributor", "contributor", False, contributor),
 )
+"""Name, path, whether it stands in the bar, and what builds it; Play is at the root."""
 
 
 def compose(settings: Settings, engine: Engine | None = None) -> StudioContext:
@@ -71,11 +73,12 @@ def build(ctx: StudioContext) -> gr.Blocks:
     """All pages as one app."""
     with gr.Blocks(title="Participation Studio", analytics_enabled=False, fill_width=True) as demo:
         _frame(ctx, play.build)
-    for name, path, page in PAGES:
-        with demo.route(name, path):
+        for name, path, shown, page in PAGES:
+            # What demo.route() does. It wants the Blocks closed, though, and whenever they are
+            # closed Gradio makes a whole web application: most of a start's time, for nothing.
+            demo.pages.append((path, name, shown))
+            demo.current_page = path
             _frame(ctx, page.build)
-    with demo.route("Contributor", "/contributor", show_in_navbar=False):
-        _frame(ctx, contributor.build)
     return demo
 
 
