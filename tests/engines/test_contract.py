@@ -202,8 +202,6 @@ def test_loading_again_costs_nothing(world: World, loop: Loop) -> None:
 
 
 def test_unknown_models_can_be_unloaded(world: World, loop: Loop) -> None:
-    if world.name == "openai":
-        pytest.skip("an endpoint's connection is shared by its models")
     stranger = world.base.model_copy(update={"id": "x", "source": "/nowhere/at/all"})
     loop.run(world.engine.unload(stranger))
 
