@@ -86,6 +86,11 @@ class Distilling:
             async for step in self._taught(teacher, number):
                 yield step
         self.students = {m.id: self.students[m.id] for m in self.ctx.models}
+        if not any(student.adapter for student in self.students.values()):
+            raise UserError(
+                f"No model gave the {self.settings.least} answers that a student needs at least. "
+                "Fit to more questions, or to a task that one of the models knows."
+            )
 
     async def _heard(self) -> AsyncIterator[Step]:
         for number, teacher in enumerate(self.teachers):

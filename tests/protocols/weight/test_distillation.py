@@ -129,7 +129,7 @@ def test_unlike_models_become_students_that_can_be_merged(
         assert model.source == pool[0].source
     assert preflight([pool[0], *made[1:]], tmp_path, 1).state == "ok"
     losses = [e.values["loss"] for e in events if isinstance(e, Progress) and "loss" in e.values]
-    assert len(losses) == 1, "both teachers said the same, so one training serves both"
+    assert len(losses) == 2, "each teacher has a student of its own, which can be forgotten with it"
     card = (Path(made[1].adapter) / "README.md").read_text()
     assert "Tester of wide" in card and str(tmp_path) not in card
 
@@ -159,6 +159,13 @@ def test_a_teacher_that_knows_nothing_leaves_the_base_in_its_place(
     assert "derived.student.far" not in about["derived"]
     warnings = [e.note for e in events if isinstance(e, Progress) and e.level == "warning"]
     assert any("far: only 0 of 8" in note and "base stands in" in note for note in warnings)
+
+
+def test_without_one_student_the_reason_is_told(pool: list[ModelSpec], tmp_path: Path) -> None:
+    events = fitted("distillation", pool, tmp_path, config=SMALL, talk=lambda request: "who knows")
+    last = events[-1]
+    assert isinstance(last, Ended) and last.owner == "user"
+    assert "a student needs at least" in last.message and "more questions" in last.message
 
 
 def test_a_killed_fit_asks_nothing_twice_and_makes_the_same(
