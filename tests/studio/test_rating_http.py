@@ -92,6 +92,9 @@ def test_the_browsers_language_greets_before_consent_only(world: World) -> None:
     assert "Antes de empezar" in person.see().text
     person.consent()
     assert "Cómo funciona" in Person(world, token, **french).see().text
+    late = world.invite()[0]
+    studies.lock_study(world.store, world.spec.slug, by="lab")
+    assert "Cette étude est close" in Person(world, late, **french).see().text
 
 
 def test_a_language_the_study_does_not_offer_is_not_spoken(tmp_path: Path) -> None:
