@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
-from evals.bench_plan import CONSISTENCY, SOLO, YARDSTICKS, BenchSpec
+from evals.bench_plan import CONSISTENCY, SOLO, YARDSTICKS, BenchSpec, samplings
 from evals.records import BenchRecord
 from evals.tasks.core import Split
 from protocols.core.errors import UserError
@@ -23,8 +23,6 @@ from protocols.core.registry import get_protocol
 
 Answers = Counter[tuple[str, tuple[str, ...], str, str, int]]
 """How many items are answered by (protocol, pool, task, split, seed)."""
-VOTINGS = 2.0
-"""Self-consistency is asked for about so many numbers of votes in each pool."""
 
 
 class Step(Frozen):
@@ -94,7 +92,10 @@ def read_plan(path: Path) -> Plan:
 
 
 def planned(plan: Plan, step: Step, spec: BenchSpec) -> Answers:
-    """The answers of a step: members alone, systems and routers; not the votes at equal calls."""
+    """The answers of a step: members alone, systems, routers, and votes at equal calls.
+
+    How often a protocol calls is taken from what it says it needs at most.
+    """
     found: Answers = Counter()
     pools = [pool for _, pool in spec.pools()]
     tasks, models = plan.tasks_of(step), {name for pool in pools for name in pool}
@@ -105,14 +106,34 @@ def planned(plan: Plan, step: Step, spec: BenchSpec) -> Answers:
     for name, pool, task, seed in product(names, pools, tasks, spec.seeds):
         if len(pool) >= get_protocol(name).min_models:
             found[name, pool, task, plan.split, seed] = spec.limit
+    for pool, task, seed in product(pools if spec.baselines else (), tasks, spec.seeds):
+        for votes in samplings([_calls(plan, name, len(pool)) for name in spec.protocols]):
+            found[f"{CONSISTENCY}:{votes}", pool, task, plan.split, seed] = spec.limit
     return +found
+
+
+def _calls(plan: Plan, name: str, size: int) -> float:
+    """Texts that a protocol asks for at most; none where the pool is too small or it is no system.
+
+    Baselines are what systems are compared with.
+    """
+    protocol = get_protocol(name)
+    if size < protocol.min_models or protocol.level == "baselines":
+        return 0.0
+    return float(protocol.estimate(protocol.configure({}), size, plan.max_tokens).calls)
 
 
 def there(records: Iterable[BenchRecord]) -> Answers:
     """The answers that are made already."""
     return Counter(
-        (one.protocol, one.pool, one.task, one.split, one.seed) for one in records if not one.again
+        (_named(one), one.pool, one.task, one.split, one.seed) for one in records if not one.again
     )
+
+
+def _named(record: BenchRecord) -> str:
+    """A record's protocol; votes of one model are told apart by their number."""
+    votes = f":{record.config.get('samples')}" if record.protocol == CONSISTENCY else ""
+    return f"{record.protocol}{votes}"
 
 
 def still_to_do(wanted: Answers, made: Answers) -> Answers:
@@ -123,8 +144,12 @@ def still_to_do(wanted: Answers, made: Answers) -> Answers:
 def seconds_of(plan: Plan, protocol: str, size: int) -> float:
     """Seconds of one answer: measured, or on the line through the nearest two in logarithms.
 
-    A protocol that was not measured costs what the dearest one does.
+    A protocol that was not measured costs what the dearest one does; a vote costs the same however
+    large the pool.
     """
+    protocol, _, votes = protocol.partition(":")
+    if votes:
+        return int(votes) * seconds_of(plan, protocol, 1)
     known = plan.seconds.get(protocol)
     if not known:
         return max((seconds_of(plan, name, size) for name in plan.seconds), default=1.0)
@@ -144,19 +169,11 @@ def cost(plan: Plan, answers: Answers) -> float:
     )
 
 
-def step_cost(plan: Plan, step: Step, spec: BenchSpec, todo: Answers) -> float:
-    """Seconds of a step: its answers, the votes of single models at equal calls, and its fits."""
-    votes = fits = 0.0
-    if spec.baselines:
-        routers: Answers = Counter({k: v for k, v in todo.items() if k[0] == "oracle_router"})
-        votes = VOTINGS * sum(
-            many * seconds_of(plan, CONSISTENCY, len(pool))
-            for (_, pool, *_), many in routers.items()
-        )
-    if step.fit:
-        left = {(name, pool) for name, pool, *_ in todo}
-        fits = sum(plan.fit_seconds.get(name, 0.0) * len(pool) for name, pool in left)
-    return cost(plan, todo) + votes + fits
+def step_cost(plan: Plan, step: Step, todo: Answers) -> float:
+    """Seconds of a step: its answers and its fits."""
+    left = {(name, pool) for name, pool, *_ in todo} if step.fit else set()
+    fits = sum(plan.fit_seconds.get(name, 0.0) * len(pool) for name, pool in left)
+    return cost(plan, todo) + fits
 
 
 def told_time(seconds: float) -> str:
@@ -178,7 +195,7 @@ def in_order(
     for step, spec in zip(plan.steps, specs, strict=True):
         wanted = planned(plan, step, spec)
         todo = still_to_do(wanted, known)
-        yield step, spec, todo, step_cost(plan, step, spec, todo)
+        yield step, spec, todo, step_cost(plan, step, todo)
         known = known | wanted
 
 

@@ -51,8 +51,11 @@ def test_the_answers_of_a_step_are_the_cells_that_its_bench_plans(
     asked = spec(limit=3, rank_items=2, **changes)
     step = Step(name="one", about="x", protocols=asked.protocols, limit=3)
     cells = bench_cells(planner(asked, task()))
-    counted = {key: many for key, many in planned(plan(), step, asked).items() if many}
-    assert counted == cells
+    found = planned(plan(), step, asked)
+    votes = {key for key in found if key[0].startswith(CONSISTENCY)}
+    assert {key: many for key, many in found.items() if key not in votes} == cells
+    assert {key[0] for key in votes} == ({f"{CONSISTENCY}:{n}" for n in (2, 4)} if votes else set())
+    assert bool(votes) == asked.baselines
 
 
 def bench_cells(made: Planner) -> dict[tuple[object, ...], int]:
@@ -67,10 +70,9 @@ def bench_cells(made: Planner) -> dict[tuple[object, ...], int]:
 def test_what_is_there_is_not_planned_again(tmp_path: Path) -> None:
     asked = spec(limit=3, rank_items=2)
     made, _ = measure(asked, tmp_path)
-    mine = [one for one in made if one.protocol != CONSISTENCY]
-    ((_, _, todo, seconds),) = in_order(plan(), [asked], there(mine))
+    ((_, _, todo, seconds),) = in_order(plan(), [asked], there(made))
     assert not todo and seconds == 0
-    ((_, _, todo, seconds),) = in_order(plan(), [asked], there(mine[:-1]))
+    ((_, _, todo, seconds),) = in_order(plan(), [asked], there(made[:-1]))
     assert sum(todo.values()) == 1 and seconds > 0
 
 
@@ -87,6 +89,8 @@ def test_two_steps_ask_nothing_twice() -> None:
 def test_seconds_follow_a_power_of_the_size(size: int) -> None:
     assert seconds_of(plan(), "majority_vote", size) == pytest.approx(size / 2)
     assert seconds_of(plan(), "single_model", size) == 0.5
+    votes = plan(seconds={CONSISTENCY: {1: 0.25}})
+    assert seconds_of(votes, f"{CONSISTENCY}:{size}", 8) == size / 4
     unknown = seconds_of(plan(), "sparta", size)
     assert unknown == pytest.approx(max(size / 2, 0.5)), "what was not measured is no bargain"
 
