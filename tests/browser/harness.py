@@ -31,6 +31,8 @@ ARGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 ]
 ARTIFACTS = Path(__file__).resolve().parents[2] / "test-artifacts"
+PICTURES = os.environ.get("STUDIO_PICTURES") == "1"
+"""Whether pictures are kept for people to look at; taking them is half the time of these tests."""
 # The variables that the app's theme gives; the second set is the dark one.
 THEME = """
 body { margin: 0; padding: 16px; font-family: system-ui, sans-serif;
@@ -140,6 +142,18 @@ def feed(page: Page, events: Sequence[Event], after: int = -1, run: str = "made-
 def own(page: Page, run: str = "made-up") -> None:
     """Make the run this page's own: it may stop it."""
     page.evaluate("run => Studio.feed({v: 1, run, key: 'k', hb: -1})", run)
+
+
+def picture(page: Page, name: str, full_page: bool = True) -> None:
+    """Keep a picture in ``test-artifacts``, if pictures are asked for."""
+    if PICTURES:
+        ARTIFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=full_page)
+
+
+def painted(page: Page) -> None:
+    """Wait until the page has painted what it knows by now."""
+    page.evaluate("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
 
 
 def overflow(page: Page) -> int:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.harness import ARTIFACTS, overflow
+from tests.browser.harness import overflow, painted, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.models]
 Open = Callable[..., Visit]
@@ -60,12 +60,11 @@ def states(page: Page) -> int:
 
 
 def shots(page: Page, name: str) -> None:
-    """Pictures at three widths for people to look at, and no width may overflow."""
-    ARTIFACTS.mkdir(exist_ok=True)
+    """No width may overflow, and pictures for people to look at."""
     for width in (390, 820, 1400):
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(200)
-        page.screenshot(path=ARTIFACTS / f"play-{name}-{width}.png", full_page=True)
+        painted(page)
+        picture(page, f"play-{name}-{width}")
         assert overflow(page) <= 0, f"{name} is too wide at {width}"
 
 
@@ -155,8 +154,7 @@ def test_a_first_visit_shows_a_recording(real_app: str, visit: Open) -> None:
     page.wait_for_selector(".ps-player")
     page.wait_for_selector(".ps-lane")
     expect(page.locator(".ps-recording")).to_have_text("Recording")
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / "first-visit.png")
+    picture(page, "first-visit", full_page=False)
 
 
 def test_a_replay_is_found_played_and_downloaded(real_app: str, visit: Open) -> None:
@@ -197,4 +195,4 @@ def test_the_pool_page_shows_measured_cards(real_app: str, visit: Open) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(f"{real_app}/pool?__theme=dark")
     expect(page.locator(".studio-pool-card").first).to_be_visible()
-    page.screenshot(path=ARTIFACTS / "pool-dark.png")
+    picture(page, "pool-dark", full_page=False)
