@@ -44,8 +44,8 @@ WORKERS ?= -n 2 --dist loadfile
 test: setup-test ## run the tests (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not gpu"
 
-test-long: setup-test ## run the storms and the slow tests too
-	$(BIN)/python -m pytest -m "not gpu"
+test-long: setup-test ## run the storms and the slow tests too; pictures in test-artifacts
+	STUDIO_PICTURES=1 $(BIN)/python -m pytest -m "not gpu"
 
 check: $(TEST_STAMP) ## ruff, mypy, and that the documentation is up to date
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && \

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from protocols.engines.scripted import ScriptedEngine
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, launched
 from tests.browser.test_play import choose, run
 
 pytestmark = pytest.mark.browser
@@ -35,11 +35,18 @@ def serious(page: Page) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An empty app for both schemes: starting one takes seconds."""
+    folder = tmp_path_factory.mktemp("pages")
+    with launched(ScriptedEngine(), folder, admin_password="a made-up password") as (_, url):
+        yield url
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_finding(
-    scheme: str, scripted_app: Callable[..., str], visit: Callable[..., Visit]
+    scheme: str, address: str, visit: Callable[..., Visit]
 ) -> None:
-    address = scripted_app(ScriptedEngine(), admin_password="a made-up password")
     page = visit(f"{address}/?__theme={scheme}", color_scheme=scheme).page
     choose(page, "Majority vote", "Say something.", 3)
     run(page)

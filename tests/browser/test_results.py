@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -13,25 +12,26 @@ from playwright.sync_api import Page, expect
 
 from evals.kept import KEPT, keep_records
 from protocols.engines.scripted import ScriptedEngine
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, launched
 from tests.browser.harness import overflow
 from tests.browser.test_accessibility import RULES
 from tests.evals.bench.helpers import measure, spec
 
 pytestmark = pytest.mark.browser
-Launch = Callable[..., str]
 Open = Callable[..., Visit]
 LONG = 60_000
 
 
-@pytest.fixture
-def address(scripted_app: Launch, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An app with the results of a small artificial bench, whose runs were kept."""
+    tmp_path = tmp_path_factory.mktemp("results")
     asked, folder = spec(seeds=(0, 1)), tmp_path / "bench"
     with ThreadPoolExecutor() as aside:  # Playwright's own event loop runs in this thread.
         work = aside.submit(measure, asked, folder, traces=tmp_path / "runs")
     keep_records(work.result()[0], tmp_path / "assets" / "results" / f"small{KEPT}")
-    return scripted_app(ScriptedEngine(), hosted=False)  # an app of its own, with these results
+    with launched(ScriptedEngine(), tmp_path) as (_, url):
+        yield url
 
 
 def arrive(open_page: Open, address: str, **more: int) -> Page:
