@@ -34,6 +34,8 @@ from studio.theme import theme
 from studio.workspace import Workspace
 
 log = logging.getLogger(__name__)
+UPLOADS_KEPT_S = (1_800, 6 * 3_600)
+"""How often uploads that nobody handed in are looked for, and the age at which they are deleted."""
 PAGES = (
     ("Compare", "compare", True, compare),
     ("Studies", "studies", True, studies),
@@ -71,7 +73,12 @@ def make_engine(settings: Settings) -> Engine:
 
 def build(ctx: StudioContext) -> gr.Blocks:
     """All pages as one app."""
-    with gr.Blocks(title="Participation Studio", analytics_enabled=False, fill_width=True) as demo:
+    with gr.Blocks(
+        title="Participation Studio",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=UPLOADS_KEPT_S,
+    ) as demo:
         _frame(ctx, play.build)
         for name, path, shown, page in PAGES:
             # What demo.route() does. It wants the Blocks closed, though, and whenever they are

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import gradio as gr
 import httpx
 import psutil
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 
+from protocols.engines.scripted import ScriptedEngine
+from studio import app
 from studio.housekeeping import forget_sessions, give_back
+from studio.settings import Settings
 
 CHUNK, CHUNKS = 60_000, 2_000
 
@@ -52,3 +57,24 @@ def test_the_events_of_sessions_that_have_gone_are_forgotten(demo: gr.Blocks) ->
     known = demo.app.state_holder.session_data
     assert forget_sessions(queue, known) == 8 - len(known)
     assert queue.pending_event_ids_session.keys() == {*known, "busy"}
+
+
+def test_uploads_that_nobody_hands_in_have_an_end(demo: gr.Blocks) -> None:
+    """Whoever fills a disk by uploading and leaving fills it for hours, not for good."""
+    url = f"http://127.0.0.1:{demo.server_port}/gradio_api/upload"
+    (name,) = httpx.post(url, files={"files": ("mine.zip", b"x" * 99)}, timeout=30).json()
+    assert Path(name).stat().st_size == 99
+    every, age = app.UPLOADS_KEPT_S
+    delete_files_created_by_app(demo, age)
+    assert Path(name).is_file() and every < age <= 24 * 3_600
+    delete_files_created_by_app(demo, 0)
+    assert not Path(name).exists()
+
+
+def test_the_app_deletes_them(tmp_path: Path) -> None:
+    ctx = app.compose(Settings(workspace=tmp_path), ScriptedEngine())
+    try:
+        assert app.build(ctx).delete_cache == app.UPLOADS_KEPT_S
+    finally:
+        ctx.manager.close()
+        ctx.lab.close()
