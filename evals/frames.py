@@ -50,6 +50,19 @@ def _value(record: BenchRecord) -> float | None:
     return None if record.outcome == "unscored" else record.score or 0.0
 
 
+SLIM = (
+    *("key", "role", "task", "item", "split", "group", "protocol", "pool", "n", "order", "seed"),
+    *("setting", "design", "outcome", "value", "compatible", "parsed", "fitted_to"),
+    *("calls", "score_calls", "tokens", "busy_seconds"),
+)
+"""What numbers are made of, without texts; a frame of these is cut much faster."""
+
+
+def slim(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without the columns that only people read."""
+    return frame[[name for name in SLIM if name in frame]]
+
+
 def members_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:
     """One row per (record, member): what the member said alone, and the system's own outcome.
 

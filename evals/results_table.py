@@ -23,7 +23,7 @@ from evals.analyses.core import (
     paired,
 )
 from evals.bench_plan import CONSISTENCY, SOLO, samplings
-from evals.frames import counted
+from evals.frames import counted, slim
 from evals.names import YARDSTICK, level_title, protocol_title
 
 BEST = "best single model"
@@ -148,7 +148,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
     The pool's own order is shown, and pools that are its beginnings: none that was composed, or
     lacks a member. Held-out items rank models and are not scored.
     """
-    asked = counted(ordinary(frame[frame["order"] == 0]))
+    asked = counted(ordinary(slim(frame[frame["order"] == 0])))
     found: list[Line] = []
     for pool in _pools(asked):
         found += _of_pool(asked, pool)

@@ -211,7 +211,7 @@ def _emergence(finding: Finding, names: Names) -> Facets:
             "that no member solves<br>%{customdata[2]}<extra></extra>",
         )  # fmt: skip
     _sizes(facets, table)
-    facets.axes(y={"tickformat": ".0%", "rangemode": "tozero"})
+    facets.axes(y={"tickformat": ".0%"})
     return facets
 
 

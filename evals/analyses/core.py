@@ -208,8 +208,10 @@ def best_alone(frame: pd.DataFrame, pool: Sequence[str]) -> str:
 
 def of_best(frame: pd.DataFrame, pool: Sequence[str], rows: pd.DataFrame) -> pd.DataFrame:
     """The ``rows`` of the best single member, which is chosen for each task apart."""
+    # Copying whole rows for each question would take most of the time of all analyses.
+    alone = frame.loc[frame["role"] == "solo", ["task", "role", "split", "pool", "value"]]
     parts = [
-        part[part["pool"] == best_alone(frame[frame["task"] == task], pool)]
+        part[part["pool"] == best_alone(alone[alone["task"] == task], pool)]
         for task, part in rows.groupby("task")
     ]
     return pd.concat(parts) if parts else rows

@@ -15,7 +15,7 @@ from evals.analyses.humans import humans
 from evals.analyses.scaling import scaling
 from evals.analyses.settings import settings
 from evals.analyses.strength import strength
-from evals.frames import members_frame, to_frame
+from evals.frames import members_frame, slim, to_frame
 from evals.kept import kept_records
 from evals.names import IDS, Names
 from evals.records import BenchRecord, newest, read_records
@@ -53,11 +53,11 @@ def analyse(
     frame = to_frame(records)
     plain, members = ordinary(frame), members_frame(records)
     return [
-        scaling(plain, seed),
+        scaling(slim(plain), seed),
         emergence(plain, members),
-        cost(plain, seed),
-        strength(plain, seed, names),
-        diversity(plain),
+        cost(slim(plain), seed),
+        strength(slim(plain), seed, names),
+        diversity(slim(plain)),
         settings(frame, seed),
         humans(plain, seed),
     ]
