@@ -1,5 +1,6 @@
-"""The models that were contributed to a pool here: looked at and added (:mod:`studio.withdrawal`
-takes them out again).
+"""The models that were contributed to a pool here: checked, added and listed.
+
+:mod:`studio.withdrawal` takes them out again.
 
 A pool's own file is never touched. Contributions lie in the workspace, one folder each, with one
 list per pool; what the web hands in waits in quarantine until the lab has looked at it.

@@ -115,7 +115,7 @@ def test_nothing_hostile_gets_in_by_the_form(
             page.get_by_role("button", name="Contribute a model").click()
             hand_in(page, files_of(made))
             alert = page.locator("#offer-verdict").get_by_role("alert")
-            expect(alert).to_contain_text(reason)
+            expect(alert).to_contain_text(reason, timeout=120_000)
             assert str(tmp_path) not in page.locator("#offer-verdict").inner_html(), kind
             assert everything(settings) == before, kind
             assert not list((settings.workspace / "incoming").glob("*")), kind
