@@ -32,7 +32,9 @@ def list_judges(as_json: bool) -> None:
 
 
 @judges.command("train")
-@click.option("--judge", is_flag=True, help="Train the yes or no judge too.")
+@click.option(
+    "--judge", is_flag=True, help="Train the yes or no judge too; it learned nothing so far."
+)
 @JSON
 def train(judge: bool, as_json: bool) -> None:
     """Train the embedded reward model and measure it (resumes where it was interrupted)."""
