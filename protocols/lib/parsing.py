@@ -143,11 +143,17 @@ def _boxed(text: str) -> tuple[int, int]:
 
 
 def _after_cue(text: str) -> tuple[int, int]:
-    """What follows the last cue, to the end of its sentence or the reason given for it."""
+    """What follows the last cue, to the end of its sentence or the reason given for it.
+
+    Where a whole sentence follows ("Answer: the capital is Paris."), it is what that one says.
+    """
     for cue in reversed(list(CUE.finditer(text))):
         end = _clause_end(text, cue.end(), _sentence_end(text, cue.end()))
         if text[cue.end() : end].strip(EDGES):
-            return cue.end(), end
+            start, until = _said(text, cue.end(), end)
+            # "the answer is Paris, it is the capital" has its answer before the comma.
+            whole = bool(until) and "," not in text[cue.end() : start]
+            return (start, until) if whole else (cue.end(), end)
     return 0, 0
 
 
@@ -169,17 +175,24 @@ def _copula(text: str) -> tuple[int, int]:
     "Nairobi is the capital of Kenya" names x: y is a definition, as questions contain them.
     """
     for start, end in reversed(list(sentences(text))):
-        said = list(COPULA.finditer(text, start, end))
-        if said:
-            before, begin = said[-1].start(), said[-1].end()
-            name = text[start:before].strip()
-            named = len(name.split()) <= SAID_WORDS and not NO_NAME.match(name)
-            if name and named and DEFINITION.match(text, begin, end):
-                return start, before
-            until = _clause_end(text, begin, end)
-            brief = len(text[begin:until].split()) <= SAID_WORDS
-            return (begin, until) if brief else (0, 0)
+        if COPULA.search(text, start, end):
+            return _said(text, start, end)
     return 0, 0
+
+
+def _said(text: str, start: int, end: int) -> tuple[int, int]:
+    """What one sentence says something is: x or y of its last "x is y", (0, 0) if it is long."""
+    said = list(COPULA.finditer(text, start, end))
+    if not said:
+        return 0, 0
+    before, begin = said[-1].start(), said[-1].end()
+    name = text[start:before].strip()
+    named = len(name.split()) <= SAID_WORDS and not NO_NAME.match(name)
+    if name and named and DEFINITION.match(text, begin, end):
+        return start, before
+    until = _clause_end(text, begin, end)
+    brief = len(text[begin:until].split()) <= SAID_WORDS
+    return (begin, until) if brief else (0, 0)
 
 
 def _only_number(text: str) -> tuple[int, int]:
