@@ -6,9 +6,8 @@ confuse red and green, and symbols and dashes say the same again. People read ti
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,30 +15,25 @@ import pandas as pd
 from evals.analyses.core import Finding
 from evals.analyses.points import point_name
 from evals.names import IDS, Names, level_title, protocol_title
+from studio.chart_style import (
+    BEST,
+    COLOURS,
+    GREY,
+    LEVELS,
+    NULL,
+    REFERENCES,
+    axis_format,
+    error_bars,
+    interval_words,
+    ordered,
+    style_of,
+    styles,
+)
 from studio.facets import Facets
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-LEVELS: dict[str, tuple[str, str]] = {
-    "API": ("#0072B2", "circle"),
-    "Text": ("#009E73", "square"),
-    "Logit": ("#CC79A7", "diamond"),
-    "Weight": ("#D55E00", "triangle-up"),
-    "Yardstick": ("#7F7F7F", "cross"),
-}
-"""Colour and symbol of each level, in the order in which they are shown."""
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
-BEST = "best single model"
-REFERENCES: dict[str, dict[str, str]] = {
-    BEST: {"color": "#E69F00", "dash": "dash"},
-    "random_router": {"color": "#7F7F7F", "dash": "dot"},
-    "oracle_router": {"color": "#7F7F7F", "dash": "dashdot"},
-}
-"""What every panel shows behind its protocol."""
-NULL = {"symbol": "line-ew-open", "size": 14, "color": "#E69F00", "line": {"width": 3}}
-GREY = "#7F7F7F"
 Draw = Callable[[Finding, Names], "Facets | Figure"]
 
 
@@ -82,48 +76,6 @@ def _named(finding: Finding, part: pd.DataFrame, *columns: Any) -> list[list[Any
     return [list(row) for row in zip(points, *more, strict=True)]
 
 
-def _styles() -> Iterable[dict[str, str]]:
-    """Endless pairs of colour and symbol, a new pair for each trace."""
-    for number in itertools.count():
-        turn = number // len(COLOURS)
-        symbol = SYMBOLS[(number + turn) % len(SYMBOLS)]
-        yield {"color": COLOURS[number % len(COLOURS)], "symbol": symbol}
-
-
-def _bars(part: pd.DataFrame, value: str, low: str, high: str, color: str = GREY) -> dict[str, Any]:
-    """Asymmetric error bars; none where a row has no interval."""
-    up = (part[high].astype(float) - part[value]).fillna(0.0).clip(lower=0)
-    down = (part[value] - part[low].astype(float)).fillna(0.0).clip(lower=0)
-    return {
-        "type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.4,
-        "width": 3, "color": color,
-    }  # fmt: skip
-
-
-def _intervals(part: pd.DataFrame, low: str = "low", high: str = "high") -> list[str]:
-    """Each row's interval in words."""
-    ends = zip(part[low].astype(float), part[high].astype(float), strict=True)
-    return [
-        "no interval from so few" if a != a or b != b else f"{a:.3g} to {b:.3g}" for a, b in ends
-    ]
-
-
-def _style(protocol: str) -> tuple[str, str, str]:
-    """Level, colour and symbol of a protocol."""
-    level = level_title(protocol)
-    return (level, *LEVELS[level])
-
-
-def ordered(table: pd.DataFrame, value: str = "value") -> list[str]:
-    """Protocols by level, and in it by their value with the most models, best first."""
-    best = table.sort_values("n" if "n" in table else value, kind="stable")
-    best = best.drop_duplicates("protocol", keep="last").set_index("protocol")[value].fillna(-1.0)
-    levels = list(LEVELS)
-    return sorted(
-        best.index, key=lambda name: (levels.index(level_title(name)), -best[name], str(name))
-    )
-
-
 def _columns(panels: list[str]) -> int:
     return 5 if len(panels) > 12 else 4
 
@@ -137,12 +89,6 @@ def _sizes(facets: Facets, table: pd.DataFrame) -> None:
     facets.axes(x={"type": "log", "tickvals": sizes, "ticktext": texts, "range": ends})
 
 
-def _shares(*columns: pd.Series) -> dict[str, Any]:
-    """How a y axis tells values: in percent where all lie between 0 and 1."""
-    every = pd.concat([column.dropna().astype(float) for column in columns])
-    return {"tickformat": ".0%"} if every.between(0, 1).all() else {}
-
-
 def _scaling(finding: Finding, names: Names) -> Facets:
     table = finding.table
     shown = [one for one in ordered(table) if one not in REFERENCES] or ordered(table)
@@ -153,7 +99,7 @@ def _scaling(finding: Finding, names: Names) -> Facets:
             _line(facets, place, finding, table[table["protocol"] == name], line)
         _line(facets, place, finding, table[table["protocol"] == protocol], None)
     _sizes(facets, table)
-    facets.axes(y=_shares(table["value"]))
+    facets.axes(y=axis_format(table["value"]))
     return facets
 
 
@@ -164,18 +110,18 @@ def _line(
     if part.empty:
         return
     protocol = str(part["protocol"].iloc[0])
-    level, color, symbol = _style(protocol)
+    level, color, symbol = style_of(protocol)
     title = protocol_title(protocol)
     look: dict[str, Any] = {"mode": "lines", "line": {"width": 1.6, **(thin or {})}}
     if not thin:
         look = {
             "mode": "lines+markers", "line": {"color": color, "width": 2},
             "marker": {"color": color, "symbol": symbol, "size": 7},
-            "error_y": _bars(part, "value", "low", "high", color),
+            "error_y": error_bars(part, "value", "low", "high", color),
         }  # fmt: skip
     facets.add(
         place, title if thin else level, x=part["n"], y=part["value"], **look,
-        customdata=_named(finding, part, "items", _intervals(part)),
+        customdata=_named(finding, part, "items", interval_words(part)),
         hovertemplate=f"<b>{title}</b><br>%{{y:.3f}} with %{{x}} contributors<br>%{{customdata[2]}}"
         "<br>%{customdata[1]} items<extra></extra>",
     )  # fmt: skip
@@ -188,7 +134,7 @@ def _emergence(finding: Finding, names: Names) -> Facets:
     facets = Facets(titles, "contributors", "share of items", wide=_columns(shown))
     for place, protocol in enumerate(shown):
         part = table[table["protocol"] == protocol]
-        level, color, symbol = _style(protocol)
+        level, color, symbol = style_of(protocol)
         facets.add(
             place, "lost: all members solve it", x=part["n"], y=part["regression"],
             mode="lines+markers",
@@ -205,8 +151,8 @@ def _emergence(finding: Finding, names: Names) -> Facets:
             place, f"solved together ({level})", x=part["n"], y=part["emergence"],
             mode="lines+markers", line={"color": color, "width": 2},
             marker={"color": color, "symbol": symbol, "size": 7},
-            error_y=_bars(part, "emergence", "low", "high", color),
-            customdata=_named(finding, part, "unsolved", _intervals(part)),
+            error_y=error_bars(part, "emergence", "low", "high", color),
+            customdata=_named(finding, part, "unsolved", interval_words(part)),
             hovertemplate=f"<b>{protocol_title(protocol)}</b><br>%{{y:.1%}} of %{{customdata[1]}} "
             "that no member solves<br>%{customdata[2]}<extra></extra>",
         )  # fmt: skip
@@ -232,7 +178,7 @@ def _cost(finding: Finding, names: Names) -> Facets:
             textposition="top center", textfont_size=11,
             marker={"color": color, "symbol": symbol, "size": sizes, "opacity": 0.75},
             customdata=_named(
-                finding, part, titles, "n", _intervals(part), "items", "calls", "seconds"
+                finding, part, titles, "n", interval_words(part), "items", "calls", "seconds"
             ),
             hovertemplate="<b>%{customdata[1]}</b>, %{customdata[2]} contributors<br>"
             "%{y:.3f} (%{customdata[3]}), %{customdata[4]} items<br>%{x:.0f} tokens, "
@@ -244,14 +190,14 @@ def _cost(finding: Finding, names: Names) -> Facets:
         facets.add(
             0, "best single model, asked 1, 2, 4 ... times", x=votes["tokens"], y=votes["value"],
             mode="lines+markers", line=REFERENCES[BEST], marker={"size": 5},
-            error_y=_bars(votes, "value", "low", "high", REFERENCES[BEST]["color"]),
+            error_y=error_bars(votes, "value", "low", "high", REFERENCES[BEST]["color"]),
             customdata=[[None, *row] for row in votes[["samples", "items"]].to_numpy().tolist()],
             hovertemplate="asked %{customdata[1]} times: %{y:.3f}, %{x:.0f} tokens, "
             "%{customdata[2]} items<extra></extra>",
         )  # fmt: skip
     facets.axes(
         x={"type": "log", "tickvals": marks, "ticktext": [f"{one:g}" for one in marks]},
-        y=_shares(table["value"]),
+        y=axis_format(table["value"]),
     )
     return facets
 
@@ -274,13 +220,13 @@ def _strength(finding: Finding, names: Names) -> Facets:
     facets = Facets(titles, "own score", "worth to the system", 3, 1, 220)
     for place, (protocol, task) in enumerate(panels):
         part = table[(table["protocol"] == protocol) & (table["task"] == task)]
-        level, color, symbol = _style(protocol)
+        level, color, symbol = style_of(protocol)
         facets.add(
             place, level, x=part["own"], y=part["value"], mode="markers",
             marker={"color": color, "symbol": symbol, "size": 8},
-            error_y=_bars(part, "value", "low", "high", color),
+            error_y=error_bars(part, "value", "low", "high", color),
             customdata=_named(
-                finding, part, map(names.model, part["model"]), _intervals(part), "items"
+                finding, part, map(names.model, part["model"]), interval_words(part), "items"
             ),
             hovertemplate="<b>%{customdata[1]}</b><br>alone %{x:.3f}, worth %{y:+.3f}<br>"
             "%{customdata[2]}, %{customdata[3]} items<extra></extra>",
@@ -300,7 +246,7 @@ def _diversity(finding: Finding, names: Names) -> Facets:
     )
     for place, protocol in enumerate(shown):
         part = table[table["protocol"] == protocol]
-        level, color, symbol = _style(protocol)
+        level, color, symbol = style_of(protocol)
         facets.add(
             place, level, x=part["diversity"], y=part["gain"], mode="markers",
             marker={"color": color, "symbol": symbol, "size": 7},
@@ -327,12 +273,12 @@ def _settings(finding: Finding, names: Names) -> Facets:
         facets.add(
             place, "systems", x=part["name"], y=part["value"], mode="lines+markers",
             line={"color": COLOURS[0]}, marker={"size": 8},
-            error_y=_bars(part, "value", "low", "high", COLOURS[0]),
-            customdata=_named(finding, part, "items", "diversity", _intervals(part)),
+            error_y=error_bars(part, "value", "low", "high", COLOURS[0]),
+            customdata=_named(finding, part, "items", "diversity", interval_words(part)),
             hovertemplate="%{x}: %{y:.3f} (%{customdata[3]}), %{customdata[1]} items<br>"
             "disagreement %{customdata[2]:.2f}<extra></extra>",
         )  # fmt: skip
-    facets.axes(x={"type": "category"}, y=_shares(table["value"]))
+    facets.axes(x={"type": "category"}, y=axis_format(table["value"]))
     return facets
 
 
@@ -355,12 +301,12 @@ def _participants(finding: Finding, names: Names) -> Figure:
 
     figure = Figure()
     for style, ((_, judge), part) in zip(
-        _styles(), finding.table.groupby(["study", "judge"], sort=False), strict=False
+        styles(), finding.table.groupby(["study", "judge"], sort=False), strict=False
     ):
         figure.add_scatter(
             x=list(map(names.model, part["model"])), y=part["value"], mode="markers",
             name=names.model(str(judge)),
-            marker=style | {"size": 10}, error_y=_bars(part, "value", "low", "high"),
+            marker=style | {"size": 10}, error_y=error_bars(part, "value", "low", "high"),
             customdata=_named(finding, part, "wins", "losses", "ties"),
             hovertemplate="%{x}: %{y:.0%}<br>%{customdata[1]} wins, %{customdata[2]} losses, "
             "%{customdata[3]} ties",
@@ -395,8 +341,8 @@ def _harm(finding: Finding, names: Names) -> Facets:
             facets.add(
                 place, key, x=attacks, y=part[value], mode="markers",
                 marker={"color": color, "symbol": symbol, "size": 8},
-                error_y=_bars(part, value, low, high, color),
-                customdata=_named(finding, part, "items", _intervals(part, low, high)),
+                error_y=error_bars(part, value, low, high, color),
+                customdata=_named(finding, part, "items", interval_words(part, low, high)),
                 hovertemplate="%{x}: %{y:.0%} of %{customdata[1]} (%{customdata[2]})"
                 "<extra></extra>",
             )  # fmt: skip

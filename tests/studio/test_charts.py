@@ -16,7 +16,8 @@ from evals.analyses.emergence import emergence
 from evals.analyses.scaling import scaling
 from evals.names import IDS, Names, protocol_title
 from protocols.core.registry import protocols
-from studio.charts import draw, frontier, ordered
+from studio.chart_style import ordered
+from studio.charts import draw, frontier
 from studio.facets import Facets
 from tests.evals.analyses.frames import frame, members, rows, solos
 
