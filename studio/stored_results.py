@@ -40,14 +40,23 @@ class Stored:
     files: Mapping[str, Kept] = field(default_factory=dict)
 
     @cached_property
+    def reported(self) -> Sequence[BenchRecord]:
+        """What the analyses speak of: where systems answered test items, no dev items.
+
+        Fits and choices may have seen dev items, and their answers are no sample of the same items.
+        """
+        tested = any(one.role == "system" and one.split == "test" for one in self.records)
+        return [one for one in self.records if not (tested and one.split == "dev")]
+
+    @cached_property
     def frame(self) -> pd.DataFrame:
-        """One row per record, in their order."""
-        return to_frame(self.records)
+        """One row per reported record, in their order."""
+        return to_frame(self.reported)
 
     @cached_property
     def findings(self) -> dict[str, Finding]:
         """Every analysis by its id, the participants' apart: that one needs the studies."""
-        made = analyse(self.records, self.seed, self.names) if self.records else ()
+        made = analyse(self.reported, self.seed, self.names) if self.records else ()
         found = [*made, harm(self.influences)]
         return {finding.id: finding for finding in found}
 

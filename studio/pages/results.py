@@ -113,9 +113,11 @@ def questions(ctx: StudioContext) -> list[Any]:
 def _overview(found: Stored, findings: list[Finding]) -> str:
     if not found.records:
         return NONE_STORED
-    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in found.records}))
+    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in found.reported}))
+    left = len(found.records) - len(found.reported)
+    dev = f"{left:,} more on dev items stand in the tables of protocols only. " if left else ""
     return (
-        f"<h2>The paper and here</h2><p>{len(found.records):,} answered items, seeds {seeds}. "
+        f"<h2>The paper and here</h2><p>{len(found.reported):,} answers, seeds {seeds}. {dev}"
         "Intervals are 95 %. Pick a point of a figure, or a button in the table under it, to read "
         f"the runs behind it.</p>{claims_html(findings)}"
         f"<h2 id='protocols'>Every protocol and what it has to beat</h2>{_tables(found)}"

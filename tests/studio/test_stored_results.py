@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from evals.analyses.core import nothing
 from evals.analyses.everything import ANALYSES, claims_table
 from evals.analyses.points import Point
-from evals.kept import KEPT, keep_records
+from evals.kept import KEPT, keep_records, kept
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.cli import main
@@ -23,7 +23,7 @@ from studio.context import StudioContext
 from studio.pages.results import NONE_STORED, everything, questions, runs_behind
 from studio.provenance import AT_A_TIME, PointRecords, provenance_html
 from studio.settings import REPOSITORY, Settings
-from studio.stored_results import state_of
+from studio.stored_results import Stored, state_of
 from tests.evals.bench.helpers import measure, spec
 
 
@@ -52,6 +52,15 @@ def test_the_command_writes_figures_tables_and_a_page(assets: Path, tmp_path: Pa
     assert verdicts <= {"confirmed", "not confirmed", "not testable at this size"}
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert all(html.escape(row["sentence"]) in page for row in rows[:-1])
+
+
+def test_analyses_speak_of_test_items_where_there_are_any(assets: Path) -> None:
+    dev = kept(assets / "results" / f"small{KEPT}").records
+    assert {one.split for one in dev} == {"dev", "heldout"}
+    assert len(Stored(dev, ()).frame) == len(dev)
+    test = [one.model_copy(update={"split": "test"}) for one in dev if one.split == "dev"]
+    both = Stored([*dev, *test], ())
+    assert set(both.frame["split"]) == {"test", "heldout"} and len(both.frame) == len(dev)
 
 
 def test_without_records_the_command_to_make_some_is_named(tmp_path: Path) -> None:
