@@ -111,9 +111,9 @@ def test_several_letters_are_ambiguous(text: str) -> None:
 )
 def test_hostile_texts_are_read_quickly(text: str) -> None:
     """Parsing runs on the loop that serves every viewer: it must not backtrack."""
-    start = time.perf_counter()
+    start = time.thread_time()
     read_answer(text)
-    assert time.perf_counter() - start < 2.0
+    assert time.thread_time() - start < 2.0
 
 
 def test_signs_and_places_matter() -> None:
