@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from evals.kept import KEPT, kept_records
+from evals.names import protocol_title
 from evals.records import read_records
 from protocols.core.errors import UserError
 from studio.bench_command import make_bench_spec, numbers, protocol_names, settings_of
@@ -105,7 +106,7 @@ def test_the_readme_tables_come_from_the_stored_records() -> None:
         records = kept_records(path)
         assert f"**{path.name.removesuffix(KEPT)}**" in text
         for protocol in {r.protocol for r in records if r.role == "system"}:
-            assert f"| `{protocol}`" in text
+            assert f"| {protocol_title(protocol)} " in text
         assert path.stat().st_size < 2 * 2**20
 
 

@@ -58,13 +58,15 @@ def test_accuracy_lies_in_its_interval(outcomes: list[str]) -> None:
 
 
 def test_what_a_card_says_follows_its_numbers() -> None:
-    good = {"n": 100, "accuracy": 0.7, "low": 0.6, "high": 0.8}
+    good = {"n": 100, "ties": 10, "accuracy": 0.7, "low": 0.6, "high": 0.8}
     even, bad = good | {"accuracy": 0.5, "low": 0.4}, good | {"accuracy": 0.3, "low": 0.2}
     tested = {"all": even, "by_training": {"trained": good, "unseen": even}, "by_source": {}}
     told = finding(tested)
     assert "50% of 100 test pairs (40% to 80%): no better than chance." in told
     assert "On domains it was trained on: 70% of 100, better than chance." in told
-    assert "never saw" not in told
+    assert "never saw" not in told and "tie" not in told
+    tied = finding(tested | {"all": even | {"ties": 90}})
+    assert "90 of them a tie" in tied, tied
     tested["by_source"] = {"base": bad | {"high": 0.4}}
     assert finding(tested).endswith("answers of the base model: 30% of 100, worse than chance.")
 
