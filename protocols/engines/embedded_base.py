@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocols.core.errors import EngineError
+from protocols.core.torch_setup import ONE_LOAD_AT_A_TIME
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -161,9 +162,10 @@ def _convert(gguf: Path, folder: Path) -> None:
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)
-    loaded = AutoModelForCausalLM.from_pretrained(
-        **source, dtype=torch.bfloat16, trust_remote_code=False
-    )
+    with ONE_LOAD_AT_A_TIME:
+        loaded = AutoModelForCausalLM.from_pretrained(
+            **source, dtype=torch.bfloat16, trust_remote_code=False
+        )
     model = _plain_copy(loaded)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.eos_token_id

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from protocols.core.errors import ContributorError, StudioError
 from protocols.core.models import ModelSpec
+from protocols.core.torch_setup import ONE_LOAD_AT_A_TIME
 from protocols.engines.hub import check_present
 from protocols.engines.slots import ATTENTION, SlotCache
 
@@ -50,14 +51,15 @@ def load_weights(model: ModelSpec) -> Loaded:
         config = AutoConfig.from_pretrained(model.source, trust_remote_code=False, **revision)
         check_attention(model, config)
         tokenizer = AutoTokenizer.from_pretrained(model.source, trust_remote_code=False, **revision)
-        network = AutoModelForCausalLM.from_pretrained(
-            model.source,
-            dtype=torch.bfloat16,
-            attn_implementation=ATTENTION,
-            use_safetensors=True,
-            trust_remote_code=False,
-            **revision,
-        )
+        with ONE_LOAD_AT_A_TIME:
+            network = AutoModelForCausalLM.from_pretrained(
+                model.source,
+                dtype=torch.bfloat16,
+                attn_implementation=ATTENTION,
+                use_safetensors=True,
+                trust_remote_code=False,
+                **revision,
+            )
     except StudioError:
         raise
     except Exception as error:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from protocols.core.errors import EngineError, UserError
 from protocols.core.models import Frozen, ModelSpec
+from protocols.core.torch_setup import ONE_LOAD_AT_A_TIME
 from protocols.lib.choice import generalist
 from protocols.lib.local_files import local_folder
 
@@ -157,13 +158,14 @@ def _words() -> Encode:
 def _sentences(folder: str) -> Encode:
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(
-        folder,
-        device="cpu",
-        trust_remote_code=False,
-        local_files_only=True,
-        model_kwargs={"use_safetensors": True},
-    )
+    with ONE_LOAD_AT_A_TIME:
+        model = SentenceTransformer(
+            folder,
+            device="cpu",
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
+        )
     turn = threading.Lock()
 
     def encode(texts: Sequence[str]) -> Vectors:
@@ -181,9 +183,10 @@ def _hidden(folder: str) -> Encode:
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    network = AutoModel.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    ).eval()
+    with ONE_LOAD_AT_A_TIME:
+        network = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        ).eval()
     network.layers = network.layers[: max(1, round(DEPTH * len(network.layers)))]
     turn = threading.Lock()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import EngineError
+from protocols.core.torch_setup import ONE_LOAD_AT_A_TIME
 from protocols.training.preferences import Preference, preference_row
 from protocols.training.sft import (
     ATTENTION_AND_MLP,
@@ -98,7 +99,7 @@ def load_scorer(
 
     tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     # A base has no such head and its own is not needed: neither is news.
-    with suppress_seqcls_warning():
+    with suppress_seqcls_warning(), ONE_LOAD_AT_A_TIME:
         model = AutoModelForSequenceClassification.from_pretrained(
             base,
             num_labels=1,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from protocols.core.errors import ContributorError, EngineError, StudioError, UserError
 from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec, content_hash
+from protocols.core.torch_setup import ONE_LOAD_AT_A_TIME
 from protocols.engines.checks import check_model
 from protocols.engines.model_files import check_safetensors, read_json
 from protocols.engines.prompter import Prompter
@@ -95,13 +96,14 @@ def _load(model: ModelSpec, device: str) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(
         model.source, revision=revision, trust_remote_code=False
     )
-    network = AutoModelForSequenceClassification.from_pretrained(
-        model.source,
-        revision=revision,
-        dtype=torch.bfloat16 if device == "cuda" else torch.float32,
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
+    with ONE_LOAD_AT_A_TIME:
+        network = AutoModelForSequenceClassification.from_pretrained(
+            model.source,
+            revision=revision,
+            dtype=torch.bfloat16 if device == "cuda" else torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
     if network.config.num_labels != 1:
         raise ContributorError(
             f"'{model.title}' has {network.config.num_labels} outputs; a reward model has one."

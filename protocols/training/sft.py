@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import EngineError
+from protocols.core.torch_setup import ONE_LOAD_AT_A_TIME
 from protocols.lib.prompts import question_messages
 from protocols.training.checkpoints import (
     Watch,
@@ -138,9 +139,10 @@ def load_base(base: Path, where: str) -> tuple[PreTrainedModel, PreTrainedTokeni
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left", trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False
-    ).to(where)
+    with ONE_LOAD_AT_A_TIME:
+        model = AutoModelForCausalLM.from_pretrained(
+            base, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False
+        ).to(where)
     return model, tokenizer
 
 
