@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from evals.analyses.core import Claim, Finding, nothing, of_role
+from evals.analyses.strength import whole_pool
 from evals.names import protocol_title
 
 TITLE = "Diversity at a fixed pool size"
@@ -30,7 +31,7 @@ def diversity(frame: pd.DataFrame) -> Finding:
     gain on diversity at equal strength, with its interval, and Spearman's rho.
     """
     systems = of_role(frame, "system")
-    systems = systems[~systems["protocol"].isin(YARDSTICKS) & (systems["n"] > 1)]
+    systems = _composed(systems[~systems["protocol"].isin(YARDSTICKS) & (systems["n"] > 1)])
     size = _size_with_most_pools(systems)
     pools = systems[systems["n"] == size]
     if pools["pool"].nunique() < FEWEST_POOLS:
@@ -45,6 +46,14 @@ def diversity(frame: pd.DataFrame) -> Finding:
         "diversity", TITLE, _sentence(found, table, size), table, {"regressions": found},
         _claims(found), _notes(),
     )  # fmt: skip
+
+
+def _composed(systems: pd.DataFrame) -> pd.DataFrame:
+    """Without the pools that lack one member of a whole: they are nearly the same pool."""
+    sets = systems["pool"].map(lambda name: frozenset(name.split(",")))
+    whole = whole_pool(list(sets))
+    lacking = [one < whole and len(one) == len(whole) - 1 for one in sets]
+    return systems[~np.array(lacking, dtype=bool)]
 
 
 def _size_with_most_pools(systems: pd.DataFrame) -> int:

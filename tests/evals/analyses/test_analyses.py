@@ -273,6 +273,15 @@ def test_pools_of_one_size_are_compared() -> None:
     assert few.table.empty and "--orders" in few.sentence
 
 
+def test_pools_that_lack_one_member_are_not_compared() -> None:
+    """Eight of them were run, six pairs: the pairs say something about diversity."""
+    alone = solos({m: drawn(0.5, 10, i) for i, m in enumerate("abcdefgh")})
+    lacking = [tuple(m for m in "abcdefgh" if m != left) for left in "abcdefgh"]
+    pools = [tuple("abcdefgh"), *lacking, *itertools.combinations("abcd", 2)]
+    systems = [rows("system", "p", pool, drawn(0.5, 10, i)) for i, pool in enumerate(pools)]
+    assert set(diversity(frame(alone, *systems)).table["n"]) == {2}
+
+
 # Cost
 
 
