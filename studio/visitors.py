@@ -16,12 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from limits import RateLimitItemPerHour
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-
+from evals.human.rate_limit import RateLimit
 from protocols.core.errors import UserError
-from studio.rating.limiter import client_address
+from studio.rating.limiter import HOUR_S, client_address
 from studio.settings import Settings
 
 
@@ -39,7 +36,7 @@ class Visitors:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._salt = secrets.token_bytes(32)
-        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._started = RateLimit(settings.address_runs_per_hour, HOUR_S)
 
     def of(self, request: Any) -> Visitor | None:
         """The visitor behind a Gradio request; None if there is no request."""
@@ -72,16 +69,11 @@ class Visitors:
         self._count(visitor)
 
     def _count(self, visitor: Visitor) -> None:
-        most = self._settings.address_runs_per_hour
-        if not most:
-            return
-        limit = RateLimitItemPerHour(most)
-        if not self._windows.hit(limit, visitor.address):
-            stats = self._windows.get_window_stats(limit, visitor.address)
-            minutes = max(1, math.ceil((stats.reset_time - time.time()) / 60))
+        if wait := self._started.wait(visitor.address, time.monotonic()):
+            minutes = max(1, math.ceil(wait / 60))
             raise UserError(
-                f"{most} runs an hour may be started from one network here. Try again in "
-                f"{minutes} min, or watch the replays."
+                f"{self._settings.address_runs_per_hour} runs an hour may be started from one "
+                f"network here. Try again in {minutes} min, or watch the replays."
             )
 
 

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the field's name for it
 from transformers import AttentionInterface
 
+from protocols.core.errors import ContributorError
+
 ATTENTION = "studio_slots"
 FIRST_LENGTH = 512
 """Tokens per slot at the beginning; doubled when a longer row comes."""
@@ -33,10 +35,14 @@ def attention(
     """Grouped-query attention that never repeats keys and values.
 
     query [rows, heads, tokens, size], key and value [rows, groups, context, size], additive mask
-    [rows, 1, tokens, context]; returns [rows, tokens, heads, size].
+    [rows, 1, tokens, context]; returns [rows, tokens, heads, size]. Raises
+    :class:`ContributorError` for what it does not compute; a model is tried when it is loaded.
     """
     if more.get("softcap") is not None or more.get("s_aux") is not None:
-        raise NotImplementedError("attention with soft caps or sinks")
+        raise ContributorError(
+            "The model's attention has soft caps or sinks, which the transformers engine does not "
+            "compute. Serve it with vLLM or elsewhere and give its endpoint as the source."
+        )
     rows, heads, tokens, size = query.shape
     groups = key.shape[1]
     if tokens == 1 and heads != groups:
