@@ -57,7 +57,7 @@ def shown(item: BenchItem) -> dict[str, Any]:
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """Where the records of a folder were made, for :func:`evals.kept.keep_records`.
+    """Where the records of a folder were made, for :func:`evals.results_file.keep_records`.
 
     ``machines`` and ``versions`` of all starts; starts of older code have no machine.
     """

@@ -11,7 +11,7 @@ from protocols.core.engine import Engine, GenerateRequest
 from protocols.core.errors import StudioError
 from protocols.core.models import ModelSpec, Sampling
 from protocols.lib.prompts import question_messages
-from studio.worker import limit, say
+from studio.contribution_worker import limit, say
 
 AT_A_TIME = 16
 CPU_SECONDS = 3_600

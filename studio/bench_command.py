@@ -15,9 +15,9 @@ from evals.bench import PHASES, Runner, bench
 from evals.bench_fit import fit_all
 from evals.bench_folder import about
 from evals.bench_plan import BenchSpec, Planner
-from evals.kept import KEPT, keep_records
 from evals.pool_designs import Design, designs
 from evals.records import BenchRecord, read_records
+from evals.results_file import KEPT, keep_records
 from evals.tasks.suite import open_tasks
 from protocols.core.engine import Engine
 from protocols.core.errors import UserError, unknown

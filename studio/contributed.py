@@ -22,13 +22,13 @@ from protocols.core.errors import ContributorError, UserError
 from protocols.core.models import Contributor, ModelSpec
 from protocols.engines.model_files import read_json
 from studio.contribution import MAX_BYTES, keep, staged, take
+from studio.contribution_checks import Finding, card_facts, examine, raise_for, smoke
 from studio.examples import Example
 from studio.own_data import measure
 from studio.pool import EMBEDDED, KEPT, Pool, contributed_file, load_pool, resolved
-from studio.private import keep_private
+from studio.private_records import keep_private
 from studio.quarantine import Quarantine
 from studio.settings import Settings
-from studio.verdict import Finding, card_facts, examine, raise_for, smoke
 
 FOLDER = "contributed"
 WAITING = "waits for the lab's approval"

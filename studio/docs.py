@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from evals.kept import KEPT, kept
+from evals.results_file import KEPT, kept
 from protocols.core.registry import protocols
 from protocols.engines.ray_options import RayOptions
 from studio.cli import main as command_line

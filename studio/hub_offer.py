@@ -30,12 +30,12 @@ from studio.contributed import (
     relist,
     tried_out,
 )
+from studio.contribution_checks import Finding, examine, raise_for, smoke
 from studio.examples import TO_TEST, read_examples
 from studio.own_data import measure
 from studio.pool import Pool, load_pool, resolved
-from studio.private import evaluation_of
+from studio.private_records import evaluation_of
 from studio.settings import Settings
-from studio.verdict import Finding, examine, raise_for, smoke
 
 MOST_PARAMETERS = 100e9
 MOST_TRIED = 8 * 2**30

@@ -16,8 +16,8 @@ from evals.metrics import wilson
 from evals.metrics.exact_match import corrected_exact
 from protocols.core.errors import ContributorError
 from protocols.core.models import ModelSpec
+from studio.contribution_worker import ask_worker
 from studio.examples import Example
-from studio.worker import ask_worker
 
 log = logging.getLogger(__name__)
 MOST = 60

@@ -183,7 +183,7 @@ def pool_remove(model: str, by: str, as_json: bool) -> None:
 @JSON
 def pool_contact(model: str, as_json: bool) -> None:
     """Say how to reach a model's contributor, for the lab."""
-    from studio.private import contact_of
+    from studio.private_records import contact_of
 
     contact = contact_of(Settings().workspace, model)
     say({"model": model, "contact": contact}, as_json, contact or "Nobody said how to reach them.")

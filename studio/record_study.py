@@ -1,8 +1,8 @@
 """Records the example study that ships with the studio: ``python -m studio.record_study``.
 
 Everything in it is real but the raters: the plan, both arms' answers by the embedded models, the
-store, the desk, the judges, the lock. The raters are programs that look the right answer up, prefer
-it nine times out of ten, and otherwise press a key at random. They see when an answer belongs to
+store, the judges, the lock. The raters are programs that look the right answer up, prefer it
+nine times out of ten, and otherwise press a key at random. They see when an answer belongs to
 another question, as gold pairs have it. The study is marked as simulated, and every page that shows
 it says so. The judges are the embedded ones with the accuracy that their cards state.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from evals.human import raters, studies
 from evals.human.archive import to_json
 from evals.human.assign import other
-from evals.human.desk import Desk
+from evals.human.rating_service import RatingService
 from evals.human.records import Pair
 from evals.human.simulate import Answers, Script, ScriptedRater, sit
 from evals.human.study import Outcome, StudySpec
@@ -73,12 +73,12 @@ async def collect(lab: Lab, spec: StudySpec, engine: Engine) -> None:
     if spec.judges:
         async for step in judge_planned(lab.store, slug, engine, lab.settings):
             log.info("judging %s of %s %s", step.done, step.total, step.note)
-    desk, answers = Desk(lab.store), Answers(studies.list_pairs(lab.store, slug))
+    service, answers = RatingService(lab.store), Answers(studies.list_pairs(lab.store, slug))
     for number, arm in enumerate(spec.contributors, start=1):
         token = raters.invite(lab.store, slug, stratum=arm.model)[0]
         rater = raters.rater_by_token(lab.store, token)
         grader = Grader(f"grader-{number}", items_by_question(), answers, arm.model)
-        log.info("%s cast %s votes", grader.name, sit(desk, rater, grader))
+        log.info("%s cast %s votes", grader.name, sit(service, rater, grader))
     studies.lock_study(lab.store, slug, by="the recording script")
 
 

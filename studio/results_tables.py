@@ -11,7 +11,7 @@ from html import escape
 
 from evals.analyses.core import Estimate
 from evals.frames import to_frame
-from evals.kept import Kept
+from evals.results_file import Kept
 from evals.results_table import Line, System, counted_as, lines, systems, tally
 
 FITTED = "†"

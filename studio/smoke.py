@@ -1,7 +1,8 @@
 """Loads one model and makes a few tokens: ``python -m studio.smoke``, a process with limits.
 
 Reads a model spec from standard input and writes one JSON object. Started by
-:mod:`studio.verdict`, so that whatever a contributed model does to memory or time ends here.
+:mod:`studio.contribution_checks`, so that whatever a contributed model does to memory or time ends
+here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from protocols.core.engine import GenerateRequest
 from protocols.core.errors import StudioError
 from protocols.core.models import ModelSpec, Sampling
 from protocols.lib.prompts import question_messages
-from studio.worker import limit
+from studio.contribution_worker import limit
 
 QUESTION = "What is 2 + 2?"
 TOKENS = 16

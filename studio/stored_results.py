@@ -16,9 +16,9 @@ from evals.analyses.harm import harm
 from evals.analyses.participants import StudyReport, participants
 from evals.analyses.points import PICKS, Point, behind, chosen
 from evals.frames import to_frame
-from evals.kept import KEPT, Kept, kept
 from evals.names import IDS, Names
 from evals.records import BenchRecord, newest
+from evals.results_file import KEPT, Kept, kept
 from evals.safety import Influence, read_influences
 from protocols.core.errors import StudioError, UserError
 from studio.lab import Lab

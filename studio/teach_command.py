@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from studio.contributed import Offer
+from studio.contribution_checks import Finding
 from studio.examples import TO_TRAIN, read_examples
 from studio.output import say
 from studio.settings import Settings
 from studio.teaching import Lesson, teach
-from studio.verdict import Finding
 
 WORDS = ("name", "contributor", "domain", "priorities", "description", "licence", "paper")
 

@@ -10,7 +10,7 @@ from typing import Any
 from protocols.core.errors import StudioError
 from protocols.core.models import ModelSpec
 from protocols.training.sft import SftConfig, conversation, train_sft
-from studio.worker import limit, say
+from studio.contribution_worker import limit, say
 
 CPU_SECONDS = 3 * 3_600
 SPARE = 10 * 2**30

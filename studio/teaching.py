@@ -20,11 +20,11 @@ from protocols.engines.embedded_base import BASE_ID
 from protocols.training.sft import SftConfig, fingerprint
 from studio.contributed import Added, Offer, OwnData, add, check_id
 from studio.contribution import staged
+from studio.contribution_checks import Finding
+from studio.contribution_worker import ask_worker
 from studio.examples import Example, rows_of, split
 from studio.pool import load_pool
 from studio.settings import Settings
-from studio.verdict import Finding
-from studio.worker import ask_worker
 
 MAX_STEPS = 300
 SECONDS = 1_800.0

@@ -32,7 +32,7 @@ from protocols.core.models import ModelSpec
 from protocols.engines.hub import is_hub_id
 from studio.contributed import FOLDER, listed, lock, made, relist
 from studio.pool import known_names, load_pool, resolved
-from studio.private import forget as forget_private
+from studio.private_records import forget as forget_private
 from studio.quarantine import Quarantine
 from studio.runs import RunManager
 from studio.settings import Settings

@@ -16,9 +16,9 @@ from evals.analyses.scaling import scaling
 from evals.analyses.settings import settings
 from evals.analyses.strength import strength
 from evals.frames import members_frame, slim, to_frame
-from evals.kept import kept_records
 from evals.names import IDS, Names
 from evals.records import BenchRecord, newest, read_records
+from evals.results_file import kept_records
 from protocols.core.errors import UserError
 
 ANALYSES = (

@@ -90,7 +90,7 @@ def certificate(data: StudyData, rater: str) -> Certificate:
 
 
 def certificate_from(own: Mapping[str, object], level: float = 0.95) -> Certificate:
-    """Return the same from the counts that :meth:`evals.human.desk.Desk.certificate` gives."""
+    """Return the same from the counts that the rating service's ``certificate`` gives."""
     wins, losses, ties, skips = (int(str(own[k])) for k in ("wins", "losses", "ties", "skips"))
     found = Tally(wins, losses, ties)
     return Certificate(

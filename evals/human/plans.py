@@ -16,8 +16,8 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, selec
 
 from evals.human import schema
 from evals.human.assign import Candidate, Slot, choose, dice, other, plan, share, sides
+from evals.human.rater_state import Vacancy
 from evals.human.rows import Study, stamp
-from evals.human.seats import Vacancy
 from evals.human.study import Side
 from evals.human.tickets import reference
 

@@ -1,4 +1,4 @@
-"""The values that pass between the desk, the pages, the statistics and the reports.
+"""The values that pass between the service, the pages, the statistics and the reports.
 
 Positions and arms are kept apart on purpose. What raters and their pages handle
 (:class:`Pair`, :class:`Ballot`, :class:`Receipt`) knows left and right only. What the analysis
@@ -37,7 +37,7 @@ class Refused(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Rater:
-    """A participant as the desk knows them: no name, no address. ``stratum`` '' = all strata."""
+    """A participant as the service knows them: no name, no address. ``stratum`` '' = all strata."""
 
     id: str
     study: str
@@ -83,7 +83,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """What a rater sends. Every value is hostile until the desk has checked it."""
+    """What a rater sends. Every value is hostile until the service has checked it."""
 
     ticket: str
     nonce: str

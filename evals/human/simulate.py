@@ -1,8 +1,9 @@
 """Scripted raters with a known preference: for examples labelled as simulated, and for tests.
 
 A scripted rater finds the system's answer by its text, as a person who recognises it would, and
-then decides by its script. It can sit at a real :class:`~evals.human.desk.Desk`, or judge pairs
-without a store. Everything follows from the seed, the rater's name and the pair.
+then decides by its script. It can rate through a real
+:class:`~evals.human.rating_service.RatingService`, or judge pairs without a store. Everything
+follows from the seed, the rater's name and the pair.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from evals.human.study import Outcome, Side, StudySpec
 from protocols.core.errors import UserError
 
 if TYPE_CHECKING:
-    from evals.human.desk import Desk
+    from evals.human.rating_service import RatingService
 
 FIGURE_8 = (0.80, 0.68, 0.48, 0.56)
 """Shares of 25 pairs that give 20, 17, 12 and 14 wins: a study of the size of Feng et al.'s
@@ -140,20 +141,20 @@ class ScriptedRater:
         return side if draw.random() < self.script.recognises else other
 
 
-def sit(desk: Desk, rater: Rater, scripted: ScriptedRater) -> int:
-    """Take a rater from the invitation to the end at a real desk; return the number of votes."""
-    screen = desk.screen(rater)
+def sit(service: RatingService, rater: Rater, scripted: ScriptedRater) -> int:
+    """Take a rater from the invitation to the end; return the number of votes."""
+    screen = service.screen(rater)
     if screen.step == "consent":
-        desk.consent(rater, screen.consent_version, screen.language)
-    desk.begin(rater)
-    while desk.screen(rater).step == "practice":
-        desk.answer_practice(rater, Ballot(desk.practice(rater).ticket, "practice", "left"))
+        service.consent(rater, screen.consent_version, screen.language)
+    service.begin(rater)
+    while service.screen(rater).step == "practice":
+        service.answer_practice(rater, Ballot(service.practice(rater).ticket, "practice", "left"))
     votes = 0
-    while desk.screen(rater).step == "pair":
-        desk.vote(rater, scripted.ballot(desk.pair(rater)))
+    while service.screen(rater).step == "pair":
+        service.vote(rater, scripted.ballot(service.pair(rater)))
         votes += 1
-    if desk.screen(rater).step == "guess":
-        desk.guess(rater, {p.ticket: scripted.guess(p) for p in desk.guess_pairs(rater)})
+    if service.screen(rater).step == "guess":
+        service.guess(rater, {p.ticket: scripted.guess(p) for p in service.guess_pairs(rater)})
     return votes
 
 

@@ -23,12 +23,12 @@ import torch
 from protocols.core.errors import EngineError
 from protocols.core.events import Finish
 from protocols.core.models import Sampling
-from protocols.engines.drawing import draw
 from protocols.engines.fusing import Part
 from protocols.engines.prefix_memory import Known, PrefixMemory
 from protocols.engines.slots import SlotCache
 from protocols.engines.stacked_lora import AdapterStack
 from protocols.engines.streaming_text import StreamingText
+from protocols.engines.token_sampling import draw
 
 log = logging.getLogger(__name__)
 SLOTS = 16

@@ -15,8 +15,8 @@ import torch
 from protocols.core.engine import FusedToken, FusionRule
 from protocols.core.events import Finish
 from protocols.core.models import Sampling
-from protocols.engines.drawing import draw
 from protocols.engines.streaming_text import StreamingText
+from protocols.engines.token_sampling import draw
 
 HearFused = Callable[[str, int, tuple[FusedToken, ...], Finish | None], None]
 """Called in a worker's thread with (text, tokens, who was behind them, finish)."""

@@ -31,6 +31,7 @@ from protocols.core.engine import (
 )
 from protocols.core.errors import EngineError, LostModels, StudioError
 from protocols.core.models import Capability, ModelSpec
+from protocols.engines.base_rotation import PlannedEngine
 from protocols.engines.loads import Loads
 from protocols.engines.openai_engine import OpenAIEngine
 from protocols.engines.planning import Plan
@@ -38,7 +39,6 @@ from protocols.engines.ray_cluster import has_ray
 from protocols.engines.ray_engine import RayEngine
 from protocols.engines.ray_options import RayOptions
 from protocols.engines.transformers_engine import TransformersEngine
-from protocols.engines.turns import PlannedEngine
 from protocols.engines.vllm_arguments import key_of, on_cpu
 from protocols.engines.vllm_engine import VllmEngine
 from protocols.engines.zero_gpu import ZeroGpuEngine, on_zero_gpu

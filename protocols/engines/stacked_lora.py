@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812  the field's name for it
 from torch import nn
 
 from protocols.core.errors import ContributorError
-from protocols.engines.packed import packed
+from protocols.engines.packed_linear import packed
 
 PREFIX = "base_model.model."
 HEAD = "lm_head"

@@ -34,7 +34,7 @@ from protocols.engines.loads import Loads, taken_away
 from protocols.engines.model_files import read_json
 from protocols.engines.planning import DERIVED, RANKS, SPARE, Placed, Plan
 from protocols.engines.prompter import Prompter
-from protocols.engines.reading import not_loaded, read_prompter
+from protocols.engines.tokenizer_files import not_loaded, read_prompter
 from protocols.engines.vllm_arguments import CPU_ENVIRONMENT, engine_arguments, key_of, on_cpu
 from protocols.engines.vllm_base import Base, shut_down_left
 from protocols.lib.prompts import Message

@@ -31,7 +31,7 @@ from protocols.core.errors import EngineError, StudioError
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.checks import check_model
 from protocols.engines.prompter import Prompter
-from protocols.engines.reading import read_prompter
+from protocols.engines.tokenizer_files import read_prompter
 from protocols.engines.transformers_engine import TransformersEngine
 from protocols.engines.vllm_arguments import key_of
 from protocols.lib.prompts import Message

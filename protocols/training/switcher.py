@@ -89,7 +89,7 @@ def learning_items(ctx: FitContext) -> tuple[Sequence[FitItem], Sequence[FitItem
 
 
 async def sample_states(
-    ctx: FitContext, desk: RolloutWriter, items: Sequence[FitItem], found: list[State]
+    ctx: FitContext, writer: RolloutWriter, items: Sequence[FitItem], found: list[State]
 ) -> AsyncIterator[Step]:
     """Write texts by random authors, to every length in turn; fills ``found``.
 
@@ -97,12 +97,12 @@ async def sample_states(
     """
     count, patches = ctx.config.states, ctx.sampling.max_tokens // ctx.config.rollout_patch
     places = max(1, patches - 1)
-    lines = [desk.line(items[n % len(items)], n) for n in range(count)]
+    lines = [writer.line(items[n % len(items)], n) for n in range(count)]
     wanted = [(n + n // len(items)) % places for n in range(count)]
     for turn in range(places):
         going = [n for n in range(count) if wanted[n] > turn == lines[n].turn]
         tried = [lines[n].fork() for n in going]
-        async for step in desk.write(tried, random_author(ctx, "state")):
+        async for step in writer.write(tried, random_author(ctx, "state")):
             yield step
         for n, line in zip(going, tried, strict=True):
             if line.open and not line.draft.barred:
@@ -112,7 +112,7 @@ async def sample_states(
 
 
 async def try_out(
-    ctx: FitContext, desk: RolloutWriter, states: Sequence[State]
+    ctx: FitContext, writer: RolloutWriter, states: Sequence[State]
 ) -> AsyncIterator[Step]:
     """Let every model go on from every state equally often; fills the states' outcomes."""
     each = max(1, ctx.config.rollouts // len(ctx.models))
@@ -127,12 +127,12 @@ async def try_out(
     tails = {
         id(line): random_author(ctx, "tail", k) if k else same_author for _, _, k, line in trials
     }
-    async for step in desk.write(lines, lambda line: first[id(line)]):
+    async for step in writer.write(lines, lambda line: first[id(line)]):
         yield step
-    async for step in desk.finish(lines, lambda line: tails[id(line)](line)):
+    async for step in writer.finish(lines, lambda line: tails[id(line)](line)):
         yield step
     for state, model, _, line in trials:
-        state.outcomes.setdefault(model, []).append(desk.rating(line))
+        state.outcomes.setdefault(model, []).append(writer.rating(line))
 
 
 def label_rows(ctx: FitContext, states: Sequence[State], switcher: str) -> list[LabelRow]:
@@ -179,21 +179,21 @@ async def train(ctx: FitContext, who: Student, rows: Sequence[LabelRow]) -> Path
 
 
 async def write_with_switcher(
-    ctx: FitContext, desk: RolloutWriter, switcher: str, lines: Sequence[Rollout], learned: bool
+    ctx: FitContext, writer: RolloutWriter, switcher: str, lines: Sequence[Rollout], learned: bool
 ) -> AsyncIterator[Step]:
     """Write lines as a live run does, with this switcher."""
     orders = listings(ctx.models, DECIDE_ORDERS, ctx.rng("orders"))
     neutral: list[ScoreCall] = []
     if not learned:
         neutral = decision_calls(ctx.context, switcher, None, "", orders)
-        async for step in desk.scores(switcher, neutral):
+        async for step in writer.scores(switcher, neutral):
             yield step
     while going := [line for line in lines if line.open]:
         asked = [
             decision_calls(line.ctx, switcher, line.turn, line.draft.whole, orders)
             for line in going
         ]
-        async for step in desk.scores(switcher, [call for calls in asked for call in calls]):
+        async for step in writer.scores(switcher, [call for calls in asked for call in calls]):
             yield step
         authors = {
             id(line): choose(
@@ -201,13 +201,13 @@ async def write_with_switcher(
             )[0]
             for line, calls in zip(going, asked, strict=True)
         }
-        async for step in desk.write(going, lambda line: authors[id(line)]):  # noqa: B023
+        async for step in writer.write(going, lambda line: authors[id(line)]):  # noqa: B023
             yield step
 
 
 async def measure(
     ctx: FitContext,
-    desk: RolloutWriter,
+    writer: RolloutWriter,
     who: Student,
     adapter: Path,
     items: Sequence[FitItem],
@@ -220,7 +220,7 @@ async def measure(
     trained = who.trained(f"derived.{ROLE}", adapter)
     ctx.serve(trained)
     lines = {
-        name: [desk.line(item, n) for n, item in enumerate(items)]
+        name: [writer.line(item, n) for n, item in enumerate(items)]
         for name in ("trained", "untrained", "chance", *(f"alone.{m.id}" for m in ctx.models))
     }
     for model in ctx.models:
@@ -228,28 +228,28 @@ async def measure(
             line.ctx = replace(line.ctx, models=(model,))
     alone = [line for name in lines if name.startswith("alone.") for line in lines[name]]
     for steps in (
-        desk.finish(alone, same_author),
-        desk.finish(lines["chance"], random_author(ctx, "chance")),
-        write_with_switcher(ctx, desk, who.model.id, lines["untrained"], learned=False),
-        write_with_switcher(ctx, desk, trained.id, lines["trained"], learned=True),
+        writer.finish(alone, same_author),
+        writer.finish(lines["chance"], random_author(ctx, "chance")),
+        write_with_switcher(ctx, writer, who.model.id, lines["untrained"], learned=False),
+        write_with_switcher(ctx, writer, trained.id, lines["trained"], learned=True),
     ):
         async for step in steps:
             yield step
     await ctx.release(trained)
     for name, written in lines.items():
-        found[name] = sum(map(desk.rating, written)) / len(written)
+        found[name] = sum(map(writer.rating, written)) / len(written)
 
 
 async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
     """States, rollouts, training, measurement; each of them goes on after a kill."""
-    who, desk = student_for_role(ctx.models), RolloutWriter(ctx, ctx.config.rollout_patch)
+    who, writer = student_for_role(ctx.models), RolloutWriter(ctx, ctx.config.rollout_patch)
     items, dev = learning_items(ctx)
     states: list[State] = []
     yield Phase(name="states", title="Texts by random authors", index=0, total=4)
-    async for step in sample_states(ctx, desk, items, states):
+    async for step in sample_states(ctx, writer, items, states):
         yield step
     yield Phase(name="rollouts", title="Every model goes on from each", index=1, total=4)
-    async for step in try_out(ctx, desk, states):
+    async for step in try_out(ctx, writer, states):
         yield step
     lessons = [state for state in states if state.teaches]
     yield teaching_note(states, lessons)
@@ -262,7 +262,7 @@ async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
     adapter = await train(ctx, who, label_rows(ctx, lessons, who.model.id))
     yield Phase(name="measure", title="It is tried on dev items", index=3, total=4)
     scores: dict[str, float] = {}
-    async for step in measure(ctx, desk, who, adapter, dev, scores):
+    async for step in measure(ctx, writer, who, adapter, dev, scores):
         yield step
     yield training_outcome(scores, len(dev))
     yield store_switcher(ctx, who, adapter, states, lessons, scores, len(dev))

@@ -17,10 +17,10 @@ from protocols.core.errors import StudioError, UserError
 from studio.context import StudioContext
 from studio.contributed import Offer, OwnData, add
 from studio.contribution import MAX_UPLOAD
+from studio.contribution_jobs import ContributionJobs, Progress, Report, Work
 from studio.examples import TO_TEST, TO_TRAIN, Example, read_examples, typed
 from studio.files import asset
 from studio.hub_offer import add_from_hub
-from studio.intake import Intake, Progress, Report, Work
 from studio.pages.common import PRIVATE
 from studio.teaching import MAX_STEPS, Lesson, teach
 from studio.withdrawal import KEEPS
@@ -108,9 +108,9 @@ def _hand_in_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
     own = _upload("offer-own", ".jsonl or .csv with 'prompt' and 'answer'", [".jsonl", ".csv"])
     consent = gr.Checkbox(label=CONSENT, elem_id="offer-consent")
     inputs = [files, own, consent, pool, repo, *boxes]
-    intake = Intake(BUSY)
-    begin = _beginner(intake, lambda *given: hand_in(ctx, *given))
-    _connect("offer", "Check and hand in", begin, intake, inputs, shown, refresh)
+    jobs = ContributionJobs(BUSY)
+    begin = _beginner(jobs, lambda *given: hand_in(ctx, *given))
+    _connect("offer", "Check and hand in", begin, jobs, inputs, shown, refresh)
 
 
 def _upload(
@@ -144,19 +144,19 @@ def _examples_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None
         10, MAX_STEPS, 40, step=10, label="Steps at most", info="On two cores a step takes seconds."
     )
     consent = gr.Checkbox(label=CONSENT, elem_id="teach-consent")
-    intake = Intake("Another model is being trained from examples here.")
-    begin = _beginner(intake, lambda *given: by_examples(ctx, *given))
-    _connect("teach", "Train and hand in", begin, intake, [file, table, steps, consent, *boxes],
+    jobs = ContributionJobs("Another model is being trained from examples here.")
+    begin = _beginner(jobs, lambda *given: by_examples(ctx, *given))
+    _connect("teach", "Train and hand in", begin, jobs, [file, table, steps, consent, *boxes],
              shown, refresh)  # fmt: skip
 
 
-def _beginner(intake: Intake, make: Callable[..., Work]) -> Callable[..., str]:
-    return lambda *given: intake.start(make(*given))
+def _beginner(jobs: ContributionJobs, make: Callable[..., Work]) -> Callable[..., str]:
+    return lambda *given: jobs.start(make(*given))
 
 
 def _connect(
-    prefix: str, label: str, begin: Callable[..., str], intake: Intake, inputs: Sequence[Any],
-    shown: gr.HTML, refresh: Refresh,
+    prefix: str, label: str, begin: Callable[..., str], jobs: ContributionJobs,
+    inputs: Sequence[Any], shown: gr.HTML, refresh: Refresh,
 ) -> None:  # fmt: skip
     """A form's buttons: start, watch, stop."""
     with gr.Row():
@@ -172,7 +172,7 @@ def _connect(
             yield [problem_html(error.message), "", gr.Button(interactive=False), gr.skip()]
             return
         last = Progress()
-        for last in intake.follow(mine):
+        for last in jobs.follow(mine):
             busy = gr.Button(interactive=not last.ended)
             yield [progress_html(last), mine, busy, gr.skip()]
         if last.thanks:
@@ -180,7 +180,7 @@ def _connect(
 
     watching: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
     send.click(run, [*inputs], [verdict, ticket, halt, shown], **watching)
-    halt.click(lambda mine: intake.stop(str(mine)) and None, ticket, None, queue=False, **PRIVATE)
+    halt.click(lambda mine: jobs.stop(str(mine)) and None, ticket, None, queue=False, **PRIVATE)
 
 
 def hand_in(

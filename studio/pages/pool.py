@@ -22,7 +22,7 @@ from studio.pages import contribute
 from studio.pages.common import PRIVATE, notice
 from studio.pages.picker import cards
 from studio.pool import Pool, load_pool
-from studio.private import contact_of
+from studio.private_records import contact_of
 from studio.quarantine import Word
 from studio.withdrawal import withdraw
 

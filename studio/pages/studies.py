@@ -30,7 +30,7 @@ QUIET: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
 
 
 @dataclass(frozen=True)
-class Desk:
+class Panels:
     """The page's components that show the chosen study."""
 
     study: gr.Dropdown
@@ -86,8 +86,8 @@ def build(ctx: StudioContext) -> None:
                 monitor = gr.HTML("")
             with gr.Tab("Results"):
                 ending, results = _results_tab()
-    desk = Desk(study, told, status, job, answers["review"], monitor, results, stratum)
-    lab = _Handlers(ctx, desk)
+    panels = Panels(study, told, status, job, answers["review"], monitor, results, stratum)
+    lab = _Handlers(ctx, panels)
     lab.connect_opening(closed, inside, power, leave)
     lab.connect_plan(form, create, refused)
     lab.connect_prefill(form)
@@ -147,8 +147,8 @@ def _results_tab() -> tuple[Ending, gr.HTML]:
 class _Handlers:
     """What the page's controls do. Each handler first asks whether the lab is asking."""
 
-    def __init__(self, ctx: StudioContext, desk: Desk) -> None:
-        self.ctx, self.desk = ctx, desk
+    def __init__(self, ctx: StudioContext, panels: Panels) -> None:
+        self.ctx, self.panels = ctx, panels
 
     def guarded(self, act: Callable[..., list[Any]], outputs: int) -> Callable[..., list[Any]]:
         """A handler that answers with a notice and ``outputs`` values, for the lab only."""
@@ -178,11 +178,14 @@ class _Handlers:
             return [shown, gr.Column(visible=True), rows, table, notice(problem)]
 
         page = gr.context.Context.root_block
-        outputs = [closed, inside, self.desk.study, power, self.desk.told]
+        outputs = [closed, inside, self.panels.study, power, self.panels.told]
         page.load(arrive, None, outputs, queue=False, **PRIVATE)
-        shown = self.desk.shown()
-        self.desk.study.change(
-            self.guarded(self.show, len(shown)), self.desk.study, [self.desk.told, *shown], **QUIET
+        shown = self.panels.shown()
+        self.panels.study.change(
+            self.guarded(self.show, len(shown)),
+            self.panels.study,
+            [self.panels.told, *shown],
+            **QUIET,
         )
 
         def pulse(request: gr.Request, slug: str | None, seen: Any) -> list[Any]:
@@ -196,9 +199,9 @@ class _Handlers:
             except StudioError:
                 return [gr.skip()] * 5
 
-        desk, seen = self.desk, gr.State(None)
-        moving = [desk.status, desk.job, desk.monitor, desk.review, seen]
-        gr.Timer(2.0).tick(pulse, [desk.study, seen], moving, **QUIET)
+        panels, seen = self.panels, gr.State(None)
+        moving = [panels.status, panels.job, panels.monitor, panels.review, seen]
+        gr.Timer(2.0).tick(pulse, [panels.study, seen], moving, **QUIET)
 
     def _rows(self, chosen: str = "") -> tuple[str, gr.Dropdown]:
         try:
@@ -250,7 +253,9 @@ class _Handlers:
             row = self.ctx.lab.create(form.spec(values, self.ctx.lab))
             return [self._rows(row.spec.slug)[1]]
 
-        create.click(self.guarded(make, 1), form.everything(), [refused, self.desk.study], **QUIET)
+        create.click(
+            self.guarded(make, 1), form.everything(), [refused, self.panels.study], **QUIET
+        )
 
     def connect_prefill(self, form: StudyForm) -> None:
         """From a contributor's page: the form comes filled in for that model."""
@@ -298,12 +303,12 @@ class _Handlers:
             (made["reviewed"], act(lambda _, slug: self.ctx.lab.accept(slug)), []),
             (made["open"], act(studies.open_study), []),
         )
-        shown = self.desk.shown()
+        shown = self.panels.shown()
         for button, handler, inputs in wiring:
             button.click(
-                self.guarded(handler, 0), [self.desk.study, *inputs], [self.desk.told], **QUIET
+                self.guarded(handler, 0), [self.panels.study, *inputs], [self.panels.told], **QUIET
             ).success(
-                self.guarded(self.show, len(shown)), self.desk.study, [self.desk.told, *shown],
+                self.guarded(self.show, len(shown)), self.panels.study, [self.panels.told, *shown],
                 **QUIET,
             )  # fmt: skip
 
@@ -322,7 +327,10 @@ class _Handlers:
             return self.guarded(act, 1)(request)
 
         invite.click(
-            make, [self.desk.study, self.desk.stratum, count], [self.desk.told, links], **QUIET
+            make,
+            [self.panels.study, self.panels.stratum, count],
+            [self.panels.told, links],
+            **QUIET,
         )
 
     def connect_results(self, end: Ending) -> None:
@@ -346,17 +354,17 @@ class _Handlers:
             publish_study(self.ctx.lab.store, slug, "lab")
             return []
 
-        desk, shown = self.desk, self.desk.shown()
+        panels, shown = self.panels, self.panels.shown()
         end.lock.click(
-            self.guarded(close, 1 + len(shown)), [desk.study, end.confirm],
-            [desk.told, desk.study, *shown], **QUIET,
+            self.guarded(close, 1 + len(shown)), [panels.study, end.confirm],
+            [panels.told, panels.study, *shown], **QUIET,
         )  # fmt: skip
         end.verify.click(
-            self.guarded(examine, 1), desk.study, [desk.told, end.verdict],
+            self.guarded(examine, 1), panels.study, [panels.told, end.verdict],
             **{**QUIET, "show_progress": "minimal"},
         )  # fmt: skip
         for button, act in ((end.judge, judge), (end.publish, publish)):
-            button.click(self.guarded(act, 0), desk.study, [desk.told], **QUIET)
+            button.click(self.guarded(act, 0), panels.study, [panels.told], **QUIET)
 
 
 def power_rows() -> tuple[list[tuple[int, list[float]]], list[float]]:

@@ -1,4 +1,4 @@
-"""From what a browser posts to the values that the desk checks. Nothing here is believed."""
+"""From what a browser posts to the values that the service checks. Nothing here is believed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def guesses(form: Form) -> dict[str, str]:
 
 
 def _skip_reason(form: Form) -> str:
-    """A known reason and, if given, the words to it; '' (which the desk refuses) without one."""
+    """A known reason and, if given, the words to it; '' (which the service refuses) without one."""
     reason, comment = form.get("skip_reason", ""), form.get("skip_comment", "").strip()
     if reason not in SKIP_REASONS:
         return ""

@@ -1,8 +1,8 @@
 """The addresses of the rating pages and what happens at each.
 
 An invitation link leaves its token in a cookie and loses it from the address. Everything else is
-``/rate``: one page, the step that the desk says is next. Whatever is not there, not allowed or not
-known gets one and the same answer.
+``/rate``: one page, the step that the service says is next. Whatever is not there, not allowed or
+not known gets one and the same answer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def build_routes(
     """All routes under ``/rate`` and ``/join``, to be tried before the app's own.
 
     ``open_store`` is called once, by the first request that needs the store; give it the app's own
-    store (``lambda: store``) where there is one. ``now`` is the desk's clock, seconds.
+    store (``lambda: store``) where there is one. ``now`` is the service's clock, seconds.
     """
     pages, sessions, limiter = Pages(), Sessions(options.secret), Limiter(options)
     steps = Steps(open_store, pages, sessions, limiter, now)

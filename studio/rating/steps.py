@@ -1,4 +1,4 @@
-"""What happens at each address: ask the desk, answer with a page or send the browser on."""
+"""What happens at each address: ask the service, answer with a page or send the browser on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Final
 from starlette.responses import Response
 
 from evals.human.certificate import certificate_from
-from evals.human.desk import Desk
 from evals.human.raters import join_open, rater_by_token
+from evals.human.rating_service import RatingService
 from evals.human.records import Pair, Rater, Refused, Screen
 from evals.human.store import Store
 from evals.human.studies import load_study
@@ -49,16 +49,16 @@ class Steps:
         self._limiter = limiter
         self._now = now
         self._opening = threading.Lock()
-        self._opened: tuple[Store, Desk] | None = None
+        self._opened: tuple[Store, RatingService] | None = None
 
     # What the handlers stand on
 
     @property
-    def _place(self) -> tuple[Store, Desk]:
+    def _place(self) -> tuple[Store, RatingService]:
         with self._opening:
             if self._opened is None:
                 store = self._open_store()
-                self._opened = store, Desk(store, now=self._now)
+                self._opened = store, RatingService(store, now=self._now)
             return self._opened
 
     def _rater(self, visit: Visit) -> Rater:
@@ -173,15 +173,15 @@ class Steps:
 
     def _contents(self, visit: Visit, rater: Rater, screen: Screen) -> Mapping[str, object]:
         """What a step shows beside the study's words."""
-        desk = self._place[1]
+        service = self._place[1]
         if screen.step == "practice":
-            return _rating(desk.practice(rater))
+            return _rating(service.practice(rater))
         if screen.step == "guess":
-            return {"pairs": desk.guess_pairs(rater)}
+            return {"pairs": service.guess_pairs(rater)}
         if screen.step == "thanks":
             row = load_study(self._place[0], rater.study)
             later = row.spec.certificate and row.state != "locked"
-            own = desk.certificate(rater)
+            own = service.certificate(rater)
             said = wording(certificate_from(own), words(screen.language)) if own else None
             return {"certificate": own, "picture": said, "later": later}
         if screen.step == "instructions":
@@ -242,8 +242,8 @@ class Steps:
     def vote(self, visit: Visit) -> Response:
         """Save a judgement. The receipt is shown only after it is on disk."""
         rater = self._writer(visit)
-        desk = self._place[1]
-        receipt = desk.vote(rater, ballot(visit.form, desk.dimensions(rater)))
+        service = self._place[1]
+        receipt = service.vote(rater, ballot(visit.form, service.dimensions(rater)))
         answer = self._pages.go(visit.request)
         self._sessions.keep_note(visit.request, answer, f"saved {receipt.code}")
         return answer

@@ -4,10 +4,10 @@
   if (S.answer) return;
 
   /** The card with the final answer. */
-  S.answer = (desk) => {
+  S.answer = (controller) => {
     const title = S.el('h4', '', 'Answer');
     const mark = S.el('span', 'ps-chip ps-chip-partial', 'best so far');
-    const copy = S.copyButton('Copy text', () => desk.state().answer?.text || '');
+    const copy = S.copyButton('Copy text', () => controller.state().answer?.text || '');
     const text = S.el('div', 'ps-answer-body');
     text.dir = 'auto';
     const node0 = document.createTextNode('');

@@ -17,12 +17,12 @@
   };
 
   /** Title, question, status, meters, phases and the models' bars. */
-  S.header = (desk) => {
+  S.header = (controller) => {
     const title = S.el('h3', 'ps-title');
     const status = S.el('span', 'ps-status');
     const origin = S.el('span', 'ps-origin');
-    const stop = S.button('Stop', 'ps-stop-all', () => desk.stop(''));
-    const link = S.copyButton('Copy link', () => desk.link());
+    const stop = S.button('Stop', 'ps-stop-all', () => controller.stop(''));
+    const link = S.copyButton('Copy link', () => controller.link());
     const slot = S.el('span', 'ps-slot');
     const fill = S.whenChanged((actions) => slot.replaceChildren(...actions.map(anchor)));
     const question = S.el('p', 'ps-question');
@@ -47,16 +47,16 @@
       update(state) {
         S.setText(title, S.titleOf(state));
         S.setText(question, state.header?.question || '');
-        S.setText(status, statusWord(state, desk));
+        S.setText(status, statusWord(state, controller));
         S.setData(status, 'status', state.status);
         S.setData(node, 'purpose', state.header?.purpose || '');
-        S.setText(origin, desk.origin().label);
-        S.setData(origin, 'origin', desk.origin().kind);
-        S.show(origin, desk.origin().label);
-        S.show(stop, desk.mayStop() && !S.ended(state));
-        S.show(link, desk.link());
-        fill(JSON.stringify(desk.actions()), desk.actions());
-        for (const part of parts) part.update(state, desk);
+        S.setText(origin, controller.origin().label);
+        S.setData(origin, 'origin', controller.origin().kind);
+        S.show(origin, controller.origin().label);
+        S.show(stop, controller.mayStop() && !S.ended(state));
+        S.show(link, controller.link());
+        fill(JSON.stringify(controller.actions()), controller.actions());
+        for (const part of parts) part.update(state, controller);
         const line = S.statusLine(state);
         S.setText(said, line);
         announce(line, S.ended(state));
@@ -75,8 +75,8 @@
   };
 
   const words = (state) => (fits(state) ? FIT_STATUS : STATUS);
-  const statusWord = (state, desk) => {
-    const playing = desk.origin().kind === 'recording' && !S.ended(state);
+  const statusWord = (state, controller) => {
+    const playing = controller.origin().kind === 'recording' && !S.ended(state);
     return playing ? 'Playing' : words(state)[state.status] || state.status;
   };
 
@@ -154,11 +154,11 @@
     const pace = speedometer();
     return {
       node,
-      update(state, desk) {
+      update(state, controller) {
         const { calls, failed, tokens } = state.totals;
         const silent = fits(state) && !S.ended(state) && !calls;
         const spent = silent ? ['–', '–'] : [S.number(calls), S.number(tokens)];
-        const shown = [S.clock(desk.elapsed()), ...spent, pace(state)];
+        const shown = [S.clock(controller.elapsed()), ...spent, pace(state)];
         S.setText(cells[1].label, failed ? `calls, ${failed} failed` : 'calls');
         cells.forEach((cell, i) => S.setText(cell.value, shown[i]));
       },

@@ -3,8 +3,8 @@
   'use strict';
   if (S.lanes) return;
 
-  /** A view of all generating calls. `desk` knows how to stop a model. */
-  S.lanes = (desk) => {
+  /** A view of all generating calls. `controller` knows how to stop a model. */
+  S.lanes = (controller) => {
     const node = S.el('section', 'ps-view ps-view-lanes');
     const empty = S.el('p', 'ps-empty', 'The models have not been asked yet.');
     const rounds = new Map();
@@ -24,7 +24,7 @@
 
     function cardOf(state, call) {
       if (!cards.has(call.id)) {
-        const made = card(state, call, desk);
+        const made = card(state, call, controller);
         cards.set(call.id, made);
         roundOf(state, call).add(made, call.round);
       }
@@ -112,14 +112,14 @@
     return node;
   }
 
-  function card(state, call, desk) {
+  function card(state, call, controller) {
     const name = S.nameOf(state, call.model);
     const chip = S.stateChip();
     const role = S.el('span', 'ps-lane-role');
     const sayRole = S.whenChanged((now, several) => {
       role.replaceChildren(...roleOf(now, call, several));
     });
-    const stop = S.button('Stop', 'ps-quiet ps-stop', () => desk.stop(call.model));
+    const stop = S.button('Stop', 'ps-quiet ps-stop', () => controller.stop(call.model));
     stop.setAttribute('aria-label', `Stop ${name}`);
     const head = S.el('header', 'ps-lane-head', S.markOf(state, call.model),
       S.el('bdi', 'ps-lane-name', name), role, chip.node, stop);
@@ -141,7 +141,7 @@
         S.setData(node, 'state', present.state);
         chip.set(present.state);
         sayRole(several, now, several);
-        S.show(stop, running && desk.mayStop());
+        S.show(stop, running && controller.mayStop());
         pane.show(present.text, running);
         S.show(pane.node, present.state !== 'failed');
         S.show(error, present.error);

@@ -6,10 +6,10 @@
   const STREAMS = ['lanes', 'segments', 'dag'];
 
   /** Build the parts of a run's screen; `update(state)` paints what has changed. */
-  S.screen = (desk) => {
+  S.screen = (controller) => {
     const node = S.el('div', 'ps-screen');
-    const waiting = waitingCard(desk);
-    const [head, failure, answer] = [S.header(desk), S.failure(), S.answer(desk)];
+    const waiting = waitingCard(controller);
+    const [head, failure, answer] = [S.header(controller), S.failure(), S.answer(controller)];
     const views = S.el('div', 'ps-views');
     const figures = S.figureCards();
     let made = null;
@@ -27,7 +27,7 @@
         S.show(views, !fits || state.calls.size);
         if (!begun) return;
         if (!made) {
-          made = (fits ? ['lanes'] : viewsOf(state)).map((name) => VIEWS[name](desk));
+          made = (fits ? ['lanes'] : viewsOf(state)).map((name) => VIEWS[name](controller));
           views.append(...made.map((view) => view.node));
           if (fits) views.before(figures.node);
         }
@@ -42,7 +42,7 @@
   }
 
   const VIEWS = {
-    lanes: (desk) => S.lanes(desk),
+    lanes: (controller) => S.lanes(controller),
     segments: () => S.segments(),
     dag: () => S.dag(),
     routing: () => S.routing(),
@@ -50,7 +50,7 @@
   };
 
   // What stands here while there is no run, while one waits for its turn, or when one is missing.
-  function waitingCard(desk) {
+  function waitingCard(controller) {
     const title = S.el('h4');
     const text = S.el('p', 'ps-note');
     const bar = S.bar('', 'ps-progress');
@@ -61,7 +61,7 @@
     return {
       node,
       update(begun) {
-        const { notice, run: shown, queue, empty, expecting } = desk.situation();
+        const { notice, run: shown, queue, empty, expecting } = controller.situation();
         const run = shown || expecting;
         const busy = run || empty.busy === 'true';
         S.show(node, !begun || notice || expecting);

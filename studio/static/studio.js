@@ -178,7 +178,7 @@
   };
 
   const live = () => !store.player && store.state.status === 'running';
-  const desk = {
+  const controller = {
     state: () => store.state,
     situation: () => ({
       notice: store.notice, run: store.run, queue: store.queue, empty: store.empty || {},
@@ -246,7 +246,7 @@
 
   function rebuild(one) {
     one.generation = generation;
-    one.screen = S.screen(desk);
+    one.screen = S.screen(controller);
     if (one.player !== store.player) {
       one.player = store.player;
       const about = store.player ? S.aboutRecording(store.header, store.player.events) : '';

@@ -1,4 +1,4 @@
-"""Raters vote at one desk, all at once: ``python -m tests.bench.votes [URL] [RATERS] [PAIRS]``.
+"""Raters vote at one service, all at once: ``python -m tests.bench.votes [URL] [RATERS] [PAIRS]``.
 
 Without a URL it measures an SQLite file in a temporary folder and, where the tests' PostgreSQL is
 installed, a server of its own. Both are synced to disk before a vote is acknowledged.
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from evals.human.desk import Desk
 from evals.human.ledger import verify_chain
+from evals.human.rating_service import RatingService
 from evals.human.records import Rater
 from evals.human.store import Store
 from tests.bench.common import say
@@ -32,9 +32,9 @@ RATERS, PAIRS = 50, 25
 def measure(url: str, raters: int = RATERS, pairs: int = PAIRS) -> None:
     """Measure and print: votes a second, latencies of showing and saving, memory, the check."""
     store = Store.open(url)
-    desk = Desk(store)
+    service = RatingService(store)
     opened(store, pairs, pairs_per_rater=pairs, overlap=raters)
-    people = [entered(desk) for _ in range(raters)]
+    people = [entered(service) for _ in range(raters)]
     shown: list[float] = []
     saved: list[float] = []
     before = psutil.Process().memory_info().rss
@@ -44,9 +44,9 @@ def measure(url: str, raters: int = RATERS, pairs: int = PAIRS) -> None:
         barrier.wait()
         for number in range(pairs):
             start = time.perf_counter()
-            pair = desk.pair(rater)
+            pair = service.pair(rater)
             middle = time.perf_counter()
-            desk.vote(rater, ballot(pair.ticket, "right" if number % 3 else "left"))
+            service.vote(rater, ballot(pair.ticket, "right" if number % 3 else "left"))
             shown.append(middle - start)
             saved.append(time.perf_counter() - middle)
 

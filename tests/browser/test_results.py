@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from evals.kept import KEPT, keep_records
+from evals.results_file import KEPT, keep_records
 from protocols.engines.scripted import ScriptedEngine
 from tests.browser.conftest import Visit, launched
 from tests.browser.harness import overflow

@@ -75,7 +75,7 @@ class FixedRow:
 def test_the_nucleus_is_the_smallest_set_that_reaches_top_p() -> None:
     import torch
 
-    from protocols.engines.drawing import draw
+    from protocols.engines.token_sampling import draw
 
     logits = torch.log(torch.tensor([[0.05, 0.5, 0.15, 0.3]]))
     seen = {draw([FixedRow(s, temperature=1.0, top_p=0.7)], logits)[0] for s in range(300)}
@@ -87,7 +87,7 @@ def test_draws_follow_the_probabilities_in_a_flat_vocabulary() -> None:
     """So flat that the first tokens do not reach top_p and all of them must be looked at."""
     import torch
 
-    from protocols.engines.drawing import draw
+    from protocols.engines.token_sampling import draw
 
     logits = torch.zeros(1, 4000)
     seen = {draw([FixedRow(s, temperature=1.0, top_p=0.95)], logits)[0] for s in range(400)}

@@ -1,9 +1,9 @@
-"""A process that rates: simulated raters in threads at one desk, each acknowledgement on a line.
+"""A process that rates: simulated raters in threads at one service, each acknowledgement on a line.
 
 Every thread has one rater's link, resumes at whatever step that rater is, sends each vote and, once
-the desk has answered, appends "TOKEN NONCE CODE" to the log in one write. A fault names where the
-process kills itself: ``before-commit:N``, ``after-commit:N`` and ``before-reply:N`` strike at the
-N-th vote; ``none`` leaves it to the parent.
+the service has answered, appends "TOKEN NONCE CODE" to the log in one write. A fault names where
+the process kills itself: ``before-commit:N``, ``after-commit:N`` and ``before-reply:N`` strike at
+the N-th vote; ``none`` leaves it to the parent.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from evals.human.desk import Desk
 from evals.human.raters import rater_by_token
+from evals.human.rating_service import RatingService
 from evals.human.records import Ballot, Rater, Refused
 from evals.human.store import Store
 from tests.evals.human.store.helpers import warm_up
@@ -90,24 +90,24 @@ def nonce(token: str, ticket: str) -> str:
     return hashlib.sha256(f"{token}{reference}".encode()).hexdigest()[:32]
 
 
-def vote_once(desk: Desk, rater: Rater, token: str, log: int, struck: Struck) -> None:
-    pair = desk.pair(rater)
+def vote_once(service: RatingService, rater: Rater, token: str, log: int, struck: Struck) -> None:
+    pair = service.pair(rater)
     key = nonce(token, pair.ticket)
     outcome = "left" if int(key[:2], 16) % 2 else "right"
     struck.next_vote()
-    receipt = desk.vote(rater, Ballot(pair.ticket, key, outcome, reason=f"because {key}"))
+    receipt = service.vote(rater, Ballot(pair.ticket, key, outcome, reason=f"because {key}"))
     struck.reach("before-reply")
     os.write(log, f"{token} {key} {receipt.code}\n".encode())
 
 
-def rate(desk: Desk, token: str, log: int, struck: Struck) -> None:
-    rater = rater_by_token(desk.store, token)
-    while (step := desk.screen(rater).step) != "guess":
+def rate(service: RatingService, token: str, log: int, struck: Struck) -> None:
+    rater = rater_by_token(service.store, token)
+    while (step := service.screen(rater).step) != "guess":
         try:
             if step == "pair":
-                vote_once(desk, rater, token, log, struck)
+                vote_once(service, rater, token, log, struck)
             else:
-                warm_up(desk, rater)
+                warm_up(service, rater)
         except Refused as error:  # another process served this rater meanwhile
             if error.status != 409:
                 raise
@@ -117,9 +117,9 @@ def vote_all(url: str, tokens: list[str], log_path: str, fault: str = "none") ->
     """What the process runs: every rater to the end, unless the fault comes first."""
     store = FaultyStore.open(url)
     store.struck = struck = Struck(fault)
-    desk = Desk(store, per_minute=0)
+    service = RatingService(store, per_minute=0)
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with ThreadPoolExecutor(len(tokens)) as pool:
-        for done in [pool.submit(rate, desk, token, log, struck) for token in tokens]:
+        for done in [pool.submit(rate, service, token, log, struck) for token in tokens]:
             done.result()
     store.close()

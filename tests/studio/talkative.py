@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from studio.worker import say
+from studio.contribution_worker import say
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from evals.kept import KEPT, kept_records
 from evals.names import protocol_title
 from evals.records import read_records
+from evals.results_file import KEPT, kept_records
 from protocols.core.errors import UserError
 from studio.bench_command import make_bench_spec, numbers, protocol_names, settings_of
 from studio.cli import main

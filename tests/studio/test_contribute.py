@@ -22,10 +22,10 @@ from protocols.core.errors import ContributorError, StudioError, UserError
 from studio.cli import main
 from studio.contributed import MAX_WAITING, TEMPLATE, WAITING, Offer, add, look
 from studio.contribution import staged, take
+from studio.contribution_checks import card_facts
 from studio.pool import load_pool
 from studio.quarantine import Quarantine
 from studio.settings import Settings
-from studio.verdict import card_facts
 from studio.withdrawal import withdraw
 
 WEIGHTS = "adapter_model.safetensors"

@@ -20,18 +20,18 @@ from studio.answer_worker import ask_all
 from studio.app import compose
 from studio.context import StudioContext
 from studio.contributed import WAITING, Offer, OwnData, add
+from studio.contribution_checks import Finding
+from studio.contribution_jobs import ContributionJobs, Progress, Report, Work
+from studio.contribution_worker import ask_worker
 from studio.examples import TO_TRAIN, Example
-from studio.intake import Intake, Progress, Report, Work
 from studio.own_data import MOST, OwnResult, sample
 from studio.pages import contribute, contributor, pool
 from studio.pages.contribute import FIELDS, NO_CONSENT, by_examples, hand_in, progress_html
 from studio.pool import load_pool
-from studio.private import contact_of, evaluation_of
+from studio.private_records import contact_of, evaluation_of
 from studio.settings import Settings
 from studio.teaching import MAX_STEPS, config_for, one_at_a_time, teach
-from studio.verdict import Finding
 from studio.withdrawal import withdraw
-from studio.worker import ask_worker
 from tests.helpers import make_pool
 from tests.studio.test_admin import arriving
 from tests.studio.test_contribute import OFFER, REFUSED, adapter, everything, pickled, settings
@@ -57,12 +57,12 @@ def words(**more: str) -> list[str]:
 
 def outcome(make: Callable[[], Work]) -> Progress:
     """How a piece of work ends, as its page would be told."""
-    intake = Intake("Busy.")
+    jobs = ContributionJobs("Busy.")
     try:
-        ticket = intake.start(make())
+        ticket = jobs.start(make())
     except UserError as error:
         return Progress(problem=error.message, ended=True)
-    *_, last = intake.follow(ticket)
+    *_, last = jobs.follow(ticket)
     return last
 
 
@@ -214,7 +214,7 @@ def test_a_process_stops_when_it_is_told_to() -> None:
 
 
 def test_one_at_a_time_and_only_the_ticket_stops_it() -> None:
-    intake, gate = Intake("Somebody is before you."), threading.Event()
+    jobs, gate = ContributionJobs("Somebody is before you."), threading.Event()
 
     def work(report: Report) -> str:
         report.now("Working.")
@@ -222,17 +222,17 @@ def test_one_at_a_time_and_only_the_ticket_stops_it() -> None:
         gate.set()
         raise UserError("Stopped. Nothing was kept.")
 
-    ticket = intake.start(work)
+    ticket = jobs.start(work)
     with pytest.raises(UserError, match="Somebody is before you"):
-        intake.start(work)
-    assert not intake.stop("") and not intake.stop("guessed") and not gate.is_set()
-    assert list(intake.follow("guessed")) == []
-    assert intake.stop(ticket)
-    *_, last = intake.follow(ticket)
-    assert last.problem == "Stopped. Nothing was kept." and not intake.stop(ticket)
-    again = intake.start(lambda report: "Thanks.")
-    *_, last = intake.follow(again)
-    assert last.thanks == "Thanks." and list(intake.follow(ticket)) == []
+        jobs.start(work)
+    assert not jobs.stop("") and not jobs.stop("guessed") and not gate.is_set()
+    assert list(jobs.follow("guessed")) == []
+    assert jobs.stop(ticket)
+    *_, last = jobs.follow(ticket)
+    assert last.problem == "Stopped. Nothing was kept." and not jobs.stop(ticket)
+    again = jobs.start(lambda report: "Thanks.")
+    *_, last = jobs.follow(again)
+    assert last.thanks == "Thanks." and list(jobs.follow(ticket)) == []
 
 
 def test_a_bug_is_told_without_its_insides() -> None:

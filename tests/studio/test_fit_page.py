@@ -70,23 +70,23 @@ def sealed(
 
 
 def test_a_fit_starts_from_the_form_and_ends_in_the_list(ctx: StudioContext) -> None:
-    desk = handlers(ctx, asked())
-    ticket, told = desk.start({}, None)  # type: ignore[arg-type]
+    page = handlers(ctx, asked())
+    ticket, told = page.start({}, None)  # type: ignore[arg-type]
     assert ticket and not told.visible
     run = ctx.manager.get(ticket["run"])
     assert run
     until(lambda: run.ended)
     assert isinstance(run.events[-1], Ended) and run.events[-1].status == "ok"
-    changed = desk.finish(ticket)
-    key = changed[desk.panel.artifact].value
+    changed = page.finish(ticket)
+    key = changed[page.panel.artifact].value
     assert ctx.workspace.artifacts.get("cascade", key)
     assert key in [value for _, value in fitting.choices(ctx, "cascade")]
-    assert desk.picked(key, "cascade") == IDS
+    assert page.picked(key, "cascade") == IDS
     assert run.fit
-    restored = desk.restored(run.fit[0])
-    assert restored[desk.panel.settings]["values"]["keep"] == 0.5
-    assert restored[desk.protocol] == "cascade" and restored[desk.models] == IDS
-    assert restored[desk.panel.tasks] == ["addition"] and restored[desk.panel.items] == 4
+    restored = page.restored(run.fit[0])
+    assert restored[page.panel.settings]["values"]["keep"] == 0.5
+    assert restored[page.protocol] == "cascade" and restored[page.models] == IDS
+    assert restored[page.panel.tasks] == ["addition"] and restored[page.panel.items] == 4
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_a_run_takes_the_settings_of_the_chosen_artifact(ctx: StudioContext) -> 
 
 
 def test_a_profile_sets_what_it_names_and_resets_the_rest(ctx: StudioContext) -> None:
-    desk = handlers(ctx, asked(protocol="lorahub", config={}))
-    panel = desk.panel
-    chosen = {desk.protocol: "lorahub", panel.profile: "paper"}
-    paper = desk.profiled(chosen)[panel.settings]
+    page = handlers(ctx, asked(protocol="lorahub", config={}))
+    panel = page.panel
+    chosen = {page.protocol: "lorahub", panel.profile: "paper"}
+    paper = page.profiled(chosen)[panel.settings]
     assert (paper["values"]["shots"], paper["values"]["budget"]) == (5, 40)
-    small = desk.profiled({**chosen, panel.profile: "small"})
+    small = page.profiled({**chosen, panel.profile: "small"})
     default = protocols()["lorahub"].configure({})
     assert small[panel.settings] == {"of": "lorahub", "values": default.model_dump()}
     assert "short answers" in small[panel.cost]

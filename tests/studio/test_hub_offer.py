@@ -14,11 +14,11 @@ from huggingface_hub import constants
 from protocols.core.errors import ContributorError, EngineError, UserError
 from protocols.engines.hub import HubFacts
 from studio.context import StudioContext
+from studio.contribution_checks import Finding
 from studio.examples import Example
 from studio.hub_offer import add_from_hub, try_listed
 from studio.pool import load_pool
-from studio.private import keep_private
-from studio.verdict import Finding
+from studio.private_records import keep_private
 from studio.withdrawal import withdraw
 from tests.studio.test_contribute import OFFER, settings
 from tests.studio.test_contribute_page import CANARY, ctx

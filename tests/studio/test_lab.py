@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from evals.human import raters, studies
 from evals.human.archive import from_file, publishable, to_json
-from evals.human.desk import Desk
+from evals.human.rating_service import RatingService
 from evals.human.records import Refused
 from evals.human.report import build_report, report_json
 from evals.human.simulate import Answers, Script, ScriptedRater, sit
@@ -116,10 +116,10 @@ def test_a_study_goes_from_plan_to_export_by_commands(
 
 
 def vote(lab: Lab, links: list[str]) -> None:
-    desk, answers = Desk(lab.store), Answers(studies.list_pairs(lab.store, "made-up"))
+    service, answers = RatingService(lab.store), Answers(studies.list_pairs(lab.store, "made-up"))
     for number, link in enumerate(links):
         rater = raters.rater_by_token(lab.store, link.rpartition("/")[2])
-        sit(desk, rater, ScriptedRater(f"made-up-{number}", Script(preference=1.0), answers))
+        sit(service, rater, ScriptedRater(f"made-up-{number}", Script(preference=1.0), answers))
 
 
 def test_the_report_is_the_same_from_the_archive(lab: Lab, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from evals.human import studies
 from evals.human.collected import record_key
-from evals.human.desk import Desk
+from evals.human.rating_service import RatingService
 from evals.human.records import Refused, Verdict
 from evals.human.report import build_report
 from evals.human.reporting.model import Report
@@ -73,11 +73,11 @@ def test_a_folder_that_takes_nothing_costs_time_only(tmp_path: Path, report: Rep
 
 def test_the_lab_shows_the_report_of_the_record_as_it_is(tmp_path: Path) -> None:
     lab = Lab(Settings(workspace=tmp_path))
-    desk = Desk(lab.store)
+    service = RatingService(lab.store)
     opened(lab.store, 3, pairs_per_rater=3)
-    rater = entered(desk)
+    rater = entered(service)
     for _ in range(3):
-        cast(desk, rater)
+        cast(service, rater)
     with pytest.raises(Refused):
         lab.report(SLUG)
     studies.lock_study(lab.store, SLUG, "the tester")
@@ -97,7 +97,7 @@ def test_the_lab_shows_the_report_of_the_record_as_it_is(tmp_path: Path) -> None
     assert len(check().judges.judges) == 1
     studies.add_verdicts(lab.store, SLUG, [replace(said, system_first=False)])
     check()
-    desk.withdraw(rater)
+    service.withdraw(rater)
     assert check().result.counts.n == 0 and len(seen) == 5
     assert len(list((tmp_path / "reports").iterdir())) == 1
     lab.close()

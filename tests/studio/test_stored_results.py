@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from evals.analyses.core import nothing
 from evals.analyses.everything import ANALYSES, claims_table
 from evals.analyses.points import Point
-from evals.kept import KEPT, keep_records, kept
+from evals.results_file import KEPT, keep_records, kept
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.cli import main

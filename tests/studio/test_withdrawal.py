@@ -22,7 +22,7 @@ from studio.contributed import Offer, add, enlist
 from studio.examples import Example
 from studio.pages import contribute, pool
 from studio.pool import load_pool
-from studio.private import keep_private
+from studio.private_records import keep_private
 from studio.runs import LiveRun
 from studio.settings import Settings
 from studio.withdrawal import KEEPS, withdraw

@@ -13,10 +13,10 @@ import pytest
 from evals.analyses.core import Estimate, growing, ordinary
 from evals.bench_folder import about
 from evals.frames import counted, summary, to_frame, write_parquet
-from evals.kept import Kept, keep_records, kept, kept_records
 from evals.lm_eval import write_results
 from evals.metrics.accuracy import wilson
 from evals.records import BenchRecord, Reading, read_records
+from evals.results_file import Kept, keep_records, kept, kept_records
 from evals.results_table import BEST, compared, lines, systems, tally
 from protocols.core.errors import UserError
 from studio.results_tables import results_html, results_markdown

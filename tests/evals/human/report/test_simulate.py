@@ -1,4 +1,4 @@
-"""Scripted raters do what their script says, at a real desk and without one."""
+"""Scripted raters do what their script says, at a real service and without one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.human.desk import Desk
 from evals.human.raters import invite, rater_by_token
+from evals.human.rating_service import RatingService
 from evals.human.records import Pair, PairText, StudyData
 from evals.human.report import build_report, report_json
 from evals.human.simulate import (
@@ -59,11 +59,11 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
     add_pairs(store, plan.slug, pairs, [])
     mark_reviewed(store, plan.slug)
     open_study(store, plan.slug)
-    desk = Desk(store)
+    service = RatingService(store)
     scripts = [Script(preference=p, recognises=0.9, unsure=0.1) for p in FIGURE_8]
     for scripted in panel(pairs, scripts, seed=3):
         token = invite(store, plan.slug, stratum=scripted.stratum)[0]
-        assert sit(desk, rater_by_token(store, token), scripted) == 27
+        assert sit(service, rater_by_token(store, token), scripted) == 27
     lock_study(store, plan.slug, "test")
     data = study_data(store, plan.slug)
     store.close()

@@ -1,1 +1,1 @@
-"""The store, the desk and what they promise."""
+"""The store, the service and what they promise."""

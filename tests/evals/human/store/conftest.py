@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.human.desk import Desk
+from evals.human.rating_service import RatingService
 from evals.human.store import Store
 from tests.evals.human.store import postgres
 from tests.evals.human.store.helpers import Clock, file_store
@@ -64,5 +64,5 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def desk(store: Store, clock: Clock) -> Desk:
-    return Desk(store, now=clock, per_minute=0)
+def service(store: Store, clock: Clock) -> RatingService:
+    return RatingService(store, now=clock, per_minute=0)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.human.desk import Desk
 from evals.human.raters import invite, rater_by_token
+from evals.human.rating_service import RatingService
 from evals.human.records import Ballot, PairText, Rater, Receipt, Refused
 from evals.human.store import Store
 from evals.human.studies import add_pairs, create_study, mark_reviewed, open_study
@@ -76,24 +76,24 @@ def newcomer(store: Store, slug: str = SLUG, stratum: str = "") -> Rater:
     return rater_by_token(store, invite(store, slug, stratum=stratum)[0])
 
 
-def agree(desk: Desk, rater: Rater) -> None:
-    screen = desk.screen(rater)
-    desk.consent(rater, screen.consent_version, screen.language)
+def agree(service: RatingService, rater: Rater) -> None:
+    screen = service.screen(rater)
+    service.consent(rater, screen.consent_version, screen.language)
 
 
-def warm_up(desk: Desk, rater: Rater) -> None:
+def warm_up(service: RatingService, rater: Rater) -> None:
     """From a fresh link to the first pair."""
-    if desk.screen(rater).step == "consent":
-        agree(desk, rater)
-    desk.begin(rater)
-    while desk.screen(rater).step == "practice":
-        desk.answer_practice(rater, Ballot(desk.practice(rater).ticket, "p", "left"))
+    if service.screen(rater).step == "consent":
+        agree(service, rater)
+    service.begin(rater)
+    while service.screen(rater).step == "practice":
+        service.answer_practice(rater, Ballot(service.practice(rater).ticket, "p", "left"))
 
 
-def entered(desk: Desk, slug: str = SLUG, stratum: str = "") -> Rater:
+def entered(service: RatingService, slug: str = SLUG, stratum: str = "") -> Rater:
     """A new rater at the first pair."""
-    rater = newcomer(desk.store, slug, stratum)
-    warm_up(desk, rater)
+    rater = newcomer(service.store, slug, stratum)
+    warm_up(service, rater)
     return rater
 
 
@@ -102,25 +102,27 @@ def ballot(ticket: str, outcome: Any = "left", **more: Any) -> Ballot:
     return Ballot(ticket, nonce, outcome, **more)
 
 
-def cast(desk: Desk, rater: Rater, outcome: Any = "left", **more: Any) -> Receipt:
+def cast(service: RatingService, rater: Rater, outcome: Any = "left", **more: Any) -> Receipt:
     """Vote on the current pair."""
-    return desk.vote(rater, ballot(desk.pair(rater).ticket, outcome, **more))
+    return service.vote(rater, ballot(service.pair(rater).ticket, outcome, **more))
 
 
-def cast_all(desk: Desk, rater: Rater, limit: int = 10_000) -> int:
+def cast_all(service: RatingService, rater: Rater, limit: int = 10_000) -> int:
     """Vote on at most ``limit`` pairs, for the joint answer, and return how many there were."""
     for done in range(limit):
         try:
-            pair = desk.pair(rater)
+            pair = service.pair(rater)
         except Refused:
             return done
-        desk.vote(rater, ballot(pair.ticket, "left" if pair.left.startswith("joint") else "right"))
+        service.vote(
+            rater, ballot(pair.ticket, "left" if pair.left.startswith("joint") else "right")
+        )
     return limit
 
 
-def finish(desk: Desk, rater: Rater) -> None:
-    cast_all(desk, rater)
-    desk.guess(rater, {pair.ticket: "unknown" for pair in desk.guess_pairs(rater)})
+def finish(service: RatingService, rater: Rater) -> None:
+    cast_all(service, rater)
+    service.guess(rater, {pair.ticket: "unknown" for pair in service.guess_pairs(rater)})
 
 
 def count(store: Store, table: str) -> int:

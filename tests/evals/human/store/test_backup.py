@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import select
 
 from evals.human.backup import backup
-from evals.human.desk import Desk
 from evals.human.ledger import verify_chain
 from evals.human.mirror import mirrored
+from evals.human.rating_service import RatingService
 from evals.human.schema import metadata
 from evals.human.store import Store
 from evals.human.studies import lock_study, study_data
@@ -41,29 +41,29 @@ def rows(store: Store) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_a_backup_holds_every_row_and_can_be_used(any_store: Store, tmp_path: Path) -> None:
-    desk = Desk(any_store)
+    service = RatingService(any_store)
     opened(any_store, 8, gold=2, gold_share=0.25, pairs_per_rater=8, repeat_share=0.25, overlap=2)
-    finish(desk, entered(desk))
-    half = entered(desk)
-    cast_all(desk, half, 4)
+    finish(service, entered(service))
+    half = entered(service)
+    cast_all(service, half, 4)
     copied = backup(any_store, tmp_path / "backups" / "now.db")
     assert (copied.studies, copied.votes) == (1, 16)
     assert [p.name for p in copied.path.parent.iterdir()] == ["now.db"]
     restored = Store.open(str(copied.path))
     assert rows(restored) == rows(any_store)
     assert verify_chain(restored, SLUG) == verify_chain(any_store, SLUG)
-    cast_all(Desk(restored), half)
+    cast_all(RatingService(restored), half)
     lock_study(restored, SLUG, "the tester")
     assert len(study_data(restored, SLUG).judgements) == 24
     restored.close()
 
 
 def test_a_backup_made_while_votes_come_in_is_one_state(
-    store: Store, desk: Desk, tmp_path: Path
+    store: Store, service: RatingService, tmp_path: Path
 ) -> None:
     opened(store, 40, pairs_per_rater=40)
-    rater = entered(desk)
-    voting = threading.Thread(target=cast_all, args=(desk, rater))
+    rater = entered(service)
+    voting = threading.Thread(target=cast_all, args=(service, rater))
     voting.start()
     seen = []
     while voting.is_alive() or not seen:
@@ -73,11 +73,11 @@ def test_a_backup_made_while_votes_come_in_is_one_state(
 
 
 def test_a_backup_of_a_damaged_store_is_refused_and_the_old_one_stays(
-    store: Store, desk: Desk, tmp_path: Path
+    store: Store, service: RatingService, tmp_path: Path
 ) -> None:
     opened(store)
-    rater = entered(desk)
-    cast(desk, rater)
+    rater = entered(service)
+    cast(service, rater)
     target = tmp_path / "copy.db"
     backup(store, target)
     good = target.read_bytes()
@@ -100,11 +100,11 @@ def test_the_mirror_has_every_vote_with_its_hash(
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(handle) or real(handle))
     mirror = tmp_path / "mirror"
     store = file_store(tmp_path, mirror=mirror)
-    desk = Desk(store)
+    service = RatingService(store)
     opened(store, 6, pairs_per_rater=6)
-    rater = entered(desk)
-    cast(desk, rater, reason="a reason")
-    cast_all(desk, rater)
+    rater = entered(service)
+    cast(service, rater, reason="a reason")
+    cast_all(service, rater)
     with store.read() as connection:
         hashes = connection.exec_driver_sql("SELECT hash FROM vote ORDER BY number").scalars().all()
     lines = mirrored(mirror, SLUG)
@@ -119,32 +119,34 @@ def test_the_mirror_has_every_vote_with_its_hash(
 def test_a_mirror_that_was_away_is_caught_up(tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     store = file_store(tmp_path, mirror=mirror)
-    desk = Desk(store)
+    service = RatingService(store)
     opened(store, 6, pairs_per_rater=6)
-    rater = entered(desk)
-    cast(desk, rater)
+    rater = entered(service)
+    cast(service, rater)
     torn = mirror / SLUG / "votes.jsonl"
     torn.write_bytes(torn.read_bytes()[:-20])  # a crash in the middle of a line
     torn.rename(tmp_path / "away")
     torn.parent.rmdir()
     mirror.rmdir()
     mirror.write_text("not a folder")
-    assert not cast(desk, rater, reason="kept in the database").replayed
+    assert not cast(service, rater, reason="kept in the database").replayed
     mirror.unlink()
     torn.parent.mkdir(parents=True)
     (tmp_path / "away").rename(torn)
     store.close()
     again = file_store(tmp_path, mirror=mirror)
-    cast(Desk(again), rater)
+    cast(RatingService(again), rater)
     with again.read() as connection:
         hashes = connection.exec_driver_sql("SELECT hash FROM vote ORDER BY number").scalars().all()
     assert [line["hash"] for line in mirrored(mirror, SLUG)] == hashes
     again.close()
 
 
-def test_a_backup_is_a_plain_sqlite_file(store: Store, desk: Desk, tmp_path: Path) -> None:
+def test_a_backup_is_a_plain_sqlite_file(
+    store: Store, service: RatingService, tmp_path: Path
+) -> None:
     opened(store)
-    cast(desk, entered(desk))
+    cast(service, entered(service))
     backup(store, tmp_path / "copy.db")
     raw = sqlite3.connect(tmp_path / "copy.db")
     assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,4 +1,4 @@
-"""Nothing that a rater can get at the desk depends on the arms or names them."""
+"""Nothing that a rater can get at the service depends on the arms or names them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evals.human.desk import Desk
+from evals.human.rating_service import RatingService
 from evals.human.records import Ballot, PairText, Rater, Refused
 from evals.human.store import Store
 from evals.human.studies import add_pairs, create_study, mark_reviewed, open_study
@@ -33,7 +33,7 @@ def canary_pairs(count: int) -> list[PairText]:
 
 
 @pytest.fixture
-def rater(store: Store, desk: Desk) -> Rater:
+def rater(store: Store, service: RatingService) -> Rater:
     spec = make_spec(
         ("zqx-contrib-0", "zqx-contrib-1"), pairs_per_rater=8, repeat_share=0.25, gold_share=0.25
     )
@@ -44,7 +44,7 @@ def rater(store: Store, desk: Desk) -> Rater:
     return new(store)
 
 
-def test_a_whole_session_names_no_arm(store: Store, desk: Desk, rater: Rater) -> None:
+def test_a_whole_session_names_no_arm(store: Store, service: RatingService, rater: Rater) -> None:
     said: list[object] = []
 
     def note(call: Callable[[], Any]) -> Any:
@@ -57,20 +57,20 @@ def test_a_whole_session_names_no_arm(store: Store, desk: Desk, rater: Rater) ->
         said.append([asdict(p) for p in got] if isinstance(got, list) else shown)
         return got
 
-    note(lambda: desk.pair(rater))
-    warm_up(desk, rater)
-    while note(lambda: desk.screen(rater)).step == "pair":
-        pair = note(lambda: desk.pair(rater))
+    note(lambda: service.pair(rater))
+    warm_up(service, rater)
+    while note(lambda: service.screen(rater)).step == "pair":
+        pair = note(lambda: service.pair(rater))
         sent = ballot(pair.ticket)
         for bad in (ballot("forged"), ballot(pair.ticket, "model_a"), ballot(pair.ticket, "skip")):
-            note(lambda bad=bad: desk.vote(rater, bad))  # type: ignore[misc]
-        note(lambda sent=sent: desk.vote(rater, sent))  # type: ignore[misc]
-        note(lambda pair=pair: desk.vote(rater, ballot(pair.ticket)))  # type: ignore[misc]
-    note(lambda: desk.undo(rater))
-    cast(desk, rater)
-    pairs = note(lambda: desk.guess_pairs(rater))
-    note(lambda: desk.guess(rater, {p.ticket: "left" for p in pairs}))
-    note(lambda: desk.certificate(rater))
+            note(lambda bad=bad: service.vote(rater, bad))  # type: ignore[misc]
+        note(lambda sent=sent: service.vote(rater, sent))  # type: ignore[misc]
+        note(lambda pair=pair: service.vote(rater, ballot(pair.ticket)))  # type: ignore[misc]
+    note(lambda: service.undo(rater))
+    cast(service, rater)
+    pairs = note(lambda: service.guess_pairs(rater))
+    note(lambda: service.guess(rater, {p.ticket: "left" for p in pairs}))
+    note(lambda: service.certificate(rater))
     text = json.dumps(said)
     assert text.count("Question") >= 12
     assert not [word for word in (*CANARIES, *WORDS) if word in text]
@@ -78,13 +78,13 @@ def test_a_whole_session_names_no_arm(store: Store, desk: Desk, rater: Rater) ->
 
 
 def test_with_arms_and_sides_swapped_every_byte_is_the_same(
-    store: Store, desk: Desk, rater: Rater
+    store: Store, service: RatingService, rater: Rater
 ) -> None:
-    """T-L5 at the desk: only the tickets' time could differ, and the clock stands still."""
-    warm_up(desk, rater)
+    """T-L5 at the service: only the tickets' time could differ, and the clock stands still."""
+    warm_up(service, rater)
 
     def everything() -> str:
-        return json.dumps([asdict(desk.screen(rater)), asdict(desk.pair(rater))])
+        return json.dumps([asdict(service.screen(rater)), asdict(service.pair(rater))])
 
     def swap() -> None:
         with store.write() as connection:
@@ -97,40 +97,40 @@ def test_with_arms_and_sides_swapped_every_byte_is_the_same(
                 " CASE system_side WHEN 'left' THEN 'right' ELSE 'left' END"
             )
 
-    while desk.screen(rater).step == "pair":
+    while service.screen(rater).step == "pair":
         before = everything()
         swap()
         assert everything() == before
         swap()
-        cast(desk, rater)
+        cast(service, rater)
 
 
 def test_only_two_arms_of_equal_standing_reach_the_screen(
-    store: Store, desk: Desk, rater: Rater
+    store: Store, service: RatingService, rater: Rater
 ) -> None:
     """A pair cut on either side is marked as a pair: the mark does not say which side."""
-    warm_up(desk, rater)
+    warm_up(service, rater)
     marks = set()
-    while desk.screen(rater).step == "pair":
-        pair = desk.pair(rater)
+    while service.screen(rater).step == "pair":
+        pair = service.pair(rater)
         number = int(pair.prompt.split()[1].rstrip("?"))
         assert pair.cut == (number % 3 == 0)
         assert {pair.left, pair.right} == {f"one {number}", f"two {number}"}
         marks.add(pair.cut)
-        cast(desk, rater)
+        cast(service, rater)
     assert marks == {True, False}
 
 
-def test_practice_looks_like_no_study(store: Store, desk: Desk, rater: Rater) -> None:
-    desk.consent(rater, "1", "en")
-    desk.begin(rater)
+def test_practice_looks_like_no_study(store: Store, service: RatingService, rater: Rater) -> None:
+    service.consent(rater, "1", "en")
+    service.begin(rater)
     sides = []
     for _ in range(2):
-        pair = desk.practice(rater)
-        assert len(pair.ticket) == len(desk.pair(entered_other(desk)).ticket)
-        sides.append(desk.answer_practice(rater, Ballot(pair.ticket, "n", "left")))
+        pair = service.practice(rater)
+        assert len(pair.ticket) == len(service.pair(entered_other(service)).ticket)
+        sides.append(service.answer_practice(rater, Ballot(pair.ticket, "n", "left")))
     assert sorted(sides) == [False, True]
 
 
-def entered_other(desk: Desk) -> Rater:
-    return entered(desk)
+def entered_other(service: RatingService) -> Rater:
+    return entered(service)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.human.desk import Desk
 from evals.human.ledger import verify_chain
+from evals.human.rating_service import RatingService
 from evals.human.store import Store
 from protocols.core.errors import EngineError
 from tests.conftest import ROOT
@@ -31,31 +31,31 @@ from tests.evals.human.store.helpers import (
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from evals.human.desk import Desk
+from evals.human.rating_service import RatingService
 from evals.human.ledger import verify_chain
 from evals.human.store import Store
 from protocols.core.errors import EngineError
 from tests.evals.human.store.helpers import SLUG, ballot, cast, count, entered, opened
 
 store = Store.open(sys.argv[1])
-desk = Desk(store, per_minute=0)
+service = RatingService(store, per_minute=0)
 opened(store, 60, pairs_per_rater=60)
-rater = entered(desk)
+rater = entered(service)
 size = max(p.stat().st_size for p in Path(sys.argv[1]).parent.iterdir())
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30_000, hard))
 kept = 0
 try:
     while True:
-        sent = ballot(desk.pair(rater).ticket, "left", reason="long " * 300)
-        desk.vote(rater, sent)
+        sent = ballot(service.pair(rater).ticket, "left", reason="long " * 300)
+        service.vote(rater, sent)
         kept += 1
 except EngineError as error:
     message = str(error)
 assert message.startswith("Not saved: the disk"), message
 assert count(store, "vote") == kept
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-assert not desk.vote(rater, sent).replayed
+assert not service.vote(rater, sent).replayed
 assert count(store, "vote") == kept + 1 and verify_chain(store, SLUG).ok
 print("recovered", kept)
 """
@@ -81,41 +81,41 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_saves_nothing_says_so_and_recovers(small_disk: Path, clock: Clock) -> None:
     store = file_store(small_disk)
-    desk = Desk(store, now=clock)
+    service = RatingService(store, now=clock)
     opened(store)
-    rater = entered(desk)
-    cast_all(desk, rater, 3)
+    rater = entered(service)
+    cast_all(service, rater, 3)
     filler = small_disk / "filler"
     with filler.open("wb") as file, pytest.raises(OSError):
         while True:
             os.write(file.fileno(), b"x" * 512)
-    sent = ballot(desk.pair(rater).ticket, "left", reason="why " * 400)
+    sent = ballot(service.pair(rater).ticket, "left", reason="why " * 400)
     for _ in range(2):
         with pytest.raises(EngineError, match="Not saved: the disk is full"):
-            desk.vote(rater, sent)
+            service.vote(rater, sent)
     clock.pass_by(300)  # the lease is due, which cannot be written either
-    assert count(store, "vote") == 3 and desk.pair(rater).number == 4
+    assert count(store, "vote") == 3 and service.pair(rater).number == 4
     with pytest.raises(EngineError, match="Not saved"):
         newcomer(store)
     filler.unlink()
-    receipt = desk.vote(rater, sent)
+    receipt = service.vote(rater, sent)
     assert not receipt.replayed and count(store, "vote") == 4 and verify_chain(store, SLUG).ok
     store.close()
 
 
 def test_a_disk_gone_read_only_saves_nothing_and_recovers(small_disk: Path) -> None:
     store = file_store(small_disk)
-    desk = Desk(store)
+    service = RatingService(store)
     opened(store)
-    rater = entered(desk)
-    sent = ballot(desk.pair(rater).ticket)
+    rater = entered(service)
+    sent = ballot(service.pair(rater).ticket)
     store.close()  # an open file would keep the disk from being made read-only
     remount(small_disk, "ro")
-    for refused in (lambda: desk.vote(rater, sent), lambda: file_store(small_disk)):
+    for refused in (lambda: service.vote(rater, sent), lambda: file_store(small_disk)):
         with pytest.raises(EngineError, match=r"Not saved: the study's file (is read-only|cannot)"):
             refused()
     remount(small_disk, "rw")
-    assert not desk.vote(rater, sent).replayed and count(store, "vote") == 1
+    assert not service.vote(rater, sent).replayed and count(store, "vote") == 1
     store.close()
 
 
@@ -137,18 +137,18 @@ def test_a_file_locked_by_another_program_is_said_and_waited_for(
 ) -> None:
     monkeypatch.setattr("evals.human.store.BUSY_SECONDS", 0.05)
     store = file_store(tmp_path)
-    desk = Desk(store)
+    service = RatingService(store)
     opened(store)
-    rater = entered(desk)
-    sent = ballot(desk.pair(rater).ticket)
+    rater = entered(service)
+    sent = ballot(service.pair(rater).ticket)
     other = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(EngineError, match="locked by another program"):
-        desk.vote(rater, sent)
-    assert desk.pair(rater).number == 1  # reading goes on
+        service.vote(rater, sent)
+    assert service.pair(rater).number == 1  # reading goes on
     other.execute("ROLLBACK")
     other.close()
-    assert not desk.vote(rater, sent).replayed and count(store, "vote") == 1
+    assert not service.vote(rater, sent).replayed and count(store, "vote") == 1
     store.close()
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from evals.human.desk import Desk
 from evals.human.ledger import chain_hash, verify_chain
+from evals.human.rating_service import RatingService
 from evals.human.records import Verdict
 from evals.human.schema import APPEND_ONLY
 from evals.human.store import Store
@@ -19,12 +19,12 @@ from tests.evals.human.store.helpers import SLUG, cast, count, entered, finish, 
 
 def filled(store: Store) -> Store:
     """The store with a locked study of six votes by two raters, with texts."""
-    desk = Desk(store)
+    service = RatingService(store)
     opened(store, 4, pairs_per_rater=3, overlap=2)
     for _ in range(2):
-        rater = entered(desk)
-        cast(desk, rater, "tie_good", reason="a plain reason", strength=2)
-        finish(desk, rater)
+        rater = entered(service)
+        cast(service, rater, "tie_good", reason="a plain reason", strength=2)
+        finish(service, rater)
     add_verdicts(store, SLUG, [Verdict("alpha-1", "a judge", True, 0, "tie")])
     lock_study(store, SLUG, "the tester")
     assert verify_chain(store, SLUG).ok
@@ -131,12 +131,12 @@ def test_a_row_rewritten_with_a_fresh_hash_breaks_the_next(voted: Store) -> None
 
 
 def test_studies_have_chains_of_their_own(any_store: Store) -> None:
-    desk = Desk(any_store)
+    service = RatingService(any_store)
     for slug in ("first", "second"):
         opened(any_store, 3, slug=slug)
-        rater = entered(desk, slug)
-        cast(desk, rater)
-        cast(desk, rater)
+        rater = entered(service, slug)
+        cast(service, rater)
+        cast(service, rater)
     checks = [verify_chain(any_store, slug) for slug in ("first", "second")]
     assert [check.votes for check in checks] == [2, 2] and checks[0].head != checks[1].head
     with pytest.raises(UserError):

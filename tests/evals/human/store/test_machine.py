@@ -24,9 +24,9 @@ from hypothesis.stateful import (
 )
 
 from evals.human.assign import lean
-from evals.human.desk import Desk
 from evals.human.ledger import verify_chain
 from evals.human.raters import invite, rater_by_token
+from evals.human.rating_service import RatingService
 from evals.human.records import Ballot, PairText, Rater, Receipt, Refused
 from evals.human.store import Store
 from evals.human.studies import add_pairs, create_study, mark_reviewed, open_study
@@ -64,7 +64,7 @@ def prepared() -> Path:
 _prepared: list[Path] = []
 
 
-class DeskMachine(RuleBasedStateMachine):
+class ServiceMachine(RuleBasedStateMachine):
     """Raters do anything in any order."""
 
     raters = Bundle("raters")
@@ -82,7 +82,7 @@ class DeskMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         self.store = Store.open(str(self.folder / "studies.db"))
-        self.desk = Desk(self.store, now=self.clock, per_minute=0)
+        self.service = RatingService(self.store, now=self.clock, per_minute=0)
 
     def blind(self, shown: Any) -> Any:
         text = json.dumps(asdict(shown))
@@ -93,21 +93,21 @@ class DeskMachine(RuleBasedStateMachine):
     @rule(target=raters, stratum=st.sampled_from(["", *STRATA]))
     def join(self, stratum: str) -> Any:
         rater = rater_by_token(self.store, invite(self.store, SLUG, stratum=stratum)[0])
-        if self.blind(self.desk.screen(rater)).step != "consent":
+        if self.blind(self.service.screen(rater)).step != "consent":
             return multiple()
-        warm_up(self.desk, rater)
+        warm_up(self.service, rater)
         return rater
 
     @rule(target=sent, rater=raters, outcome=outcomes, times=st.integers(1, 4))
     def vote(self, rater: Rater, outcome: str, times: int) -> Any:
         made: list[Sent] = []
         for _ in range(times):
-            if self.blind(self.desk.screen(rater)).step != "pair":
+            if self.blind(self.service.screen(rater)).step != "pair":
                 break
-            pair = self.blind(self.desk.pair(rater))
+            pair = self.blind(self.service.pair(rater))
             reason = "no idea" if outcome == "skip" else ""
             cast = ballot(pair.ticket, outcome, reason=reason)
-            receipt = self.blind(self.desk.vote(rater, cast))
+            receipt = self.blind(self.service.vote(rater, cast))
             assert not receipt.replayed
             self.receipts.add(receipt.code)
             made.append((rater, cast, receipt))
@@ -118,48 +118,48 @@ class DeskMachine(RuleBasedStateMachine):
         rater, cast, first = again
         if rater.id in self.left:
             return
-        receipt = self.desk.vote(rater, cast)
+        receipt = self.service.vote(rater, cast)
         assert receipt.replayed and receipt.code == first.code
 
     @rule(again=sent, outcome=outcomes)
     def vote_again_without_undo(self, again: Sent, outcome: str) -> None:
         rater, cast, _ = again
-        if self.desk.screen(rater).step != "pair" or self.desk.pair(rater).chosen is None:
+        if self.service.screen(rater).step != "pair" or self.service.pair(rater).chosen is None:
             try:
-                self.desk.vote(rater, ballot(cast.ticket, outcome, reason="changed"))
+                self.service.vote(rater, ballot(cast.ticket, outcome, reason="changed"))
                 raise AssertionError("a second vote on the same pair was taken")
             except Refused as error:
                 assert error.status in (403, 409)
 
     @rule(target=sent, rater=raters, outcome=st.sampled_from(["left", "tie_bad"]))
     def undo(self, rater: Rater, outcome: str) -> Any:
-        if not self.desk.screen(rater).can_undo:
+        if not self.service.screen(rater).can_undo:
             return multiple()
-        pair = self.blind(self.desk.undo(rater))
+        pair = self.blind(self.service.undo(rater))
         assert pair.chosen is not None
         cast = ballot(pair.ticket, outcome)
-        receipt = self.desk.vote(rater, cast)
+        receipt = self.service.vote(rater, cast)
         assert receipt.revision > 1
         self.receipts.add(receipt.code)
         return rater, cast, receipt
 
     @rule(rater=raters, value=st.sampled_from(["left", "unknown"]))
     def guess(self, rater: Rater, value: str) -> None:
-        if self.desk.screen(rater).step == "guess":
-            pairs = [self.blind(pair) for pair in self.desk.guess_pairs(rater)]
-            self.desk.guess(rater, {pair.ticket: value for pair in pairs})
-            assert self.desk.screen(rater).step == "thanks"
+        if self.service.screen(rater).step == "guess":
+            pairs = [self.blind(pair) for pair in self.service.guess_pairs(rater)]
+            self.service.guess(rater, {pair.ticket: value for pair in pairs})
+            assert self.service.screen(rater).step == "thanks"
 
     @rule(rater=consumes(raters))
     def withdraw(self, rater: Rater) -> None:
-        self.desk.withdraw(rater)
+        self.service.withdraw(rater)
         self.left.add(rater.id)
-        assert self.desk.screen(rater).step == "withdrawn"
+        assert self.service.screen(rater).step == "withdrawn"
 
     @rule(rater=raters)
     def reload(self, rater: Rater) -> None:
-        if self.desk.screen(rater).step == "pair":
-            assert self.desk.pair(rater) == self.desk.pair(rater)
+        if self.service.screen(rater).step == "pair":
+            assert self.service.pair(rater) == self.service.pair(rater)
 
     @rule(minutes=st.sampled_from([1, 30, 61, -10]))
     def wait(self, minutes: int) -> None:
@@ -173,7 +173,7 @@ class DeskMachine(RuleBasedStateMachine):
     @rule()
     def somebody_asks_for_pairs(self) -> None:
         """Frees what idle raters hold."""
-        self.desk.screen(rater_by_token(self.store, invite(self.store, SLUG)[0]))
+        self.service.screen(rater_by_token(self.store, invite(self.store, SLUG)[0]))
 
     def rows(self, query: str) -> list[Any]:
         with self.store.read() as connection:
@@ -220,10 +220,10 @@ class DeskMachine(RuleBasedStateMachine):
         self.clock.pass_by(2 * 3600)
         for _ in range(30):
             late = rater_by_token(self.store, invite(self.store, SLUG)[0])
-            if self.desk.screen(late).step == "closed":
+            if self.service.screen(late).step == "closed":
                 break
-            warm_up(self.desk, late)
-            cast_all(self.desk, late)
+            warm_up(self.service, late)
+            cast_all(self.service, late)
         counts = Counter(
             row[0]
             for row in self.rows(
@@ -236,7 +236,7 @@ class DeskMachine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-TestDesk = DeskMachine.TestCase
+TestDesk = ServiceMachine.TestCase
 TestDesk.settings = settings(
     max_examples=settings.default.max_examples // 5, stateful_step_count=15, deadline=None
 )

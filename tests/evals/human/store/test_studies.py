@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from evals.human.desk import Desk
 from evals.human.ledger import verify_chain
 from evals.human.raters import invite, join_open, rater_by_token
+from evals.human.rating_service import RatingService
 from evals.human.records import Dropped, Refused, Verdict
 from evals.human.store import Store
 from evals.human.studies import (
@@ -103,12 +103,12 @@ def test_texts_that_databases_choke_on_are_stored(any_store: Store) -> None:
     assert list_pairs(any_store, SLUG)[0].prompt == "ab ? \U0001f642 \u202eright to left"
 
 
-def test_the_plan_can_change_until_the_first_vote(store: Store, desk: Desk) -> None:
+def test_the_plan_can_change_until_the_first_vote(store: Store, service: RatingService) -> None:
     opened(store, pairs_per_rater=5)
-    rater = entered(desk)
+    rater = entered(service)
     change_spec(store, SLUG, make_spec(pairs_per_rater=3, title="Another title"))
-    assert (desk.screen(rater).title, desk.screen(rater).total) == ("Another title", 3)
-    cast(desk, rater)
+    assert (service.screen(rater).title, service.screen(rater).total) == ("Another title", 3)
+    cast(service, rater)
     assert load_study(store, SLUG).frozen_at
     with pytest.raises(UserError, match="revision 2"):
         change_spec(store, SLUG, make_spec(pairs_per_rater=4))
@@ -130,18 +130,20 @@ def test_a_change_of_the_answers_drops_the_prepared_pairs(store: Store) -> None:
         change_spec(store, "other", make_spec(slug="another"))
 
 
-def test_another_consent_text_is_asked_again(store: Store, desk: Desk) -> None:
+def test_another_consent_text_is_asked_again(store: Store, service: RatingService) -> None:
     opened(store)
-    rater = entered(desk)
+    rater = entered(service)
     change_spec(store, SLUG, make_spec(consent_version="2"))
-    assert desk.screen(rater).step == "consent"
+    assert service.screen(rater).step == "consent"
     with pytest.raises(Refused, match="consent text has changed"):
-        desk.consent(rater, "1", "en")
-    agree(desk, rater)
-    assert desk.screen(rater).step == "instructions"
+        service.consent(rater, "1", "en")
+    agree(service, rater)
+    assert service.screen(rater).step == "instructions"
 
 
-def test_invitations_are_long_random_and_stored_as_hashes_only(store: Store, desk: Desk) -> None:
+def test_invitations_are_long_random_and_stored_as_hashes_only(
+    store: Store, service: RatingService
+) -> None:
     opened(store, strata=("alpha", "beta"))
     tokens = invite(store, SLUG, 50, stratum="beta")
     assert len(set(tokens)) == 50 and all(len(token) >= 22 for token in tokens)
@@ -156,10 +158,10 @@ def test_invitations_are_long_random_and_stored_as_hashes_only(store: Store, des
         invite(store, SLUG, 0)
 
 
-def test_every_bad_token_gets_the_same_words(store: Store, desk: Desk) -> None:
+def test_every_bad_token_gets_the_same_words(store: Store, service: RatingService) -> None:
     opened(store)
     token = invite(store, SLUG)[0]
-    desk.withdraw(rater_by_token(store, token))
+    service.withdraw(rater_by_token(store, token))
     words = set()
     for bad in (token, "", "x" * 10_000, token[:-1], "\ud800", None):
         with pytest.raises(Refused) as caught:
@@ -181,13 +183,15 @@ def test_the_open_link_works_only_where_the_study_allows_it(store: Store) -> Non
         join_open(store, SLUG)
 
 
-def test_progress_counts_and_tells_no_outcome(store: Store, desk: Desk) -> None:
+def test_progress_counts_and_tells_no_outcome(store: Store, service: RatingService) -> None:
     opened(store, 12, gold=2, pairs_per_rater=4, gold_share=0.5)
     newcomer(store)
-    one, two, three = (entered(desk) for _ in range(3))
-    finish(desk, one)  # for the joint answer: one of two gold pairs has the contributor as winner
-    cast(desk, two, "skip", reason="cannot read it")
-    desk.withdraw(three)
+    one, two, three = (entered(service) for _ in range(3))
+    finish(
+        service, one
+    )  # for the joint answer: one of two gold pairs has the contributor as winner
+    cast(service, two, "skip", reason="cannot read it")
+    service.withdraw(three)
     seen = progress(store, SLUG)
     assert (seen.invited, seen.consented, seen.finished, seen.withdrawn) == (4, 2, 1, 1)
     assert (seen.votes_main, seen.votes_target, seen.skips) == (4, 12, 1)
@@ -203,17 +207,17 @@ def test_the_target_is_the_cap_or_all_places(store: Store) -> None:
 
 
 def test_the_results_join_votes_and_arms(any_store: Store) -> None:
-    desk = Desk(any_store)
+    service = RatingService(any_store)
     opened(
         any_store, 12, strata=("alpha", "beta"), gold=2, pairs_per_rater=8, gold_share=0.25,
         repeat_share=0.25, dimensions=("clear",),
     )  # fmt: skip
-    rater = entered(desk)
-    cast(desk, rater, "tie_bad", dimensions={"clear": "left"}, strength=2, reason="both odd")
-    pair = desk.undo(rater)
+    rater = entered(service)
+    cast(service, rater, "tie_bad", dimensions={"clear": "left"}, strength=2, reason="both odd")
+    pair = service.undo(rater)
     side = "left" if pair.left.startswith("joint") else "right"
-    desk.vote(rater, ballot(pair.ticket, side))
-    finish(desk, rater)
+    service.vote(rater, ballot(pair.ticket, side))
+    finish(service, rater)
     judge = Verdict("alpha-1", "a judge", True, 0, "tie", raw="It is a tie.")
     judge = replace(judge, score_system=float("nan"))
     for _ in range(2):
@@ -244,9 +248,11 @@ def test_the_results_join_votes_and_arms(any_store: Store) -> None:
     assert data.facts["collecting opened"] <= data.facts["first vote"] <= data.locked_at
 
 
-def test_a_repeat_has_its_sides_swapped_in_the_results(store: Store, desk: Desk) -> None:
+def test_a_repeat_has_its_sides_swapped_in_the_results(
+    store: Store, service: RatingService
+) -> None:
     opened(store, 20, repeat_share=0.5, pairs_per_rater=20)
-    finish(desk, entered(desk))
+    finish(service, entered(service))
     lock_study(store, SLUG, "the tester")
     judgements = study_data(store, SLUG).judgements
     mains = {j.item: j for j in judgements if j.kind == "main"}
@@ -264,17 +270,17 @@ def test_verdicts_are_sealed_like_votes(store: Store) -> None:
     assert caught.value.status == 403 and count(store, "judge_vote") == 1
 
 
-def test_the_anytime_rule_ends_collecting_by_itself(store: Store, desk: Desk) -> None:
+def test_the_anytime_rule_ends_collecting_by_itself(store: Store, service: RatingService) -> None:
     """For the joint answer each time: E = 2^n/(n+1) reaches 20 at the 8th vote (28.4)."""
     opened(store, stopping={"rule": "anytime", "cap": 100}, overlap=4)
-    leaver, rater, watcher = (entered(desk) for _ in range(3))
-    cast_all(desk, leaver, 5)
-    desk.withdraw(leaver)  # whose votes count no more
-    cast_all(desk, rater, 1)  # taken back: only the last revision counts
-    desk.vote(rater, ballot(desk.undo(rater).ticket, "tie_bad"))
-    assert cast_all(desk, rater) == 8
-    assert desk.screen(rater).step == "guess" and not desk.screen(rater).can_undo
-    assert desk.screen(watcher).step == desk.screen(newcomer(store)).step == "closed"
+    leaver, rater, watcher = (entered(service) for _ in range(3))
+    cast_all(service, leaver, 5)
+    service.withdraw(leaver)  # whose votes count no more
+    cast_all(service, rater, 1)  # taken back: only the last revision counts
+    service.vote(rater, ballot(service.undo(rater).ticket, "tie_bad"))
+    assert cast_all(service, rater) == 8
+    assert service.screen(rater).step == "guess" and not service.screen(rater).can_undo
+    assert service.screen(watcher).step == service.screen(newcomer(store)).step == "closed"
     assert progress(store, SLUG).votes_main == 9 and load_study(store, SLUG).state == "open"
     assert verify_chain(store, SLUG).ok
     lock_study(store, SLUG, "the tester")

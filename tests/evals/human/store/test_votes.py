@@ -1,4 +1,4 @@
-"""T-D2b, T-D4, T-D5, T-D7, T-D8 and the steps of a rater, at the desk."""
+"""T-D2b, T-D4, T-D5, T-D7, T-D8 and the steps of a rater, at the service."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from evals.human.ballots import check
-from evals.human.desk import PER_MINUTE, Desk
 from evals.human.ledger import verify_chain
 from evals.human.rate_limit import RateLimit
+from evals.human.rating_service import PER_MINUTE, RatingService
 from evals.human.records import Ballot, Refused
 from evals.human.store import Store
 from evals.human.studies import blind_key, lock_study, progress, study_data
@@ -41,176 +41,180 @@ def refused(status: int) -> Any:
     return pytest.raises(Refused, check=lambda error: error.status == status)
 
 
-def test_the_steps_of_a_rater(store: Store, desk: Desk) -> None:
+def test_the_steps_of_a_rater(store: Store, service: RatingService) -> None:
     opened(store, 4, pairs_per_rater=4, completion_code="DONE-1")
     rater = newcomer(store)
-    seen = [desk.screen(rater).step]
-    for early in (desk.begin, desk.practice, desk.pair, desk.undo, desk.guess_pairs):
+    seen = [service.screen(rater).step]
+    for early in (service.begin, service.practice, service.pair, service.undo, service.guess_pairs):
         with refused(409):
             early(rater)
-    agree(desk, rater)
-    seen.append(desk.screen(rater).step)
-    desk.begin(rater)
-    seen.append(desk.screen(rater).step)
+    agree(service, rater)
+    seen.append(service.screen(rater).step)
+    service.begin(rater)
+    seen.append(service.screen(rater).step)
     with refused(409):
-        desk.pair(rater)
+        service.pair(rater)
     expected = []
     for number in (1, 2):
-        practice = desk.practice(rater)
+        practice = service.practice(rater)
         assert (practice.kind, practice.number, practice.total) == ("practice", number, 2)
         sent = ballot(practice.ticket, "left")
-        expected.append(desk.answer_practice(rater, sent))
-        assert desk.answer_practice(rater, sent) == expected[-1]  # a double click
+        expected.append(service.answer_practice(rater, sent))
+        assert service.answer_practice(rater, sent) == expected[-1]  # a double click
     assert sorted(expected) == [False, True]  # once left, once right
-    seen.append(desk.screen(rater).step)
-    assert (desk.screen(rater).number, desk.screen(rater).total) == (1, 4)
-    cast_all(desk, rater)
-    seen.append(desk.screen(rater).step)
-    assert desk.screen(rater).completion_code == ""
-    finish(desk, rater)
-    seen.append(desk.screen(rater).step)
+    seen.append(service.screen(rater).step)
+    assert (service.screen(rater).number, service.screen(rater).total) == (1, 4)
+    cast_all(service, rater)
+    seen.append(service.screen(rater).step)
+    assert service.screen(rater).completion_code == ""
+    finish(service, rater)
+    seen.append(service.screen(rater).step)
     assert seen == ["consent", "instructions", "practice", "pair", "guess", "thanks"]
-    last = desk.screen(rater)
+    last = service.screen(rater)
     assert last.completion_code == "DONE-1" and not last.can_undo and not last.certificate
 
 
-def test_consent_checks_version_and_language_and_counts_once(store: Store, desk: Desk) -> None:
+def test_consent_checks_version_and_language_and_counts_once(
+    store: Store, service: RatingService
+) -> None:
     opened(store, languages=("en", "ar"))
     rater = newcomer(store)
     with refused(409):
-        desk.consent(rater, "0", "en")
+        service.consent(rater, "0", "en")
     with refused(422):
-        desk.consent(rater, "1", "fr")
+        service.consent(rater, "1", "fr")
     for _ in range(2):
-        desk.consent(rater, "1", "ar")
-    assert desk.screen(rater).language == "ar"
+        service.consent(rater, "1", "ar")
+    assert service.screen(rater).language == "ar"
     with store.read() as connection:
         kinds = connection.exec_driver_sql("SELECT kind FROM event ORDER BY number").scalars().all()
     assert kinds.count("consent") == 1
 
 
-def test_a_new_language_keeps_pair_and_side(store: Store, desk: Desk) -> None:
+def test_a_new_language_keeps_pair_and_side(store: Store, service: RatingService) -> None:
     opened(store, languages=("en", "fr"))
-    rater = entered(desk)
-    cast(desk, rater)
-    before = desk.pair(rater)
-    desk.set_language(rater, "fr")
-    after = desk.pair(rater)
-    assert desk.screen(rater).language == "fr"
+    rater = entered(service)
+    cast(service, rater)
+    before = service.pair(rater)
+    service.set_language(rater, "fr")
+    after = service.pair(rater)
+    assert service.screen(rater).language == "fr"
     assert replace(after, ticket="") == replace(before, ticket="")
     with refused(422):
-        desk.set_language(rater, "zh")
+        service.set_language(rater, "zh")
 
 
 def test_a_vote_is_stored_once_however_often_it_is_sent(any_store: Store) -> None:
     """T-D4: 100 replays from ten threads, and a second tab with another nonce."""
-    desk = Desk(any_store)
+    service = RatingService(any_store)
     opened(any_store)
-    rater = entered(desk)
-    ticket = desk.pair(rater).ticket
+    rater = entered(service)
+    ticket = service.pair(rater).ticket
     sent = ballot(ticket, "right", reason="clearer", dimensions={}, visible_ms=10)
     with ThreadPoolExecutor(10) as pool:
-        receipts = list(pool.map(lambda _: desk.vote(rater, sent), range(100)))
+        receipts = list(pool.map(lambda _: service.vote(rater, sent), range(100)))
     assert len({(r.code, r.saved_at, r.revision) for r in receipts}) == 1
     assert sum(not r.replayed for r in receipts) == 1 and count(any_store, "vote") == 1
-    assert desk.vote(rater, replace(sent, visible_ms=99)).replayed  # measures may differ
+    assert service.vote(rater, replace(sent, visible_ms=99)).replayed  # measures may differ
     with refused(409):
-        desk.vote(rater, ballot(ticket, "right", reason="clearer"))
+        service.vote(rater, ballot(ticket, "right", reason="clearer"))
     for other in ({"outcome": "left"}, {"reason": "x"}, {"strength": 1}):
         with refused(409):
-            desk.vote(rater, replace(sent, **other))
+            service.vote(rater, replace(sent, **other))
     with refused(409):  # the same key on the next pair
-        desk.vote(rater, replace(sent, ticket=desk.pair(rater).ticket))
+        service.vote(rater, replace(sent, ticket=service.pair(rater).ticket))
     assert count(any_store, "vote") == 1 and verify_chain(any_store, SLUG).ok
 
 
-def test_two_raters_may_use_the_same_nonce(store: Store, desk: Desk) -> None:
+def test_two_raters_may_use_the_same_nonce(store: Store, service: RatingService) -> None:
     opened(store, overlap=2)
-    one, two = entered(desk), entered(desk)
-    first = cast(desk, one, nonce="same")
-    assert not cast(desk, two, nonce="same").replayed and not first.replayed
+    one, two = entered(service), entered(service)
+    first = cast(service, one, nonce="same")
+    assert not cast(service, two, nonce="same").replayed and not first.replayed
 
 
 @pytest.mark.parametrize(
     "outcome", ["model_a", "skip2", None, "", "LEFT", "tie", 1, True, ["left"], {"left": 1}]
 )
 def test_an_unknown_outcome_is_refused_and_never_a_tie(
-    store: Store, desk: Desk, outcome: Any
+    store: Store, service: RatingService, outcome: Any
 ) -> None:
     opened(store)
-    rater = entered(desk)
+    rater = entered(service)
     with refused(422):
-        cast(desk, rater, outcome)
+        cast(service, rater, outcome)
     with refused(422):
-        cast(desk, rater, "left", dimensions={"clear": "left"})
+        cast(service, rater, "left", dimensions={"clear": "left"})
     assert count(store, "vote") == 0
 
 
-def test_forged_foreign_expired_and_misused_tickets(store: Store, desk: Desk, clock: Clock) -> None:
+def test_forged_foreign_expired_and_misused_tickets(
+    store: Store, service: RatingService, clock: Clock
+) -> None:
     opened(store, overlap=2)
     opened(store, slug="another")
-    rater, other = entered(desk), entered(desk)
-    elsewhere = entered(desk, "another")
-    ticket = desk.pair(rater).ticket
+    rater, other = entered(service), entered(service)
+    elsewhere = entered(service, "another")
+    ticket = service.pair(rater).ticket
     ref, made, signature = ticket.split(".")
     tampered = [
         f"{'0' * len(ref)}.{made}.{signature}", f"{ref}.{made}.{signature[::-1]}", ref, "", ".",
         ticket + "x", ticket[:-1], "x" * 10_000, f"{ref}.AAAAAA.{signature}", None, 7, "\ud800",
     ]  # fmt: skip
-    for bad in [*tampered, desk.pair(other).ticket, desk.pair(elsewhere).ticket]:
+    for bad in [*tampered, service.pair(other).ticket, service.pair(elsewhere).ticket]:
         with refused(403):
-            desk.vote(rater, ballot(bad))  # type: ignore[arg-type]
+            service.vote(rater, ballot(bad))  # type: ignore[arg-type]
     foreign = Tickets(blind_key(store, SLUG), 1e9, clock)
     with refused(403):  # a ticket for guessing is none for voting
-        desk.vote(rater, ballot(foreign.issue(rater, "guess", ref)))
+        service.vote(rater, ballot(foreign.issue(rater, "guess", ref)))
     with refused(409):  # well signed, but for nothing that exists
-        desk.vote(rater, ballot(foreign.issue(rater, "vote", "0" * 32)))
+        service.vote(rater, ballot(foreign.issue(rater, "vote", "0" * 32)))
     clock.pass_by(2 * DAY)
     with refused(403):
-        desk.vote(rater, ballot(ticket))
+        service.vote(rater, ballot(ticket))
     assert count(store, "vote") == 0
 
 
 def test_a_retry_after_the_ticket_expired_still_gets_its_receipt(
-    store: Store, desk: Desk, clock: Clock
+    store: Store, service: RatingService, clock: Clock
 ) -> None:
     opened(store)
-    rater = entered(desk)
-    sent = ballot(desk.pair(rater).ticket)
-    first = desk.vote(rater, sent)
+    rater = entered(service)
+    sent = ballot(service.pair(rater).ticket)
+    first = service.vote(rater, sent)
     clock.pass_by(3 * DAY)
-    assert desk.vote(rater, sent) == replace(first, replayed=True)
+    assert service.vote(rater, sent) == replace(first, replayed=True)
     lock_study(store, SLUG, "the tester")
-    assert desk.vote(rater, sent).code == first.code
+    assert service.vote(rater, sent).code == first.code
 
 
-def test_tickets_tell_nothing(store: Store, desk: Desk) -> None:
+def test_tickets_tell_nothing(store: Store, service: RatingService) -> None:
     opened(store, 40, strata=("alpha", "a-much-longer-name"), pairs_per_rater=40)
-    rater = entered(desk)
+    rater = entered(service)
     tickets = []
     for _ in range(40):
-        pair = desk.pair(rater)
+        pair = service.pair(rater)
         tickets.append(pair.ticket)
-        cast(desk, rater)
+        cast(service, rater)
     assert len({len(ticket) for ticket in tickets}) == 1
     references = [ticket.split(".")[0] for ticket in tickets]
     assert len(set(references)) == 40 and references != sorted(references)
     assert not any(word in "".join(tickets) for word in ("alpha", "name", "joint", "own"))
 
 
-def test_hostile_values_are_cut_and_clamped(store: Store, desk: Desk) -> None:
+def test_hostile_values_are_cut_and_clamped(store: Store, service: RatingService) -> None:
     opened(store, dimensions=("clear", "true"))
-    rater = entered(desk)
+    rater = entered(service)
     huge = 10**30
-    desk.vote(
+    service.vote(
         rater,
         ballot(
-            desk.pair(rater).ticket, "left", reason="a\0b\x1b[31m\r\n\tc\ud800" + "x" * 5_000,
+            service.pair(rater).ticket, "left", reason="a\0b\x1b[31m\r\n\tc\ud800" + "x" * 5_000,
             dimensions={"clear": "tie_good", "true": ""}, strength=huge, visible_ms=-5,
             wall_ms=float("nan"), scrolled_left="yes", input="brain", layout=None,
         ),
     )  # fmt: skip
-    cast(desk, rater, wall_ms=float("inf"), visible_ms=True, strength="strong", input="touch")
+    cast(service, rater, wall_ms=float("inf"), visible_ms=True, strength="strong", input="touch")
     lock_study(store, SLUG, "the tester")
     first, second = study_data(store, SLUG).judgements
     assert first.reason.startswith("ab[31m\n\tcxxx") and len(first.reason) == 2_000
@@ -235,39 +239,39 @@ def test_no_ballot_gets_past_the_check_but_a_good_one(values: dict[str, Any]) ->
         assert checked.answer["outcome"] in ("left", "right", "tie_good", "tie_bad", "skip")
 
 
-def test_a_skip_needs_a_reason(store: Store, desk: Desk) -> None:
+def test_a_skip_needs_a_reason(store: Store, service: RatingService) -> None:
     opened(store)
-    rater = entered(desk)
+    rater = entered(service)
     for reason in ("", "  \n", "\0"):
         with refused(422):
-            cast(desk, rater, "skip", reason=reason)
-    assert cast(desk, rater, "skip", reason="not my language").revision == 1
+            cast(service, rater, "skip", reason=reason)
+    assert cast(service, rater, "skip", reason="not my language").revision == 1
 
 
-def test_undo_adds_a_revision_and_keeps_the_first(store: Store, desk: Desk) -> None:
+def test_undo_adds_a_revision_and_keeps_the_first(store: Store, service: RatingService) -> None:
     opened(store, 5, pairs_per_rater=3)
-    rater = entered(desk)
+    rater = entered(service)
     with refused(409):
-        desk.undo(rater)
-    cast(desk, rater, "left")
-    before = desk.pair(rater)
-    cast(desk, rater, "right")
-    assert desk.screen(rater).can_undo
-    again = desk.undo(rater)
+        service.undo(rater)
+    cast(service, rater, "left")
+    before = service.pair(rater)
+    cast(service, rater, "right")
+    assert service.screen(rater).can_undo
+    again = service.undo(rater)
     assert replace(again, ticket="", chosen=None) == replace(before, ticket="")
-    assert again.chosen == "right" and desk.undo(rater).prompt == again.prompt
-    assert desk.pair(rater).prompt == again.prompt and not desk.screen(rater).can_undo
-    assert desk.screen(rater).number == 2
-    receipt = desk.vote(rater, ballot(again.ticket, "tie_good"))
-    assert receipt.revision == 2 and desk.pair(rater).number == 3
+    assert again.chosen == "right" and service.undo(rater).prompt == again.prompt
+    assert service.pair(rater).prompt == again.prompt and not service.screen(rater).can_undo
+    assert service.screen(rater).number == 2
+    receipt = service.vote(rater, ballot(again.ticket, "tie_good"))
+    assert receipt.revision == 2 and service.pair(rater).number == 3
     with refused(409):
-        desk.vote(rater, ballot(again.ticket, "left"))
-    cast(desk, rater, "left")
-    assert desk.screen(rater).step == "guess" and desk.screen(rater).can_undo
-    desk.vote(rater, ballot(desk.undo(rater).ticket, "right"))
-    finish(desk, rater)
+        service.vote(rater, ballot(again.ticket, "left"))
+    cast(service, rater, "left")
+    assert service.screen(rater).step == "guess" and service.screen(rater).can_undo
+    service.vote(rater, ballot(service.undo(rater).ticket, "right"))
+    finish(service, rater)
     with refused(409):
-        desk.undo(rater)
+        service.undo(rater)
     lock_study(store, SLUG, "the tester")
     judged = study_data(store, SLUG).judgements
     assert [(j.first, j.outcome) for j in sorted(judged, key=lambda j: j.position)] == [
@@ -276,96 +280,96 @@ def test_undo_adds_a_revision_and_keeps_the_first(store: Store, desk: Desk) -> N
     assert count(store, "vote") == 5
 
 
-def test_a_waiting_undo_does_not_lose_the_next_pair(store: Store, desk: Desk) -> None:
+def test_a_waiting_undo_does_not_lose_the_next_pair(store: Store, service: RatingService) -> None:
     opened(store)
-    rater = entered(desk)
-    cast(desk, rater)
-    ahead = desk.pair(rater)
-    desk.undo(rater)
-    desk.vote(rater, ballot(ahead.ticket, "right"))  # sent from a second tab
-    assert desk.pair(rater).number == 3
+    rater = entered(service)
+    cast(service, rater)
+    ahead = service.pair(rater)
+    service.undo(rater)
+    service.vote(rater, ballot(ahead.ticket, "right"))  # sent from a second tab
+    assert service.pair(rater).number == 3
 
 
-def test_the_guess_is_about_the_last_three_main_pairs(store: Store, desk: Desk) -> None:
+def test_the_guess_is_about_the_last_three_main_pairs(store: Store, service: RatingService) -> None:
     opened(store, 20, gold=5, pairs_per_rater=10, gold_share=0.2, repeat_share=0.2)
-    rater = entered(desk)
+    rater = entered(service)
     shown = []
-    while desk.screen(rater).step == "pair":
-        shown.append(desk.pair(rater))
-        cast(desk, rater)
-    pairs = desk.guess_pairs(rater)
+    while service.screen(rater).step == "pair":
+        shown.append(service.pair(rater))
+        cast(service, rater)
+    pairs = service.guess_pairs(rater)
     mains = [pair for pair in shown if pair.prompt.startswith("Question")]
     assert len({p.prompt for p in pairs}) == 3 and all(p.chosen is None for p in pairs)
     assert all((p.left, p.right) in [(m.left, m.right) for m in mains] for p in pairs)
     answers = dict.fromkeys((p.ticket for p in pairs), "unknown")
     with refused(422):
-        desk.guess(rater, dict(list(answers.items())[:2]))
+        service.guess(rater, dict(list(answers.items())[:2]))
     with refused(422):
-        desk.guess(rater, {**answers, pairs[0].ticket: "system"})
+        service.guess(rater, {**answers, pairs[0].ticket: "system"})
     with refused(403):
-        desk.guess(rater, {**answers, "forged": "left"})
+        service.guess(rater, {**answers, "forged": "left"})
     assert count(store, "guess") == 0
     for _ in range(2):
-        desk.guess(rater, {**answers, pairs[0].ticket: "left"})
-    assert count(store, "guess") == 3 and desk.screen(rater).step == "thanks"
+        service.guess(rater, {**answers, pairs[0].ticket: "left"})
+    assert count(store, "guess") == 3 and service.screen(rater).step == "thanks"
     lock_study(store, SLUG, "the tester")
     right = [guess.right for guess in study_data(store, SLUG).guesses]
     assert right == [pairs[0].left.startswith("joint"), None, None]
 
 
-def test_no_vote_after_the_lock(store: Store, desk: Desk) -> None:
+def test_no_vote_after_the_lock(store: Store, service: RatingService) -> None:
     opened(store)
-    rater, idle = entered(desk), newcomer(store)
-    ticket = desk.pair(rater).ticket
-    cast(desk, rater)
-    later = desk.pair(rater).ticket
+    rater, idle = entered(service), newcomer(store)
+    ticket = service.pair(rater).ticket
+    cast(service, rater)
+    later = service.pair(rater).ticket
     lock_study(store, SLUG, "the tester")
     for late in (ticket, later):
         with refused(409):
-            desk.vote(rater, ballot(late))
-    for closed in (desk.pair, desk.undo, desk.guess_pairs):
+            service.vote(rater, ballot(late))
+    for closed in (service.pair, service.undo, service.guess_pairs):
         with refused(409):
             closed(rater)
     with refused(409):
-        desk.consent(idle, "1", "en")
-    assert desk.screen(idle).step == "closed" and desk.screen(rater).step == "thanks"
+        service.consent(idle, "1", "en")
+    assert service.screen(idle).step == "closed" and service.screen(rater).step == "thanks"
     assert count(store, "vote") == 1 and verify_chain(store, SLUG).ok
 
 
 def test_the_certificate_is_the_raters_own_and_only_after_the_lock(
-    store: Store, desk: Desk
+    store: Store, service: RatingService
 ) -> None:
     opened(store, overlap=2, repeat_share=0.2, pairs_per_rater=10)
-    rater, other = entered(desk), entered(desk)
-    cast(desk, rater, "tie_good")
-    finish(desk, rater)
-    cast(desk, other, "skip", reason="cannot say")
-    assert desk.certificate(rater) is None
+    rater, other = entered(service), entered(service)
+    cast(service, rater, "tie_good")
+    finish(service, rater)
+    cast(service, other, "skip", reason="cannot say")
+    assert service.certificate(rater) is None
     lock_study(store, SLUG, "the tester")
-    own = desk.certificate(rater)
-    assert own is not None and desk.screen(rater).certificate
+    own = service.certificate(rater)
+    assert own is not None and service.screen(rater).certificate
     assert (own["wins"], own["ties"], own["losses"], own["n"], own["skips"]) == (9, 1, 0, 10, 0)
-    theirs = desk.certificate(other)
+    theirs = service.certificate(other)
     assert theirs is not None and (theirs["n"], theirs["skips"]) == (0, 1)
 
 
-def test_a_study_may_keep_certificates_to_itself(store: Store, desk: Desk) -> None:
+def test_a_study_may_keep_certificates_to_itself(store: Store, service: RatingService) -> None:
     opened(store, 2, certificate=False)
-    rater = entered(desk)
-    finish(desk, rater)
+    rater = entered(service)
+    finish(service, rater)
     lock_study(store, SLUG, "the tester")
-    assert desk.certificate(rater) is None and not desk.screen(rater).certificate
+    assert service.certificate(rater) is None and not service.screen(rater).certificate
 
 
-def test_the_clock_may_jump_back(store: Store, desk: Desk, clock: Clock) -> None:
+def test_the_clock_may_jump_back(store: Store, service: RatingService, clock: Clock) -> None:
     """T-D8: the order is the ledger's, and open tickets stay good."""
     opened(store)
-    rater = entered(desk)
-    cast(desk, rater, "left")
-    ticket = desk.pair(rater).ticket
+    rater = entered(service)
+    cast(service, rater, "left")
+    ticket = service.pair(rater).ticket
     clock.pass_by(-3_600)
-    desk.vote(rater, ballot(ticket, "right"))
-    cast(desk, rater, "tie_bad")
+    service.vote(rater, ballot(ticket, "right"))
+    cast(service, rater, "tie_bad")
     lock_study(store, SLUG, "the tester")
     data = study_data(store, SLUG)
     assert [j.outcome for j in data.judgements] == ["left", "right", "tie_bad"]
@@ -373,12 +377,12 @@ def test_the_clock_may_jump_back(store: Store, desk: Desk, clock: Clock) -> None
 
 
 def test_a_commit_that_fails_gives_no_receipt_and_the_retry_makes_one_row(
-    store: Store, desk: Desk
+    store: Store, service: RatingService
 ) -> None:
     """T-D2b: nothing counts as voted before the commit."""
     opened(store)
-    rater = entered(desk)
-    sent = ballot(desk.pair(rater).ticket)
+    rater = entered(service)
+    sent = ballot(service.pair(rater).ticket)
     broken = [True]
 
     def fail(connection: Any) -> None:
@@ -388,9 +392,9 @@ def test_a_commit_that_fails_gives_no_receipt_and_the_retry_makes_one_row(
 
     event.listen(store._writer, "commit", fail)
     with pytest.raises(EngineError, match="Not saved"):
-        desk.vote(rater, sent)
-    assert count(store, "vote") == 0 and desk.pair(rater).number == 1
-    assert not desk.vote(rater, sent).replayed and count(store, "vote") == 1
+        service.vote(rater, sent)
+    assert count(store, "vote") == 0 and service.pair(rater).number == 1
+    assert not service.vote(rater, sent).replayed and count(store, "vote") == 1
 
 
 @pytest.mark.parametrize("failure", [TimeoutError("no answer"), ValueError("not JSON")])
@@ -404,11 +408,11 @@ def test_a_gate_that_does_not_answer_discards_nothing(
             return "fail"
         raise failure
 
-    desk = Desk(store, now=clock, gate=gate)
+    service = RatingService(store, now=clock, gate=gate)
     opened(store)
-    rater = entered(desk)
-    cast(desk, rater)
-    cast(desk, rater, reason="bot")
+    rater = entered(service)
+    cast(service, rater)
+    cast(service, rater, reason="bot")
     assert progress(store, SLUG).gate_unknown == 1 and progress(store, SLUG).votes_main == 2
     lock_study(store, SLUG, "the tester")
     assert [j.gate for j in study_data(store, SLUG).judgements] == ["unknown", "fail"]
@@ -417,20 +421,20 @@ def test_a_gate_that_does_not_answer_discards_nothing(
 def test_one_hasty_rater_is_slowed_and_the_others_are_not(store: Store, clock: Clock) -> None:
     """T-D6."""
     opened(store, overlap=2)
-    desk = Desk(store, now=clock, per_minute=40)
-    hasty, other = entered(desk), entered(desk)
+    service = RatingService(store, now=clock, per_minute=40)
+    hasty, other = entered(service), entered(service)
     answers = []
     for _ in range(100):
         clock.pass_by(0.05)
         try:
-            desk.pair(hasty)
+            service.pair(hasty)
             answers.append(200)
         except Refused as error:
             answers.append(error.status)
     assert answers == [200] * 40 + [429] * 60
-    cast(desk, other)
+    cast(service, other)
     clock.pass_by(60)
-    desk.pair(hasty)
+    service.pair(hasty)
 
 
 def test_a_thousand_requests_in_a_minute_are_too_many() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from protocols.core.models import ModelSpec
+from protocols.engines.base_rotation import PlannedEngine
 from protocols.engines.hosting import HostedEngine
 from protocols.engines.planning import Demand, Device, plan
-from protocols.engines.turns import PlannedEngine
 from studio.planner import bases_of
 from studio.pool import Entry, Pool
 from tests.engines.worlds import World, ask, complete, text_of

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from protocols.core.engine import Chunk, GenerateRequest, LoadProgress, ScoreRequest
 from protocols.core.errors import ContributorError, EngineError
 from protocols.core.models import ModelSpec
+from protocols.engines.base_rotation import PlannedEngine
 from protocols.engines.planning import GIB, Base, Demand, Device, Plan, plan
 from protocols.engines.scripted import ScriptedEngine
 from protocols.engines.shapes import Shape
-from protocols.engines.turns import PlannedEngine
 from protocols.engines.vllm_arguments import key_of
 from tests.engines.worlds import World, ask, complete, opened
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from protocols.core.errors import StudioError, UserError
-from studio.verdict import Finding
+from studio.contribution_checks import Finding
 
 log = logging.getLogger(__name__)
 BEAT = 0.4
@@ -79,7 +79,7 @@ Work = Callable[[Report], str]
 """Does it all and returns the thanks; raises :class:`StudioError` with one sentence."""
 
 
-class Intake:
+class ContributionJobs:
     """A queue of one. Safe to use from any thread."""
 
     def __init__(self, what: str) -> None:

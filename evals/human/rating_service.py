@@ -1,6 +1,6 @@
-"""The desk: everything a rater can do, checked on the server.
+"""The service: everything a rater can do, checked on the server.
 
-The pages call the desk and trust nothing else. What leaves it (:class:`Screen`, :class:`Pair`,
+The pages call the service and trust nothing else. What leaves it (:class:`Screen`, :class:`Pair`,
 :class:`Receipt`) knows left and right, never an arm, an item's name or how others voted. A vote is
 acknowledged after it is on the disk, and sending the same vote again gives the same receipt.
 """
@@ -15,20 +15,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from evals.human import plans, schema, seats
+from evals.human import plans, rater_state, schema
 from evals.human.ballots import check, outcome_of
-from evals.human.casting import Cast, Done, cast_vote
 from evals.human.collected import own_result
 from evals.human.erase import erase_rater, scrub
 from evals.human.ledger import append_event
 from evals.human.mirror import mirror_vote
 from evals.human.practice import ROUNDS, Warmup, warmup
 from evals.human.rate_limit import RateLimit
+from evals.human.rater_state import Seat
 from evals.human.records import Ballot, Gate, Pair, Rater, Receipt, Refused, Screen, Step
 from evals.human.rows import Study, fetch_study, stamp
-from evals.human.seats import Seat
 from evals.human.store import Store
 from evals.human.tickets import Tickets, reference
+from evals.human.vote_recording import Cast, Done, cast_vote
 from protocols.core.errors import EngineError
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _GUESSES = ("left", "right", "unknown")
 GateCheck = Callable[[Rater, Ballot], Gate]
 
 
-class Desk:
+class RatingService:
     """Serves the raters of every study in ``store``.
 
     ``now`` is the clock in seconds. ``gate`` may judge a vote from outside (a bot check, say): what
@@ -65,7 +65,7 @@ class Desk:
 
     def screen(self, rater: Rater) -> Screen:
         """Return what the rater is to see next."""
-        return seats.screen(self._settled(rater))
+        return rater_state.screen(self._settled(rater))
 
     def consent(self, rater: Rater, version: str, language: str) -> None:
         """Record consent to the text ``version`` and plan the rater's pairs. Again changes nothing.
@@ -133,7 +133,7 @@ class Desk:
         Refused (429) when a pair is asked for too often.
         """
         seat = self._settled(rater)
-        shown = seats.screen(seat)
+        shown = rater_state.screen(seat)
         if shown.step != "pair":
             return shown, None
         self._count(rater)
@@ -233,7 +233,7 @@ class Desk:
         The votes' tombstones stay, so the chain still verifies; the pairs go to other raters.
         """
         with self.store.write() as connection:
-            seat = seats.load(connection, rater, lock=True)
+            seat = rater_state.load(connection, rater, lock=True)
             if not seat.rater.withdrawn_at:
                 erase_rater(connection, seat.rater, self._now())
         scrub(self.store, rater.study, rater.id)
@@ -251,7 +251,7 @@ class Desk:
         contributor's, ``ties`` neither; ``n`` is their sum. None before the lock or without votes.
         """
         with self.store.read() as connection:
-            seat = seats.load(connection, rater)
+            seat = rater_state.load(connection, rater)
             allowed = seat.study.state == "locked" and seat.study.spec.certificate
             if not allowed or seat.rater.withdrawn_at or not seat.voted:
                 return None
@@ -260,7 +260,7 @@ class Desk:
     def _settled(self, rater: Rater) -> Seat:
         """The rater's seat after what is due: plan, take back freed pairs, renew the lease."""
         with self.store.read() as connection:
-            seat = seats.load(connection, rater)
+            seat = rater_state.load(connection, rater)
         if not self._is_due(seat):
             return seat
         try:
@@ -296,7 +296,7 @@ class Desk:
 
     def _seat(self, connection: Connection, rater: Rater) -> Seat:
         """The seat for writing. Refused (403) once the rater has withdrawn."""
-        seat = seats.load(connection, rater, lock=True)
+        seat = rater_state.load(connection, rater, lock=True)
         if seat.rater.withdrawn_at:
             raise Refused("You have withdrawn from this study.", 403)
         return seat
@@ -331,7 +331,7 @@ class Desk:
         row = seat.current
         if row is None:
             raise _out_of_step()
-        number, total = seats.place(seat)
+        number, total = rater_state.place(seat)
         with self.store.read() as connection:
             shown = self._framed(connection, seat, row, "vote", number, total)
             return replace(shown, chosen=_last_outcome(connection, row.id)) if row.voted else shown
