@@ -7,10 +7,11 @@ on, so that what it makes is kept and can be freed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from protocols.core.errors import EngineError
+from protocols.core.engine import LoadProgress
+from protocols.core.errors import EngineError, StudioError
 from protocols.core.models import ModelSpec
 
 
@@ -36,6 +37,38 @@ class Loads:
         async with self.lock:
             self.check_open()
             await load()
+
+    async def each(
+        self,
+        models: Sequence[ModelSpec],
+        load: Callable[[ModelSpec], Awaitable[None]],
+        is_warm: Callable[[ModelSpec], bool],
+        progress: LoadProgress | None,
+    ) -> None:
+        """Load every model that can be loaded, one after another, in one turn.
+
+        ``progress`` hears of those that are not warm. The first failure is raised afterwards.
+        """
+        await self.run(lambda: self._each(models, load, is_warm, progress))
+
+    async def _each(
+        self,
+        models: Sequence[ModelSpec],
+        load: Callable[[ModelSpec], Awaitable[None]],
+        is_warm: Callable[[ModelSpec], bool],
+        progress: LoadProgress | None,
+    ) -> None:
+        failures: list[StudioError] = []
+        for number, model in enumerate(models):
+            if progress and not is_warm(model):
+                progress(number, len(models), f"Loading {model.title}")
+            try:
+                self.check_open()
+                await load(model)
+            except StudioError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def check_open(self) -> None:
         """Raise :class:`EngineError` if the engine was closed meanwhile."""

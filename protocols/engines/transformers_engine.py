@@ -73,20 +73,7 @@ class TransformersEngine:
 
         Every model that can be loaded is; the first failure is raised afterwards.
         """
-        await self._loads.run(lambda: self._load(models, progress))
-
-    async def _load(self, models: Sequence[ModelSpec], progress: LoadProgress | None) -> None:
-        failures: list[StudioError] = []
-        for number, model in enumerate(models):
-            if progress and not self._is_warm(model):
-                progress(number, len(models), f"Loading {model.title}")
-            try:
-                self._loads.check_open()
-                await self._load_one(model)
-            except StudioError as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
+        await self._loads.each(models, self._load_one, self._is_warm, progress)
 
     async def load_fused(
         self, models: Sequence[ModelSpec], progress: LoadProgress | None = None

@@ -20,6 +20,7 @@ from studio.judge_measure import UNTRAINED, exam
 from studio.judge_train import JUDGE, REWARD, SAID, read_said
 from studio.pool_cards import CARD, read_card
 from studio.settings import Settings
+from tests.training.tiny_base import tiny_base
 
 OUT = Settings().assets / "judges"
 LIMIT = 3_000_000
@@ -78,25 +79,7 @@ def test_a_card_shows_numbers_with_intervals_beside_baselines(name: str) -> None
 @pytest.fixture
 def small(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace whose base is a random model of the base's kind, and few items and steps."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=49152,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        tie_word_embeddings=True,
-        pad_token_id=2,
-        eos_token_id=2,
-        bos_token_id=1,
-    )
-    folder = base_dir(tmp_path)
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base_model).save_pretrained(folder)
+    tiny_base(base_model, base_dir(tmp_path))
     few = {"steps": 2, "batch": 2, "warmup": 1}
     monkeypatch.setattr(judge_train, "SAID_EACH", {"train": 1, "dev": 1, "test": 1})
     monkeypatch.setattr(judge_train, "SAID_TOKENS", 4)

@@ -12,6 +12,7 @@ from protocols.training import reward
 from protocols.training.preferences import Preference, preference_fingerprint, preference_row
 from protocols.training.reward_scorer import TextScorer, load_scorer
 from protocols.training.sft import CONFIG, WEIGHTS
+from tests.training.tiny_base import tiny_base
 
 PREFERENCES = [
     Preference(f"What is {a} + {b}?", str(a + b), f"Perhaps {a + b + 3}.")
@@ -24,26 +25,7 @@ TINY = reward.RewardSettings(steps=6, batch=4, warmup=1, learning_rate=2e-2)
 @pytest.fixture(scope="module")
 def tiny(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of the base's kind with the base's tokenizer: seconds instead of minutes."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=49152,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        tie_word_embeddings=True,
-        pad_token_id=2,
-        eos_token_id=2,
-        bos_token_id=1,
-    )
-    folder = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base_model).save_pretrained(folder)
-    return folder
+    return tiny_base(base_model, tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

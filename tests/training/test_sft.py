@@ -13,6 +13,7 @@ from protocols.lib.prompts import question_messages
 from protocols.training import sft
 from protocols.training.greedy_decoding import greedy_answers, prompt_text
 from protocols.training.trainers import fresh_lora
+from tests.training.tiny_base import tiny_base
 
 ROWS = [(f"What is {a} + {b}?", str(a + b)) for a in range(8) for b in range(8)]
 VOCABULARY = 49152
@@ -22,26 +23,7 @@ TINY = sft.SftConfig(steps=6, batch=4, warmup=1)
 @pytest.fixture(scope="module")
 def tiny(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of the base's kind with the base's tokenizer: seconds instead of minutes."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        tie_word_embeddings=True,
-        pad_token_id=2,
-        eos_token_id=2,
-        bos_token_id=1,
-    )
-    folder = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base_model).save_pretrained(folder)
-    return folder
+    return tiny_base(base_model, tmp_path_factory.mktemp("tiny"))
 
 
 def made_trainer(tiny: Path, out: Path) -> Any:
