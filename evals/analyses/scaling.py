@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -121,28 +121,32 @@ def _sentence(slopes: pd.DataFrame, against: pd.DataFrame, sizes: list[int]) -> 
     )
 
 
-def gain(systems: pd.DataFrame, small: int, large: int, seed: int) -> tuple[float, Estimate]:
-    """Relative gain from ``small`` to ``large`` pools averaged over protocols, as the paper quotes.
+def gain(systems: pd.DataFrame, small: int, large: int, seed: int) -> tuple[list[float], Estimate]:
+    """The protocols' relative gains from ``small`` to ``large`` pools, whose mean the paper quotes.
 
-    Also gives the absolute gain, paired by item and averaged over protocols.
+    Only of protocols that have something right in small pools. Also gives the absolute gain, paired
+    by item and averaged over all protocols.
     """
-    relative, differences = [], []
+    relative: list[float] = []
+    differences = []
     for _, part in systems[~systems["protocol"].isin(YARDSTICKS)].groupby("protocol"):
         few, many = (by_item(part[part["n"] == n]) for n in (small, large))
         both = pd.concat([few, many], axis=1, join="inner").to_numpy()
         if both.size and both[:, 0].mean() > 0:
-            relative.append(both[:, 1].mean() / both[:, 0].mean() - 1)
+            relative.append(float(both[:, 1].mean() / both[:, 0].mean() - 1))
         if both.size:
             differences.append(
                 pd.Series(both[:, 1] - both[:, 0], few.index.intersection(many.index))
             )
     joined = pd.concat(differences, axis=1).mean(axis=1) if differences else pd.Series(dtype=float)
-    return float(np.mean(relative)) if relative else float("nan"), mean_of(joined.to_numpy(), seed)
+    return relative, mean_of(joined.to_numpy(), seed)
 
 
-def _told(relative: float) -> str:
-    """A relative gain; there is none where nothing was right with few contributors."""
-    return "no relative gain" if math.isnan(relative) else f"{relative:+.1%}"
+def _told(relative: Sequence[float], protocols: int) -> str:
+    """A mean relative gain, and of how many protocols: from nothing right there is none."""
+    if not relative:
+        return "no relative gain: no protocol had anything right in small pools"
+    return f"relative {np.mean(relative):+.1%} over {len(relative)} of {protocols} protocols"
 
 
 def _claims(
@@ -162,8 +166,8 @@ def _claims(
     return [
         Claim(
             FROM_2,
-            f"{_told(relative)} from {sizes[0]} to {sizes[-1]} (mean over protocols; paired: "
-            f"{absolute.told()})",
+            f"{absolute.told()} from {sizes[0]} to {sizes[-1]}, paired, mean over protocols; "
+            f"{_told(relative, len(largest))}",
             grown,
             why,
         ),

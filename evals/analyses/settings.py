@@ -125,8 +125,9 @@ def _or_none(value: float | None) -> float | None:
 def _claim(gains: pd.DataFrame) -> Claim:
     known = gains.dropna(subset=["relative"]) if len(gains) else gains
     missing = [name for name in SETTINGS if not len(known) or name not in set(known["setting"])]
-    relative = f"{known['relative'].mean():+.1%} on average" if len(known) else "no relative gain"
-    here = f"{relative} over {len(known)} of 4 settings"
+    relative = f"{known['relative'].mean():+.1%}" if len(known) else "none"
+    absolute = f"{gains['value'].mean() * 100:+.1f} points" if len(gains) else "no gain"
+    here = f"{absolute} on average; relative {relative} over {len(known)} of 4 settings"
     if missing:
         why = f"Not run or without a relative gain: {', '.join(missing)}."
         return Claim(PAPER, here, "not testable at this size", why)

@@ -141,7 +141,7 @@ def test_yardsticks_are_no_systems() -> None:
 
 
 def test_no_relative_gain_where_nothing_was_right() -> None:
-    assert scaling(planted({2: 0.0, 4: 0.5})).claims[0].here.startswith("no relative gain")
+    assert "no relative gain" in scaling(planted({2: 0.0, 4: 0.5})).claims[0].here
 
 
 # Emergence
