@@ -42,10 +42,10 @@ demo: setup ## launch the app on http://127.0.0.1:7860 with the embedded pool
 WORKERS ?= -n 2 --dist loadfile
 
 test: setup-test ## run the tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not gpu"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 test-long: setup-test ## run the storms and the slow tests too; pictures in test-artifacts
-	STUDIO_PICTURES=1 $(BIN)/python -m pytest -m "not gpu"
+	STUDIO_PICTURES=1 HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest
 
 check: $(TEST_STAMP) ## ruff, mypy, and that the documentation is up to date
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && \
