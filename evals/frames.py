@@ -63,6 +63,15 @@ def slim(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[[name for name in SLIM if name in frame]]
 
 
+def reported_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are reported: no dev items where systems answered test items.
+
+    Fits and choices may have seen dev items, and their answers are no sample of the same items.
+    """
+    tested = (frame["role"] == "system") & (frame["split"] == "test")
+    return frame[frame["split"] != "dev"] if tested.any() else frame
+
+
 def members_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:
     """One row per (record, member): what the member said alone, and the system's own outcome.
 

@@ -83,10 +83,11 @@ def standing_of(model: str, frame: pd.DataFrame, worth: pd.DataFrame) -> Standin
 
 @lru_cache(maxsize=2)
 def _frames(state: tuple[tuple[str, int], ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All records, and the worth of models by protocol and task. Made once per state of files."""
+    """What is reported, and the worth of models by protocol and task. Once per state of files."""
     from evals.analyses.strength import strength
+    from evals.frames import reported_rows
 
-    frame = _frame(state)
+    frame = reported_rows(_frame(state))
     return frame, strength(frame).table
 
 

@@ -71,11 +71,19 @@ def _work(steps: Callable[[Engine], AsyncIterator[Progress]], engine: str, as_js
         try:
             async for step in steps(serving):
                 facts = {"done": step.done, "total": step.total, "note": step.note}
-                say(facts, as_json, f"{step.done:g} of {step.total or 0:g}: {step.note}")
+                say(facts, as_json, how_far(step))
         finally:
             await serving.close()
 
     asyncio.run(work())
+
+
+def how_far(step: Progress) -> str:
+    """A step of long work in words: ``3 of 8 answers.``, with its note where it has one."""
+    count = f"{step.done:g} of {step.total:g}" if step.total is not None else ""
+    if not count or not step.note:
+        return step.note or f"{count or f'{step.done:g}'} {step.unit}."
+    return f"{count}: {step.note}"
 
 
 @study.command()

@@ -191,10 +191,9 @@ class Form:
     def record(self, protocol: str) -> str:
         """How the protocol did in the stored results; nothing to say of a baseline."""
         spec = get_protocol(str(protocol))
-        names = {m.id: m.title for pool in self.ctx.pools.values() for m in pool.specs}
         if spec.level == "baselines":
             return ""
-        return record_html(spec.id, self.ctx.settings.assets, names)
+        return record_html(spec.id, self.ctx.settings.assets, self.ctx.pools)
 
     def explained(self) -> list[Component]:
         """The components that :meth:`protocol` changes."""

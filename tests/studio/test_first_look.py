@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from evals.frames import reported_rows, to_frame
+from evals.results_file import KEPT, kept_records
 from evals.tasks import load_task
 from protocols.core.call import Call
 from protocols.core.registry import protocols
 from protocols.lib.votes import agreement, count
 from studio import static
+from studio.model_standing import frame_of
 from studio.pages import picker
 from studio.pages.replays import row_fields
 from studio.pool import load_pool
 from studio.settings import REPOSITORY, Settings
+from studio.stored_results import Stored
 from studio.task_words import question_for, title_of
 from studio.track_record import record_html, track_record
 from studio.workspace import Workspace
@@ -51,7 +56,7 @@ def test_a_protocol_stands_beside_the_best_of_its_own_models_on_the_same_questio
     alone = solos({"a": [1, 0, 0, 0], "b": [1, 1, 1, 0], "c": [1, 1, 1, 1]})
     elsewhere = [one | {"item": "another"} for one in rows("solo", "single_model", ["a"], [1])]
     found = track_record("vote", frame(system, smaller, alone, elsewhere))
-    assert found is not None and found.models == 2
+    assert found is not None and found.pool == ("a", "b")
     assert (found.system.value, found.system.n) == (0.5, 4)
     assert (found.single.name, found.single.value, found.single.n) == ("b", 0.75, 4)
     assert track_record("other", frame(system, alone)) is None
@@ -60,8 +65,49 @@ def test_a_protocol_stands_beside_the_best_of_its_own_models_on_the_same_questio
 
 def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path) -> None:
     assert "do not have it yet" in record_html("majority_vote", tmp_path, {})
-    shown = record_html("majority_vote", ASSETS, {"smollm2-roman": "<b>"})
-    assert "of these models alone" in shown and "<b></b>" not in shown and "<b>," not in shown
+    settings = Settings(assets=ASSETS)
+    whole = load_pool("embedded-32", settings)
+    title = "<i>Artificial</i>"
+    pools = {"small": load_pool("embedded", settings), "whole": replace(whole, title=title)}
+    shown = record_html("majority_vote", ASSETS, pools)
+    assert "of these models alone" in shown and "test questions" in shown and "dev" not in shown
+    assert "32 models of the pool &lt;i&gt;Artificial" in shown and title not in shown
+    assert "smollm2-" not in shown, "models stand with their names"
+    frame = frame_of(ASSETS)
+    assert frame is not None
+    seen = set(frame.loc[frame["split"] == "test", "protocol"])
+    for name in set(frame["protocol"]) - seen:
+        assert "dev questions only" in record_html(name, ASSETS, pools)
+    assert set(frame["protocol"]) - seen
+
+
+def test_a_track_record_keeps_to_test_items_and_to_one_pool() -> None:
+    """Dev items, and another pool of as many models, would move every number."""
+    pool, other = ["a", "b"], ["c", "d"]
+    asked = rows("system", "vote", pool, [1, 0, 0, 0])
+    alone = solos({"a": [1, 1, 0, 0], "b": [0, 0, 0, 0], "c": [1, 1, 1, 1], "d": [0, 0, 0, 0]})
+    elsewhere = rows("system", "vote", other, [1, 1, 1])
+    dev = [
+        one | {"split": "dev", "item": f"dev-{one['item']}"}
+        for one in [*rows("system", "vote", pool, [1, 1, 1, 1]), *solos({"b": [1, 1, 1, 1]})]
+    ]
+    found = track_record("vote", frame(asked, alone, elsewhere, dev))
+    assert found == track_record("vote", frame(asked, alone)) and found is not None
+    assert (found.system.value, found.system.n, found.split) == (0.25, 4, "test")
+    assert (found.single.name, found.single.value, found.more.value) == ("a", 0.5, -0.25)
+    only = track_record("vote", frame(dev))
+    assert only is not None and (only.system.value, only.split) == (1.0, "dev")
+    assert track_record("other", frame(asked, alone, [dev[0] | {"protocol": "other"}])) is None
+
+
+def test_records_and_frames_are_reported_by_one_rule() -> None:
+    dev, test = (
+        kept_records(ASSETS / "results" / f"{name}{KEPT}") for name in ("embedded", "embedded-test")
+    )
+    for some in ([*dev, *test], dev):
+        assert reported_rows(to_frame(some))["key"].tolist() == [
+            one.key for one in Stored(some, ()).reported
+        ]
 
 
 def test_a_picked_specialist_can_be_asked_what_it_was_not_tested_on() -> None:

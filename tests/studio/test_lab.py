@@ -20,11 +20,13 @@ from evals.human.records import Refused
 from evals.human.report import build_report, report_json
 from evals.human.simulate import Answers, Script, ScriptedRater, sit
 from protocols.core.errors import UserError
+from protocols.core.events import Progress
 from protocols.engines.scripted import ScriptedEngine
 from studio.cli import main
 from studio.lab import Lab, plan_text, read_plan
 from studio.pages.study_html import next_step
 from studio.settings import Settings
+from studio.study_cli import how_far
 from studio.study_work import make_answers, verify_blinding
 from tests.conftest import ROOT
 
@@ -214,6 +216,12 @@ def test_a_plan_cannot_read_files_of_the_server(lab: Lab, outside: str) -> None:
 def test_a_plan_survives_being_written_down(lab: Lab) -> None:
     spec = read_plan(yaml.safe_dump(PLAN))
     assert read_plan(plan_text(spec)) == spec
+
+
+def test_long_work_says_how_far_it_is_with_a_note_and_without() -> None:
+    assert how_far(Progress(unit="answers", done=1, total=8)) == "1 of 8 answers."
+    assert how_far(Progress(unit="answers", done=8, total=8, note="Ready.")) == "8 of 8: Ready."
+    assert how_far(Progress(unit="judge", note="Loading.")) == "Loading."
 
 
 def test_a_lab_verifies_its_study(lab: Lab) -> None:
