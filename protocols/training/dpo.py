@@ -18,10 +18,13 @@ from protocols.training.preferences import Preference
 from protocols.training.sft import ATTENTION_AND_MLP, Trained, conversation, train_and_save
 from protocols.training.students import Student, load_student
 from protocols.training.trainers import (
+    LONGEST,
     AdapterSettings,
+    batch_arguments,
     common_arguments,
     device,
     fresh_lora,
+    is_thrifty,
     make_trainer,
     quiet_dataset,
 )
@@ -45,7 +48,7 @@ class DpoSettings:
     rank: int = 4
     alpha: int = 8
     seed: int = 7
-    max_length: int = 192
+    max_length: int = LONGEST
     save_every: int = 4
     target_modules: tuple[str, ...] = ATTENTION_AND_MLP
 
@@ -78,7 +81,7 @@ def train_dpo(
     if not pairs:
         raise EngineError("There is nothing to train on: the list of preferences is empty.")
     settings = config or DpoSettings()
-    trainer = dpo_trainer(who, pairs, state, settings, watch, device())
+    trainer = dpo_trainer(who, pairs, state, settings, watch, device(), is_thrifty())
     return train_and_save(trainer, out, who.base_id, state)
 
 
@@ -89,6 +92,7 @@ def dpo_trainer(
     settings: DpoSettings,
     watch: Watch | None,
     where: str,
+    thrifty: bool = False,
 ) -> Any:
     """trl's trainer, ready to train."""
     from trl import DPOTrainer
@@ -98,7 +102,7 @@ def dpo_trainer(
         DPOTrainer,
         progress_callback(watch),
         model=with_adapter(model, who, settings),
-        args=_arguments(settings, state),
+        args=_arguments(settings, state, thrifty),
         train_dataset=quiet_dataset([dpo_row(pair) for pair in pairs]),
         processing_class=tokenizer,
     )
@@ -122,16 +126,16 @@ def with_adapter(model: Any, who: Student, settings: AdapterSettings) -> Any:
     return fresh_lora(model, settings, fp32=True)
 
 
-def _arguments(settings: DpoSettings, state: Path) -> Any:
+def _arguments(settings: DpoSettings, state: Path, thrifty: bool) -> Any:
     """trl's arguments."""
     from trl import DPOConfig
 
     return DPOConfig(
         **common_arguments(settings),
         **checkpoint_arguments(state, settings.save_every),
+        **batch_arguments(settings.batch, thrifty),
         max_steps=settings.steps or -1,
         num_train_epochs=1,
-        per_device_train_batch_size=settings.batch,
         beta=settings.beta,
         max_length=settings.max_length,
     )

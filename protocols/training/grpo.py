@@ -19,7 +19,14 @@ from protocols.training.checkpoints import Watch, checkpoint_arguments, progress
 from protocols.training.dpo import with_adapter
 from protocols.training.sft import ATTENTION_AND_MLP, Trained, train_and_save
 from protocols.training.students import Student, load_student
-from protocols.training.trainers import common_arguments, device, make_trainer, quiet_dataset
+from protocols.training.trainers import (
+    batch_arguments,
+    common_arguments,
+    device,
+    is_thrifty,
+    make_trainer,
+    quiet_dataset,
+)
 
 Reward = Callable[[str, str], float]
 """How good a text is as the answer to the exercise with this key, 0 to 1."""
@@ -81,7 +88,7 @@ def train_grpo(
     if not exercises:
         raise EngineError("There is nothing to train on: the list of exercises is empty.")
     settings = config or GrpoSettings()
-    trainer = grpo_trainer(who, exercises, reward, state, settings, watch, device())
+    trainer = grpo_trainer(who, exercises, reward, state, settings, watch, device(), is_thrifty())
     return train_and_save(trainer, out, who.base_id, state)
 
 
@@ -93,6 +100,7 @@ def grpo_trainer(
     settings: GrpoSettings,
     watch: Watch | None,
     where: str,
+    thrifty: bool = False,
 ) -> Any:
     """trl's trainer, ready to train."""
 
@@ -112,23 +120,23 @@ def grpo_trainer(
         progress_callback(watch),
         model=with_adapter(model, who, settings),
         reward_funcs=rewards,
-        args=_arguments(settings, state),
+        args=_arguments(settings, state, thrifty),
         train_dataset=quiet_dataset([grpo_row(exercise) for exercise in exercises]),
         processing_class=tokenizer,
     )
     return trainer
 
 
-def _arguments(settings: GrpoSettings, state: Path) -> Any:
-    """trl's arguments."""
+def _arguments(settings: GrpoSettings, state: Path, thrifty: bool) -> Any:
+    """trl's arguments: all of a step's answers are drawn to one exercise."""
     from trl import GRPOConfig
 
     return GRPOConfig(
         **common_arguments(settings),
         **checkpoint_arguments(state, settings.save_every),
+        **batch_arguments(settings.draws, thrifty),
         max_steps=settings.steps or -1,
         num_train_epochs=1,
-        per_device_train_batch_size=settings.draws,
         num_generations=settings.draws,
         max_completion_length=settings.max_tokens,
         temperature=settings.temperature,

@@ -23,7 +23,15 @@ from protocols.training.sft import (
     train_and_save,
 )
 from protocols.training.students import Student, load_student
-from protocols.training.trainers import common_arguments, device, fresh_lora, make_trainer
+from protocols.training.trainers import (
+    LONGEST,
+    batch_arguments,
+    common_arguments,
+    device,
+    fresh_lora,
+    is_thrifty,
+    make_trainer,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +67,7 @@ class LabelSettings:
     rank: int = 4
     alpha: int = 8
     seed: int = 7
-    max_length: int = 1024
+    max_length: int = LONGEST
     save_every: int = 10
     target_modules: tuple[str, ...] = ATTENTION_AND_MLP
 
@@ -86,7 +94,7 @@ def train_labels(
         EngineError: there are no rows, or all are too long.
     """
     settings = config or LabelSettings()
-    trainer = label_trainer(who, rows, state, settings, watch, device())
+    trainer = label_trainer(who, rows, state, settings, watch, device(), is_thrifty())
     return train_and_save(trainer, out, who.base_id, state)
 
 
@@ -110,12 +118,15 @@ def label_trainer(
     settings: LabelSettings,
     watch: Watch | None,
     where: str,
+    thrifty: bool = False,
 ) -> Any:
     """transformers' trainer with the loss over labels, ready to train."""
     from transformers import Trainer
 
     class LabelTrainer(Trainer):  # type: ignore[misc]
         """Scores labels where the answer would begin, and nothing else of the vocabulary."""
+
+        loss_is_scaled_for_ga = False
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
             return label_loss(model, inputs)
@@ -132,7 +143,7 @@ def label_trainer(
         LabelTrainer,
         progress_callback(watch),
         model=_with_lora(model, settings),
-        args=_arguments(settings, state, len(kept)),
+        args=_arguments(settings, state, len(kept), thrifty),
         train_dataset=kept,
         data_collator=lambda batch: collated(batch, tokenizer.pad_token_id or 0),
     )
@@ -181,21 +192,21 @@ def label_loss(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _with_lora(model: Any, settings: LabelSettings) -> Any:
-    """The model with a fresh LoRA in the base's own type, as specialists are trained."""
+    """The model with a fresh LoRA, in the base's own type if the steps are large enough for it."""
     import torch
 
     torch.manual_seed(settings.seed)
     return fresh_lora(model, settings, fp32=False)
 
 
-def _arguments(settings: LabelSettings, state: Path, rows: int) -> Any:
+def _arguments(settings: LabelSettings, state: Path, rows: int, thrifty: bool) -> Any:
     """transformers' arguments."""
     from transformers import TrainingArguments
 
     return TrainingArguments(
         **common_arguments(settings),
         **checkpoint_arguments(state, settings.save_every),
+        **batch_arguments(settings.batch, thrifty),
         max_steps=settings.count(rows),
-        per_device_train_batch_size=settings.batch,
         remove_unused_columns=False,
     )

@@ -23,6 +23,7 @@ from protocols.training.sft import (
     train_and_save,
 )
 from protocols.training.trainers import (
+    batch_arguments,
     common_arguments,
     device,
     fresh_lora,
@@ -146,7 +147,7 @@ def _arguments(config: RewardSettings, out: Path) -> Any:
         **common_arguments(config),
         output_dir=str(out),
         max_steps=config.steps,
-        per_device_train_batch_size=config.batch,
+        **batch_arguments(config.batch, thrifty=False),
         max_length=config.max_length,
         center_rewards_coefficient=config.centre,
         save_strategy="no",

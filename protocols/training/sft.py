@@ -24,9 +24,12 @@ from protocols.training.checkpoints import (
     resume_training,
 )
 from protocols.training.trainers import (
+    batch_arguments,
     common_arguments,
     device,
     fresh_lora,
+    is_fine,
+    is_thrifty,
     make_trainer,
     quiet_dataset,
 )
@@ -55,7 +58,8 @@ class SftConfig:
     """How a specialist is trained; the defaults made the embedded pool.
 
     ``steps`` batches of ``batch`` rows; ``learning_rate`` after ``warmup`` steps falls along a
-    cosine to zero. ``max_length`` is in tokens, prompt and answer together.
+    cosine to zero. ``max_length`` is in tokens, prompt and answer together; longer rows are left
+    out, because a cut row would lose its answer first.
     """
 
     steps: int = 160
@@ -114,7 +118,7 @@ def train_sft(
     weights whose names contain ``frozen`` stay as they began.
 
     Raises:
-        EngineError: there are no rows.
+        EngineError: there are no rows, or all are too long.
     """
     import torch
 
@@ -125,11 +129,14 @@ def train_sft(
     model, tokenizer = load_base(base, device())
     if template:
         tokenizer.chat_template = template
-    lora = resume_lora(model, start) if start else fresh_lora(model, settings, fp32=False)
+    fine = is_fine(settings)
+    lora = resume_lora(model, start, fine) if start else fresh_lora(model, settings, fp32=False)
     if frozen:
         for name, weight in lora.named_parameters():
             weight.requires_grad_(weight.requires_grad and frozen not in name)
-    trainer = _trainer(lora, tokenizer, rows, settings, out, on_step, state, watch)
+    trainer = _trainer(
+        lora, tokenizer, rows, settings, out, on_step, state, watch, thrifty=is_thrifty()
+    )
     return train_and_save(trainer, out, base_id, state)
 
 
@@ -146,13 +153,11 @@ def load_base(base: Path, where: str) -> tuple[PreTrainedModel, PreTrainedTokeni
     return model, tokenizer
 
 
-def resume_lora(model: PreTrainedModel, adapter: Path) -> Any:
-    """Return ``model`` with a saved LoRA whose weights can be trained further."""
+def resume_lora(model: PreTrainedModel, adapter: Path, fp32: bool = False) -> Any:
+    """Return ``model`` with a saved LoRA whose weights can be trained further, maybe in fp32."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(
-        model, adapter, is_trainable=True, autocast_adapter_dtype=False
-    )
+    return PeftModel.from_pretrained(model, adapter, is_trainable=True, autocast_adapter_dtype=fp32)
 
 
 def _trainer(
@@ -164,20 +169,32 @@ def _trainer(
     on_step: OnStep | None,
     state: Path | None = None,
     watch: Watch | None = None,
+    thrifty: bool = False,
 ) -> Any:
-
     mixed = list(rows)
     random.Random(config.seed).shuffle(mixed)
     saving = checkpoint_arguments(state, SAVE_EVERY) if state else {"output_dir": str(out)}
-    return make_trainer(
+    trainer = make_trainer(
         _answer_trainer(),
         progress_callback(watch),
         *([report_to(on_step)] if on_step else []),
         model=model,
-        args=_arguments(config, saving),
+        args=_arguments(config, saving, thrifty),
         train_dataset=quiet_dataset([conversation(*row) for row in mixed]),
         processing_class=tokenizer,
     )
+    trainer.train_dataset = short_rows(trainer.train_dataset, config.max_length)
+    return trainer
+
+
+def short_rows(dataset: Any, longest: int) -> Any:
+    """The rows of at most ``longest`` tokens. Raises :class:`EngineError` if there are none."""
+    kept = [at for at, ids in enumerate(dataset["input_ids"]) if len(ids) <= longest]
+    if not kept:
+        raise EngineError(
+            f"There is nothing to train on: there are no rows of at most {longest} tokens."
+        )
+    return dataset if len(kept) == len(dataset) else dataset.select(kept)
 
 
 def _answer_trainer() -> Any:
@@ -185,7 +202,8 @@ def _answer_trainer() -> Any:
 
     trl's own loss goes over every position in fp32 and keeps statistics of each; here the
     vocabulary's scores are made for answer positions only, and what all rows of a batch begin with
-    (the system turn) is read once. The loss is the same mean over answer tokens.
+    (the system turn) is read once, unless activations are computed again. The loss is the same mean
+    over the batch's answer tokens.
     """
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
@@ -193,12 +211,24 @@ def _answer_trainer() -> Any:
     class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         """SFTTrainer with the loss of the answer tokens alone."""
 
-        def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
-            labels = inputs["labels"]
+        loss_is_scaled_for_ga = True
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            labels, thrifty = inputs["labels"], self.args.gradient_checkpointing
             first = first_answer(labels)
-            output = model(**_asked(model, inputs, first))
+            output = model(**_asked(model, inputs, first, share=not thrifty))
             guesses = output.logits[:, :-1].float().flatten(0, 1)
-            return cross_entropy(guesses, labels[:, first:].flatten(), ignore_index=IGNORED)
+            told = labels[:, first:].flatten()
+            if self.args.gradient_accumulation_steps == 1 or num_items_in_batch is None:
+                return cross_entropy(guesses, told, ignore_index=IGNORED)
+            losses = cross_entropy(guesses, told, ignore_index=IGNORED, reduction="sum")
+            return losses / num_items_in_batch  # answer tokens of the whole batch, not of this part
 
     return AnswerTrainer
 
@@ -217,12 +247,12 @@ def shared_length(ids: Any, first: int) -> int:
     return int(same.long().cumprod(dim=0).sum()) if len(ids) > 1 else 0
 
 
-def _asked(model: Any, inputs: Any, first: int) -> dict[str, Any]:
+def _asked(model: Any, inputs: Any, first: int, share: bool = True) -> dict[str, Any]:
     """Return the model's arguments for the scores from the position before ``first`` on."""
     import torch
 
     ids = inputs["input_ids"]
-    shared = shared_length(ids, first)
+    shared = shared_length(ids, first) if share else 0
     before = _read_once(model, ids[:1, :shared], len(ids)) if shared else None
     start = shared if before else 0
     # Positions as a list: of a slice, torch makes a batch of products and copies the vocabulary's
@@ -254,15 +284,15 @@ def _read_once(model: Any, ids: Any, rows: int) -> Any:
     return kept
 
 
-def _arguments(config: SftConfig, saving: dict[str, Any]) -> Any:
-    """Return trl's arguments; loss is on the answer only."""
+def _arguments(config: SftConfig, saving: dict[str, Any], thrifty: bool) -> Any:
+    """Return trl's arguments; loss is on the answer only, and no row is cut."""
     from trl import SFTConfig
 
     return SFTConfig(
         **{**common_arguments(config), "save_strategy": "no", "logging_steps": 5, **saving},
+        **batch_arguments(config.batch, thrifty),
         max_steps=config.steps,
-        per_device_train_batch_size=config.batch,
-        max_length=config.max_length,
+        max_length=None,
         completion_only_loss=True,
     )
 

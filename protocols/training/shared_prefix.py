@@ -18,7 +18,13 @@ from protocols.training.checkpoints import Watch, checkpoint_arguments, progress
 from protocols.training.labels import LabelRow, encoded
 from protocols.training.sft import Trained, train_and_save
 from protocols.training.students import Student, load_student
-from protocols.training.trainers import common_arguments, device, fresh_lora, make_trainer
+from protocols.training.trainers import (
+    batch_arguments,
+    common_arguments,
+    device,
+    fresh_lora,
+    make_trainer,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -186,7 +192,7 @@ def _arguments(settings: SharedPrefixSettings, state: Path, groups: int) -> Any:
     return TrainingArguments(
         **checkpoint_arguments(state, settings.save_every),
         max_steps=settings.count(groups),
-        per_device_train_batch_size=settings.batch,
+        **batch_arguments(settings.batch, thrifty=False),
         remove_unused_columns=False,
         **common_arguments(settings),
     )

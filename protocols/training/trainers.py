@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from protocols.training.checkpoints import Resuming
+
+AT_ONCE = 2
+"""Rows that a GPU computes together; the gradients of a batch's other rows are added to theirs."""
+LONGEST = 24_576
+"""Tokens of a row at most: 32 answers of 512 tokens to read, and room for the rest."""
+FINE = 2e-4
+"""Below this learning rate a step is too small for bf16, whose numbers are a 256th apart."""
 
 
 def device() -> str:
@@ -13,6 +21,11 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def is_thrifty() -> bool:
+    """Whether memory is dearer than time: see :func:`batch_arguments`."""
+    return device() == "cuda"
 
 
 def threads() -> int:
@@ -50,14 +63,19 @@ class AdapterSettings(Protocol):
         """Decides the fresh adapter and the order of the rows."""
 
 
+def is_fine(settings: AdapterSettings) -> bool:
+    """Whether the steps are so small that an adapter has to be trained in fp32."""
+    return settings.learning_rate < FINE
+
+
 def fresh_lora(
     model: Any, settings: AdapterSettings, *, fp32: bool, task: str = "CAUSAL_LM", **more: Any
 ) -> Any:
     """Return ``model`` with a fresh LoRA to train; ``more`` goes to peft's LoraConfig.
 
     With ``fp32`` it is trained in fp32 beside a bf16 base, for gradients whose steps are too small
-    for bf16. Without, it has the base's own type: on a CPU fp32 doubles the time of a step and the
-    size of the file.
+    for bf16; the paper's learning rates always are. Without, it has the base's own type: on a CPU
+    fp32 doubles the time of a step and the size of the file.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -69,14 +87,14 @@ def fresh_lora(
         task_type=task,
         **more,
     )
-    return get_peft_model(model, lora, autocast_adapter_dtype=fp32)
+    return get_peft_model(model, lora, autocast_adapter_dtype=fp32 or is_fine(settings))
 
 
 def common_arguments(settings: AdapterSettings) -> dict[str, Any]:
     """Arguments of every training; each fixed one differs from its default for a reason.
 
-    Gradient checkpointing costs time and saves memory nobody needs here; ``bf16`` is about mixed
-    precision, and these weights are bf16 already. Nothing is reported to services or to the screen.
+    ``bf16`` is about mixed precision, and these weights are bf16 already. Activations are kept
+    unless :func:`batch_arguments` says otherwise. Nothing is reported to services or to the screen.
     """
     return {
         "learning_rate": settings.learning_rate,
@@ -85,10 +103,24 @@ def common_arguments(settings: AdapterSettings) -> dict[str, Any]:
         "lr_scheduler_type": "cosine",
         "bf16": False,
         "use_cpu": device() == "cpu",
-        "gradient_checkpointing": False,
         "dataloader_pin_memory": False,
         "report_to": "none",
         "disable_tqdm": True,
+    }
+
+
+def batch_arguments(batch: int, thrifty: bool) -> dict[str, Any]:
+    """How a step goes through its ``batch`` rows, with the same gradient either way.
+
+    ``thrifty`` is for whole models on a GPU, where 32 long rows of a 7B model would not fit: few
+    rows at once, and activations computed again rather than kept. Small models on a CPU have memory
+    enough and no time.
+    """
+    at_once = math.gcd(batch, AT_ONCE) if thrifty else batch
+    return {
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": batch // at_once,
+        "gradient_checkpointing": thrifty,
     }
 
 
@@ -96,10 +128,13 @@ def make_trainer(kind: type, *callbacks: Any, **given: Any) -> Any:
     """A trainer of a ``kind`` that goes on from its own checkpoints and prints nothing.
 
     Without its progress bars transformers would write every loss to standard output, which belongs
-    to the command line.
+    to the command line. On a machine with several GPUs it would copy the model onto all of them and
+    make a batch that many times as large; it is told of one.
     """
     from transformers import PrinterCallback
 
+    args = given["args"]
+    args._n_gpu = min(1, args.n_gpu)
     made = type(kind.__name__, (Resuming, kind), {})(callbacks=list(callbacks), **given)
     made.remove_callback(PrinterCallback)
     return made
