@@ -12,7 +12,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from pydantic import JsonValue
@@ -33,6 +33,7 @@ from protocols.core.events import (
 )
 from protocols.core.models import ModelSpec, pick
 from protocols.core.registry import ProtocolSpec, get_protocol
+from protocols.core.silence import Silence
 from protocols.core.workers import Workers
 from protocols.lib.prompts import Message
 
@@ -109,7 +110,7 @@ class Session(ABC):
         self.terms, self.engine, self.control = terms, engine, control
         self.executor = CallExecutor(terms, models, engine, control, stall_s)
         self.deadline = time.monotonic() + terms.budget.seconds
-        self.workers = Workers(settle)
+        self.workers, self.silence = Workers(settle), Silence(stall_s)
         control.listen(lambda: self.workers.mail.put_nowait(None))
 
     @abstractmethod
@@ -133,6 +134,7 @@ class Session(ABC):
         try:
             async with aclosing(self.drive()) as steps:
                 async for event in steps:
+                    self.silence.heard(event)
                     yield event
             status = self.halted() or "ok"
         except StudioError as error:
@@ -189,16 +191,23 @@ class Session(ABC):
                 yield event
 
     async def reports(self, coming: asyncio.Task[Any]) -> AsyncGenerator[Event, None]:
-        """What workers report until the next step is there; without it if the run must stop."""
-        mail = self.workers.mail
+        """What workers report until the next step is there; without it if the run must stop.
+
+        Where they report nothing for long, that is said, and where they are.
+        """
+        mail, silence = self.workers.mail, self.silence
         coming.add_done_callback(lambda _: mail.put_nowait(None))
+        silence.begin()
         try:
             while not (coming.done() and mail.empty()) and not self.halted():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, self.deadline - time.monotonic())):
+                left = max(0.0, self.deadline - time.monotonic())
+                try:
+                    async with asyncio.timeout(min(left, silence.left())):
                         event = await mail.get()
-                    if event:
-                        yield event
+                except TimeoutError:
+                    event = silence.told(set(self.workers.threads)) if not self.halted() else None
+                if event:
+                    yield event
         finally:
             coming.cancel()
             await asyncio.wait({coming})

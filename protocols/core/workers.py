@@ -32,6 +32,8 @@ class Workers:
         self._loop = asyncio.get_running_loop()
         self._settle = settle
         self._running, self._closed, self._settled = 0, False, False
+        self.threads: set[int] = set()
+        """The ids of the threads that work now."""
         self._lock = threading.Lock()
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -41,9 +43,12 @@ class Workers:
         return await self._loop.run_in_executor(None, self._guarded, function)
 
     def _guarded(self, function: Callable[[], T]) -> T:
+        me = threading.get_ident()
+        self.threads.add(me)
         try:
             return function()
         finally:
+            self.threads.discard(me)
             self._leave()
 
     def _leave(self, running: int = 1, closed: bool = False) -> None:
