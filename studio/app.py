@@ -8,6 +8,7 @@ import threading
 
 import click
 import gradio as gr
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from protocols.core.engine import Engine
@@ -15,6 +16,7 @@ from protocols.core.errors import StudioError, UserError
 from studio import housekeeping
 from studio.admin import Admin
 from studio.background_jobs import Jobs
+from studio.compression import CompressedPages
 from studio.context import StudioContext
 from studio.contribution import MAX_UPLOAD
 from studio.endpoint.routes import api_routes
@@ -161,11 +163,16 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         enable_monitoring=False,
         quiet=True,
         prevent_thread_lock=True,
-        app_kwargs={"routes": routes(ctx)},
+        app_kwargs={"routes": routes(ctx), "middleware": [_compression()]},
     )
     housekeeping.begin(demo)
     if block:
         demo.block_thread()
+
+
+def _compression() -> Middleware:
+    paths = ["/", "/config", *(f"/{path}" for _, path, _, _ in PAGES)]
+    return Middleware(CompressedPages, paths=paths)
 
 
 def _check_port(settings: Settings) -> None:

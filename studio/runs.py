@@ -27,7 +27,7 @@ from protocols.core.events import Ended, Event
 from protocols.core.fit import FitData, FitSpec, fit, plan
 from protocols.core.models import ModelSpec, RunSpec
 from protocols.core.run import prepare, run
-from protocols.core.trace import Trace, TraceHeader, TraceWriter
+from protocols.core.trace import Trace, TraceHeader, TraceWriter, read_header
 from studio.settings import Settings
 from studio.visitors import Visitor, Visitors
 from studio.workspace import Workspace
@@ -277,6 +277,11 @@ class RunManager:
     def stored(self, run_id: str) -> Trace:
         """A finished run or recording from its file. Raises :class:`UserError` if there is none."""
         return self.workspace.trace(run_id)
+
+    def spec_of(self, run_id: str) -> RunSpec:
+        """What a run in memory or in a file was asked for. Raises :class:`UserError`."""
+        live = self.get(run_id)
+        return live.spec if live else read_header(self.workspace.trace_path(run_id)).spec
 
     def owner_key(self, run_id: str) -> str:
         """What the page that started a run shows to stop it; a link alone does not carry it."""

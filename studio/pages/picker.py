@@ -5,7 +5,7 @@ Cards hold what contributors wrote, so they travel as data and reach the page as
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -30,9 +30,10 @@ def build(pool: Pool, picked: list[str]) -> gr.HTML:
     )
 
 
-def update(pool: Pool, held: Mapping[str, Word]) -> gr.HTML:
+def update(pool: Pool, held: Mapping[str, Word], picked: Sequence[str] | None = None) -> gr.HTML:
     """The same picker showing another pool; what is ``held`` cannot be picked."""
-    return gr.HTML(value=opening(pool, held), cards=cards(pool, held))
+    free = opening(pool, held) if picked is None else [m for m in picked if m not in held]
+    return gr.HTML(value=free, cards=cards(pool, held))
 
 
 def cards(pool: Pool, held: Mapping[str, Word]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +28,15 @@ LOADER = (
     "s.src=(window.gradio_config?.root||'')+'{}';document.head.append(s);}})()"
 )
 
+NAMED = (
+    "single_model",
+    "majority_vote",
+    "prompt_routing",
+    "multiagent_refine",
+    "switch_generation",
+    "heterogeneous_swarms",
+)
+"""Those with a button of their own where a question is asked again: each looks different."""
 SCRIPTS = (
     "fold.js",
     "layout.js",
@@ -42,6 +52,8 @@ SCRIPTS = (
     "figureview.js",
     "header.js",
     "answer.js",
+    "history.js",
+    "ways.js",
     "screen.js",
     "player.js",
     "studio.js",
@@ -66,8 +78,18 @@ def style() -> str:
 def bundle() -> str:
     """Everything as one script; it brings its style, so that nothing is shown without it."""
     shares = {name: spec.credit for name, spec in protocols().items()}
-    told = f"globalThis.Studio.credits={json.dumps(shares)};\n"
+    told = f"Object.assign(globalThis.Studio,{{credits:{json.dumps(shares)},"
+    told += f"protocols:{json.dumps(_askable())}}});\n"
     return STYLED.format(json.dumps(style())) + script() + told
+
+
+def _askable() -> list[dict[str, Any]]:
+    """The protocols that can answer a question at once, without having been fitted before."""
+    return [
+        {"id": name, "title": spec.title, "least": spec.min_models, "named": name in NAMED}
+        for name, spec in protocols().items()
+        if not spec.yardstick and not spec.needs_artifact
+    ]
 
 
 @cache

@@ -67,6 +67,7 @@
   };
 
   const fits = (state) => state.header?.purpose === 'fit';
+  S.fits = fits;
 
   /** What is being done: a protocol's run, or fitting the protocol to a task. */
   S.titleOf = (state) => {

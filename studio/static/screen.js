@@ -10,16 +10,18 @@
     const node = S.el('div', 'ps-screen');
     const waiting = waitingCard(controller);
     const [head, failure, answer] = [S.header(controller), S.failure(), S.answer(controller)];
+    const ways = S.ways(controller);
     const views = S.el('div', 'ps-views');
     const figures = S.figureCards();
     let made = null;
-    node.append(waiting.node, head.node, failure.node, answer.node, views, figures.node);
+    node.append(waiting.node, head.node, failure.node, answer.node, ways.node, views, figures.node);
     return {
       node,
       update(state) {
         const begun = state.header !== null;
         waiting.update(begun);
         S.show(head.node, begun);
+        ways.update(state);
         S.show(failure.node, begun && state.status === 'failed');
         const fits = begun && state.header.purpose === 'fit';
         S.show(answer.node, begun && !fits && (state.answer || state.status !== 'failed'));

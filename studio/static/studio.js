@@ -8,7 +8,7 @@
   const TICK_MS = 500;
   const mounts = [];
   const abandoned = new Set();
-  const links = { resync: null, cancel: null, actions: null };
+  const links = { resync: null, cancel: null, actions: null, again: null };
   const store = emptyStore('');
   let generation = 0;
   let scheduled = false;
@@ -21,8 +21,9 @@
   }
 
   /**
-   * Hand in what the page around gives: `resync` and `cancel`, `(object) => Promise<object>`, and
-   * `actions`, `(run, ended) => [{label, href, download}]`: links beside the title.
+   * Hand in what the page around gives: `resync` and `cancel`, `(object) => Promise<object>`,
+   * `actions`, `(run, ended) => [{label, href, download}]`: links beside the title, and
+   * `again`, `(run, protocol) => void`: asks the run's question of another protocol.
    */
   S.connect = (functions) => { Object.assign(links, functions); };
 
@@ -100,7 +101,22 @@
     store.last = message.to;
     // The clock that ticks between events is set by the newest one.
     store.anchor = performance.now() - store.state.t * 1000;
+    if (S.ended(store.state) && keyOf(store.run) && !S.fits(store.state)) {
+      S.history.add(store.run, store.state);
+    }
   }
+
+  /** Show a run that the server still has, in place of the one on show. */
+  S.open = async (run) => {
+    const message = await links.resync?.({ run, after: -1 });
+    if (!message || message.error) return say(message?.error || 'The server does not answer.');
+    begin(run);
+    remember(run);
+    apply(message);
+    // One that goes on, or is too long for one message, is watched as after a reload.
+    if (!S.ended(store.state)) location.reload();
+    return S.repaint();
+  };
 
   // Text travels as [call, text, tokens, author]; when it was said is known to the message.
   function spoken([call, text, tokens, by], { to, t }) {
@@ -194,15 +210,20 @@
       if (store.player) return { kind: 'recording', label: '' };
       return live() ? { kind: 'live', label: 'Live' } : { kind: '', label: '' };
     },
+    mayAsk: () => Boolean(links.again && store.run),
+    ask: (protocol) => {
+      expecting(true);
+      links.again(store.run, protocol);
+    },
     actions: () => (store.run && links.actions?.(store.run, S.ended(store.state))) || [],
     elapsed() {
       const running = live() ? (performance.now() - store.anchor) / 1000 : 0;
       return Math.max(store.state.t, running);
     },
-    link() {
-      if (!store.run) return '';
+    link: () => (store.run ? controller.linkTo(store.run) : ''),
+    linkTo(run) {
       const address = new URL(location.href);
-      address.search = `?run=${encodeURIComponent(store.run)}`;
+      address.search = `?run=${encodeURIComponent(run)}`;
       address.hash = '';
       return address.href;
     },
@@ -232,6 +253,17 @@
     scheduled = false;
     for (const one of mounts) paint(one);
     S.flushLater();
+    nameTab();
+  }
+
+  // A tab, a bookmark and a shared link say what was asked; the recording for newcomers does not.
+  let site = '';
+  function nameTab() {
+    site ||= document.title;
+    const asked = new URLSearchParams(location.search).get('run') === store.run;
+    const { header } = store.state;
+    const name = store.run && asked && header ? `${S.clip(header.question, 60)} · ${header.title}` : site;
+    if (document.title !== name) document.title = name;
   }
 
   function paint(one) {

@@ -22,7 +22,7 @@ from studio.app import compose
 from studio.context import StudioContext
 from studio.fit_command import fit_spec
 from studio.pages import fitting
-from studio.pages.play import with_artifact
+from studio.pages.play_form import with_artifact
 from studio.pool import load_pool
 from studio.record import Example, record
 from studio.settings import REPOSITORY, Settings

@@ -17,7 +17,7 @@ from studio.app import compose
 from studio.context import StudioContext
 from studio.endpoint.asked import members
 from studio.lab import example_plan
-from studio.pages import picker, play, pool
+from studio.pages import picker, play, play_form, pool
 from studio.quarantine import FILE, LONGEST_REASON, Quarantine, Word
 from studio.settings import REPOSITORY, Settings
 from tests.helpers import make_pool, make_spec
@@ -128,9 +128,9 @@ def test_no_study_uses_it(ctx: StudioContext) -> None:
 
 def test_the_play_page_changes_only_when_the_pool_did(ctx: StudioContext) -> None:
     built = [spec.id for spec in ctx.opening_pool.specs]
-    assert "cards" not in str(play.changed_pool(ctx, built))
+    assert "cards" not in str(play_form.changed_pool(ctx, built))
     ctx.workspace.quarantine.hold(HELD, "It floods.", "Lab member")
-    update = play.changed_pool(ctx, built)
+    update = play_form.changed_pool(ctx, built)
     assert HELD not in update.value and any(card["held"] for card in update.props["cards"])
 
 

@@ -1,0 +1,128 @@
+"""Runs of the Play page: starting one, watching it, asking its question again, finding it again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from protocols.core.errors import NotFittedError, StudioError
+from studio import live
+from studio.context import StudioContext
+from studio.files import asset
+from studio.pages.common import EXPECT, PRIVATE, notice, visitor_of
+from studio.pages.controls import OPENING_PROTOCOL
+from studio.pages.play_form import Form, Values, changed_pool
+
+Ticket = dict[str, Any]
+WATCHING: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
+UNFITTED = (
+    "{} has to be fitted to these models first: press Start under Train / search, or choose there "
+    "what was fitted before."
+)
+
+
+def opening_recording(ctx: StudioContext) -> str:
+    """The recorded run that greets a first visitor, if there is one."""
+    rows = ctx.workspace.list_recordings()
+    debates = [row for row in rows if row.protocol == OPENING_PROTOCOL]
+    return next((row.run for row in [*debates, *rows]), "")
+
+
+def again_button() -> gr.HTML:
+    """What the live area and the keyboard press; its value is ``{"run": id, "protocol": id}``."""
+    return gr.HTML(
+        {}, html_template="<i></i>", js_on_load=asset("again.js"), visible="hidden"
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The page's runs. ``again`` asks a run's question of another protocol."""
+
+    page: Form
+    bus: gr.HTML
+    again: gr.HTML
+    ticket: gr.State
+    built: list[str]
+    """The models that the picker was built with."""
+
+    def start(self, given: Values, request: gr.Request) -> Values:
+        """Begin what the form asks for: a ticket to watch it with, or why not."""
+        ctx, told = self.page.ctx, self.page.controls.notice
+        try:
+            spec, pool = self.page.run_spec(given), self.page.pool(given).specs
+            started = ctx.manager.start(spec, pool, visitor_of(ctx, request))
+        except NotFittedError:
+            unfitted = UNFITTED.format(self.page.spec(given).title)
+            return {self.ticket: None, told: notice(unfitted)}
+        except StudioError as error:
+            return {self.ticket: None, told: notice(error.message)}
+        return {self.ticket: live.ticket_for(ctx, started), told: notice("")}
+
+    def restart(self, given: Values, request: gr.Request) -> Values:
+        """Ask a run's question again, of the protocol that was pressed."""
+        asked, told = given[self.again], self.page.controls.notice
+        run, protocol = (str(asked.get(name, "")) for name in ("run", "protocol"))
+        try:
+            spec = self.page.ctx.manager.spec_of(run)
+            values = self.page.of_run(given, spec, protocol)
+            return {**self.page.showing(given, values), **self.start({**given, **values}, request)}
+        except StudioError as error:
+            return {self.ticket: None, told: notice(error.message)}
+
+    async def watch(self, ticket: Ticket | None) -> AsyncGenerator[str, None]:
+        """The messages of the run that a ticket names."""
+        async for text in live.watch(self.page.ctx, ticket):
+            yield text
+
+    def arrive(self, given: Values, request: gr.Request) -> Values:
+        """What a page shows at first: the run in its address, or the recording for newcomers."""
+        ctx, asked = self.page.ctx, live.asked_run(request)
+        run = asked or opening_recording(ctx)
+        opened = {
+            self.page.controls.models: changed_pool(ctx, self.built),
+            self.ticket: {"run": run} if run else None,
+        }
+        return {**opened, **(self._restored(given, asked) if asked else {})}
+
+    def _restored(self, given: Values, run: str) -> Values:
+        """The form as the run or fit in the address was asked for, as far as it can be asked."""
+        page, watched = self.page, self.page.ctx.manager.get(run)
+        if watched and watched.fit:
+            asked = page.fits.restored(watched.fit[0])
+            fit = asked.pop(page.controls.fitting.settings)
+            now = {**given, **asked, page.controls.fitting.settings: fit}
+            return {**page.protocol(now, fit["values"]), **asked}
+        try:
+            return page.showing(given, page.of_run(given, page.ctx.manager.spec_of(run)))
+        except StudioError:
+            return {}
+
+    def connect(self) -> None:
+        """Connect arriving, Run, asking again and the start of a fit to their handlers."""
+        page, controls = self.page, self.page.controls
+        panel, fits = controls.fitting, page.fits
+        fitted = [panel.artifact, panel.told]
+        restored = [*page.restorable(), panel.tasks, panel.items, panel.seed]
+        everything, begun = controls.everything(), [self.ticket, controls.notice]
+        gr.context.Context.root_block.load(
+            self.arrive, controls.counted(), [self.ticket, *restored], queue=False, **PRIVATE
+        ).then(self.watch, self.ticket, self.bus, **WATCHING).then(
+            fits.finish, self.ticket, fitted, **PRIVATE
+        )
+        panel.start.click(
+            fits.start, everything, [self.ticket, panel.told], js=EXPECT, **WATCHING
+        ).then(self.watch, self.ticket, self.bus, **WATCHING).then(
+            fits.finish, self.ticket, fitted, **PRIVATE
+        )
+        gr.on(
+            [controls.run.click, controls.question.submit],
+            self.start, everything, begun, js=EXPECT, **WATCHING,
+        ).then(self.watch, self.ticket, self.bus, **WATCHING)  # fmt: skip
+        self.again.input(
+            self.restart, {*everything, self.again}, [*begun, *page.restorable()], js=EXPECT,
+            **WATCHING,
+        ).then(self.watch, self.ticket, self.bus, **WATCHING)  # fmt: skip

@@ -1,0 +1,83 @@
+// The same question, answered in several ways: side by side what each protocol said and cost, and
+// one button for every other that can be asked at once.
+(function (S) {
+  'use strict';
+  if (S.ways) return;
+
+  const MOST = 8;
+  const NAMED = 6;
+
+  /** The card; it is empty where the page around cannot ask again. */
+  S.ways = (controller) => {
+    const cards = S.el('div', 'ps-ways-list');
+    const chips = S.el('div', 'ps-ways-ask');
+    const title = S.el('h4', '', 'The same question, another way');
+    const node = S.el('section', 'ps-card ps-ways', title, cards, chips);
+    chips.setAttribute('role', 'group');
+    chips.setAttribute('aria-label', 'Ask the same question again');
+    const draw = S.whenChanged((state, known) => {
+      cards.replaceChildren(...(known.length > 1 ? known.map((one) => card(one, controller)) : []));
+      S.show(cards, known.length > 1);
+      chips.replaceChildren(...offers(state, known, controller));
+    });
+    return {
+      node,
+      update(state) {
+        const on = state.header !== null && controller.mayAsk() && !S.fits(state);
+        S.show(node, on);
+        if (!on) return;
+        const known = answered(state, controller.situation().run);
+        draw(JSON.stringify([known, [...state.models.keys()]]), state, known);
+      },
+    };
+  };
+
+  // The run on show, and this browser's others with the same question and as many models.
+  function answered(state, run) {
+    const shown = { ...S.history.about(run, state), current: true };
+    const same = (one) => one.run !== run && one.question.trim() === shown.question.trim();
+    if (!S.ended(state)) Object.assign(shown, { tokens: 0, calls: 0, t: 0 });
+    return [shown, ...S.history.list().filter(same)].slice(0, MOST);
+  }
+
+  function card(one, controller) {
+    const node = S.el('a', 'ps-way');
+    node.href = controller.linkTo(one.run);
+    if (one.current) node.setAttribute('aria-current', 'true');
+    node.addEventListener('click', (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      if (!one.current) S.open(one.run);
+    });
+    const answer = S.el('span', 'ps-way-answer', one.answer || 'No answer.');
+    answer.dir = 'auto';
+    const cost = one.calls ? [S.count(one.models, 'model'), S.count(one.tokens, 'token'), S.clock(one.t)] : [];
+    const head = S.el('span', 'ps-way-head', S.el('strong', '', one.title),
+      one.current ? S.el('span', 'ps-chip', 'on show') : null);
+    node.append(head, answer, S.el('span', 'ps-cost', cost.join(' · ')));
+    return node;
+  }
+
+  // Named ones first, those not asked yet before them all; the rest in a list.
+  function offers(state, known, controller) {
+    const done = new Set(known.map((one) => one.protocol));
+    const fits = (one) => !done.has(one.id) && one.least <= state.models.size;
+    const open = (S.protocols || []).filter(fits);
+    const named = open.filter((one) => one.named).slice(0, NAMED);
+    const rest = open.filter((one) => !named.includes(one));
+    const label = S.el('span', 'ps-ways-label', 'Ask again with');
+    const nodes = named.map((one) => S.button(one.title, 'ps-quiet', () => controller.ask(one.id)));
+    return [label, ...nodes, ...(rest.length ? [chooser(rest, controller)] : [])];
+  }
+
+  function chooser(rest, controller) {
+    const node = S.el('select', 'ps-button ps-quiet', new Option('another …', ''),
+      ...rest.map((one) => new Option(one.title, one.id)));
+    node.setAttribute('aria-label', 'Ask again with another protocol');
+    node.addEventListener('change', () => {
+      if (node.value) controller.ask(node.value);
+      node.value = '';
+    });
+    return node;
+  }
+})(globalThis.Studio);
