@@ -28,6 +28,7 @@ from protocols.core.fit import FitData, FitSpec, fit, plan
 from protocols.core.models import ModelSpec, RunSpec
 from protocols.core.run import prepare, run
 from protocols.core.trace import Trace, TraceHeader, TraceWriter, read_header
+from studio.eviction import evict
 from studio.settings import Settings
 from studio.visitors import Visitor, Visitors
 from studio.workspace import Workspace
@@ -78,6 +79,7 @@ class RunManager:
         self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "runs"))
         self._places = asyncio.Semaphore(settings.parallel_runs)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._evicting: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._work, name="runs", daemon=True)
         self._thread.start()
         self.started_at = int(time.time())
@@ -110,8 +112,10 @@ class RunManager:
         asyncio.set_event_loop(self._loop)
         patrol = self._loop.create_task(self._end_unwatched())
         self._loop.run_forever()
-        patrol.cancel()
-        self._loop.run_until_complete(asyncio.gather(patrol, return_exceptions=True))
+        last = [patrol, *([self._evicting] if self._evicting else [])]
+        for task in last:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*last, return_exceptions=True))
         self._loop.close()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -258,17 +262,36 @@ class RunManager:
             self._loop.call_soon_threadsafe(self._end_held)
             time.sleep(0.05)
 
+    def evict(self, wait_s: float = 60.0) -> None:
+        """Drop what the engine holds of models that are gone, now instead of within a second.
+
+        Raises :class:`TimeoutError` if the engine does not let go in time.
+        """
+        self.submit(evict(self.engine, self.workspace)).result(timeout=wait_s)
+
     async def _end_unwatched(self) -> None:
-        """Stop runs that nobody has watched for the grace time, and those that may not go on."""
+        """Stop runs that nobody has watched for the grace time, and those that may not go on.
+
+        What was withdrawn, here or by another process, is dropped from memory as well.
+        """
         while True:
             await asyncio.sleep(1.0)
             with suppress(StudioError):
                 self._end_held()
+            if self._evicting is None or self._evicting.done():
+                # Not waited for: an engine that loads a large model may take its time.
+                self._evicting = self._loop.create_task(self._evict())
             now = time.monotonic()
             for live in list(self._runs.values()):
                 alone = not live.watchers and now - live.unwatched_since > self.settings.grace_s
                 if alone and not live.ended and not live.fit:
                     live.control.stop("Nobody was watching, so the run was stopped.")
+
+    async def _evict(self) -> None:
+        try:
+            await evict(self.engine, self.workspace)
+        except Exception:
+            log.exception("what was withdrawn could not be dropped from memory")
 
     def get(self, run_id: str) -> LiveRun | None:
         """The run in memory, if it is."""

@@ -3,7 +3,7 @@
 Gone afterwards: its files, its entry with its card and results, how to reach its contributor, their
 own questions and examples, everything that was fitted with it (routers, merges, graphs, students:
 it cannot be taken out of those), what fits remember of its answers, its files in the hub's cache,
-and, in the app that is asked, what the engine holds of it. Runs with it are stopped.
+and what the engine of a running app holds of it (:mod:`studio.eviction`). Runs with it are stopped.
 
 What stays, and why:
 
@@ -18,16 +18,15 @@ are the lab's own to delete.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protocols.core.errors import EngineError, StudioError, UserError
-from protocols.core.forgetting import Forgotten, artifacts_with, forget
+from protocols.core.forgetting import Forgotten, forget
 from protocols.core.models import ModelSpec
 from protocols.engines.hub import is_hub_id
 from studio.contributed import FOLDER, listed, lock, made, relist
@@ -85,13 +84,15 @@ def withdraw(
             quarantine.withdraw(model, who)
         store = Workspace(settings.workspace, settings.assets).artifacts
         if manager:
-            _let_go(manager, spec, settings)
+            manager.end_runs_with(model)
         forgotten = forget(store, spec)
         for pool in pools:
             left = [row for row in listed(pool, settings) if row.get("id") != model]
             relist(pool, left, settings)
         shutil.rmtree(settings.workspace / FOLDER / model, ignore_errors=True)
         forget_private(settings.workspace, model)
+        if manager:
+            manager.evict()
         return Withdrawn(model, pools[0], forgotten, _forget_fetched(spec, settings))
 
 
@@ -106,23 +107,6 @@ def _rows(pool: str, model: str, settings: Settings) -> list[dict[str, Any]]:
 def _spec(row: dict[str, Any], settings: Settings) -> ModelSpec:
     fields = {name: value for name, value in row.items() if name != "card"}
     return resolved(made(fields), settings)
-
-
-def _let_go(manager: RunManager, spec: ModelSpec, settings: Settings) -> None:
-    """Stop runs with the model, and free what the engine holds of it and of what it is part of."""
-    manager.end_runs_with(spec.id)
-    known = [one for pool in _pools(settings) for one in pool]
-    derived: list[ModelSpec] = []
-    for stored in artifacts_with(manager.workspace.artifacts, spec.id):
-        with suppress(KeyError):
-            derived += stored.derived(known)
-    manager.submit(_unload(manager, [spec, *derived])).result(timeout=60)
-
-
-async def _unload(manager: RunManager, models: Sequence[ModelSpec]) -> None:
-    for model in models:
-        with suppress(StudioError, asyncio.CancelledError):
-            await manager.engine.unload(model)
 
 
 def _pools(settings: Settings) -> Iterator[tuple[ModelSpec, ...]]:

@@ -169,6 +169,15 @@ class Engine(Protocol):
         """End everything; the engine cannot be used afterwards."""
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """An engine that can say what it may have in memory, so that others can have it dropped."""
+
+    @property
+    def held(self) -> tuple[ModelSpec, ...]:
+        """Models handed to it and not unloaded since."""
+
+
 class WithoutLogits:
     """What engines share that keep their models' distributions to themselves."""
 

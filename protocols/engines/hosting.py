@@ -132,6 +132,8 @@ class HostedEngine:
         self._used: dict[str, float] = {}
         """When each local base was last used (monotonic seconds)."""
         self._loaded: dict[str, ModelSpec] = {}
+        self._held: dict[ModelSpec, None] = {}
+        """What the engines may have in memory, endpoints included."""
         self._busy: Counter[str] = Counter()
         """Open requests by local base."""
         self._loads = Loads()
@@ -148,6 +150,11 @@ class HostedEngine:
         """Requests being served now."""
         fused = self._fuser.open_streams if self._fuser else 0
         return self._local.open_streams + self._remote.open_streams + fused
+
+    @property
+    def held(self) -> tuple[ModelSpec, ...]:
+        """The models that this hosting, or the one beside it, may have in memory."""
+        return (*self._held, *(self._fuser.held if self._fuser else ()))
 
     def _engine(self, model: ModelSpec) -> Engine:
         return self._remote if model.is_endpoint else self._local
@@ -171,6 +178,7 @@ class HostedEngine:
     async def _load(self, models: Sequence[ModelSpec], progress: LoadProgress | None) -> None:
         local = [m for m in models if not m.is_endpoint]
         remote = [m for m in models if m.is_endpoint]
+        self._held.update(dict.fromkeys(models))
         if self._fuser and any(m.id not in self._loaded for m in local):
             await self._fuser.hand_over()
         await self._make_room(local)
@@ -218,6 +226,7 @@ class HostedEngine:
         # First, so that whoever asks for one meanwhile waits for it to be loaded again.
         for model in models:
             del self._loaded[model.id]
+        self._held = {m: None for m in self._held if m.is_endpoint or key_of(m) != base}
         await self._local.unload(models[0].model_copy(update={"adapter": ""}))
 
     async def load_fused(
@@ -257,6 +266,7 @@ class HostedEngine:
     async def unload(self, model: ModelSpec) -> None:
         """Free what the model holds."""
         self._loaded.pop(model.id, None)
+        self._held.pop(model, None)
         await self._engine(model).unload(model)
         if self._fuser:
             await self._fuser.unload(model)
@@ -309,6 +319,7 @@ class HostedEngine:
         """The model's engine; its base is not dropped meanwhile, and loaded if it was before."""
         base = key_of(model)
         self._used[base] = time.monotonic()
+        self._held[model] = None
         self._busy[base] += 1
         try:
             if model.id not in self._loaded and not model.is_endpoint:

@@ -116,6 +116,11 @@ class ScriptedEngine(WithoutLogits):
         if broken:
             raise ContributorError(f"'{broken[0]}' cannot be loaded (scripted).")
 
+    @property
+    def held(self) -> tuple[ModelSpec, ...]:
+        """The models that were loaded."""
+        return tuple(self.loaded.values())
+
     async def unload(self, model: ModelSpec) -> None:
         """Forget the model."""
         self.loaded.pop(model.id, None)

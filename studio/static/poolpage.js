@@ -12,6 +12,9 @@ const FILTERS = [
   ['pool', 'Pool'], ['domain', 'Domain'], ['base', 'Base'], ['size', 'Size'],
   ['licence', 'Licence'], ['kind', 'Kind'],
 ];
+// So many cards of a pool are shown at first; a phone's page would be forty screens long.
+const FIRST = window.matchMedia('(max-width: 600px)').matches ? 4 : 12;
+const whole = new Set();
 const chosen = {};
 let query = '';
 let compared = [];
@@ -170,6 +173,23 @@ function drawCompared() {
   parts.beside.replaceChildren(el('h2', '', 'Side by side'), scroll, el('p', 'studio-pool-count', note), clear);
 }
 
+function narrowed() {
+  return query.trim() !== '' || FILTERS.some(([name]) => chosen[name]);
+}
+
+function moreButton(pool, cards, grid) {
+  const more = el('button', 'studio-mini studio-pool-more', `Show all ${cards.length} of ${pool.title}`);
+  more.type = 'button';
+  more.addEventListener('click', () => {
+    whole.add(pool.title);
+    const rest = cards.slice(FIRST).map(cardNode);
+    grid.append(...rest);
+    more.remove();
+    rest[0].querySelector('input:not(:disabled), a').focus();
+  });
+  return more;
+}
+
 function drawCards() {
   const shown = props.cards.filter(matches);
   parts.count.textContent = `${shown.length} of ${props.cards.length} models`;
@@ -178,8 +198,10 @@ function drawCards() {
     const inside = shown.filter((card) => (chosen.pool || card.pool) === pool.title);
     if (!inside.length) continue;
     const grid = el('div', 'studio-pool-grid');
-    grid.append(...inside.map(cardNode));
+    const all = narrowed() || whole.has(pool.title) || inside.length <= FIRST;
+    grid.append(...(all ? inside : inside.slice(0, FIRST)).map(cardNode));
     groups.push(el('h2', '', pool.title), el('p', 'studio-pool-about', pool.about), grid);
+    if (!all) groups.push(moreButton(pool, inside, grid));
   }
   if (!shown.length) groups.push(el('p', 'studio-picker-none', 'No model matches. Take a filter away.'));
   parts.cards.replaceChildren(...groups);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,27 @@ def test_a_key_is_never_shown(
         return raised.value.message
 
     assert "not-for-your-eyes" not in asyncio.run(go()) + caplog.text
+
+
+def test_what_was_loaded_is_remembered_until_it_is_dropped(
+    local: Recording, bases: list[ModelSpec]
+) -> None:
+    """Also two models of one id, as two artifacts of a protocol have them."""
+
+    async def go() -> None:
+        engine = HostedEngine(memory_bytes=2 * MEGABYTE)
+        one, two, three = bases
+        twins = [one.model_copy(update={"id": "made", "adapter": name}) for name in "ab"]
+        await engine.load([one, twins[0], two])
+        async with aclosing(engine.stream(ask(twins[1]))) as chunks:
+            assert [chunk async for chunk in chunks]
+        assert set(engine.held) == {one, *twins, two}
+        await engine.unload(twins[0])
+        assert set(engine.held) == {one, twins[1], two}
+        await engine.load([two, three])  # makes room: the first base goes with all that is on it
+        assert set(engine.held) == {two, three}
+        await engine.unload(three)
+        assert engine.held == (two,)
+        await engine.close()
+
+    asyncio.run(go())

@@ -17,7 +17,7 @@ from studio.app import compose
 from studio.context import StudioContext
 from studio.endpoint.asked import members
 from studio.lab import example_plan
-from studio.pages import picker, play, play_form, pool
+from studio.pages import picker, play_form, pool
 from studio.quarantine import FILE, LONGEST_REASON, Quarantine, Word
 from studio.settings import REPOSITORY, Settings
 from tests.helpers import make_pool, make_spec

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +122,23 @@ def test_a_withdrawn_model_is_gone_everywhere_but_from_what_was_said(
     assert ctx.manager.stored(said.id).header.spec.pool == BOTH
     with pytest.raises(UserError, match="Withdrawn on"):
         asking(ctx, "majority_vote", BOTH)
+
+
+def test_a_withdrawal_in_another_process_empties_the_running_app(ctx: StudioContext) -> None:
+    """Its weights and those of what was made of it; the base and what has nothing to do stay."""
+    assert status(fitting(ctx, BOTH, toy_data(1))) == "ok"
+    for protocol in ("toy", "majority_vote"):
+        assert status(asking(ctx, protocol, BOTH)) == "ok"
+    engine = ctx.manager.engine
+    assert isinstance(engine, ScriptedEngine)
+    assert {"base", "newcomer", "derived.toy"} <= engine.loaded.keys()
+    named = {"WORKSPACE": ctx.settings.workspace, "ASSETS": ctx.settings.assets}
+    shell = os.environ | {f"STUDIO_{name}": str(path) for name, path in named.items()}
+    command = [sys.executable, "-m", "studio", "pool", "remove", "newcomer", "--by", "x"]
+    done = subprocess.run(command, env=shell, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    until(lambda: not {"newcomer", "derived.toy"} & engine.loaded.keys())
+    assert "base" in engine.loaded
 
 
 def test_its_id_stays_taken_and_cannot_be_released(ctx: StudioContext, tmp_path: Path) -> None:
