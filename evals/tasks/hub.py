@@ -7,19 +7,25 @@ the error says which column is missing, and a file in the reference library's fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from evals.metrics.exact_match import balanced
-from evals.tasks.outside import Row, make_task
+from evals.tasks.hub_rows import LETTERS, loaded
+from evals.tasks.outside import Row, half, make_task
 from evals.tasks.paper import PaperTask, Source
 from evals.tasks.suite import BenchTask
 from protocols.core.errors import EngineError, UserError
 from protocols.lib.parsing import BOX
 
-Load = Callable[[str, str, str], Iterable[Mapping[str, Any]]]
-"""Rows of a data set by its path, configuration and split."""
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+Load = Callable[[Source, str, str], Iterable[Mapping[str, Any]]]
+"""Rows of a data set by its source, configuration and split."""
+SHUFFLED = 10_000
+"""Rows among which the next one is drawn, where not all are downloaded."""
 
 
 def read_hub(task: PaperTask, load: Load | None = None) -> BenchTask:
@@ -31,66 +37,102 @@ def read_hub(task: PaperTask, load: Load | None = None) -> BenchTask:
     source = task.source
     if source is None:
         raise UserError(
-            f"{task.title} is read from a file: put '{task.name}.json' in the reference library's "
-            "format into a folder and name it with --data."
+            f"{task.title} has no data set on the hub: put '{task.name}.json' in the reference "
+            "library's format into a folder and name it with --data."
         )
     rows = {split: _rows(task, source, split, load or from_hub) for split in source.splits}
     first, last = rows[source.splits[0]], rows[source.splits[-1]]
     if len(rows) == 1:
-        dev = [row for row in first if _half(row)]
-        return make_task(task.name, task.metric, dev, [row for row in first if not _half(row)])
-    return make_task(task.name, task.metric, first, last)
+        first, last = [row for row in last if half(row)], [row for row in last if not half(row)]
+    made = make_task(task.name, task.metric, first, last)
+    return replace(made, notes=(source.origin, *made.notes))
 
 
-def from_hub(path: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:
+def from_hub(source: Source, config: str, split: str) -> Iterator[Mapping[str, Any]]:
     """Download rows (or take them from the local cache). Raises :class:`EngineError`."""
-    from datasets import load_dataset
-
+    path = source.path.format(config=config)
     try:
-        found: Iterable[Mapping[str, Any]] = load_dataset(path, config or None, split=split)
-    except (OSError, ValueError, RuntimeError) as error:
+        yield from _load(source, path, "" if path != source.path else config, split)
+    # What the network's own packages raise differs from release to release.
+    except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise EngineError(
-            f"The data set '{path}' cannot be read: {first[:160]}. Check the network, or put a "
-            "file of the task into a folder and name it with --data."
+            f"The data set '{path}' cannot be read: {first[:160].rstrip('.')}. Check the network "
+            "and, where its page asks you to accept terms, your login; or put a file of the task "
+            "into a folder and name it with --data."
         ) from error
+
+
+def _load(source: Source, path: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:
+    from datasets import load_dataset
+
+    revision = source.revision or None
+    found: Iterable[Mapping[str, Any]]
+    if source.file:
+        where = path if Path(path).is_dir() else f"hf://datasets/{path}"
+        found = load_dataset("json", data_files=f"{where}/{source.file}", split="train")
+    elif source.most:
+        streamed = load_dataset(
+            path, config or None, split=split, revision=revision, streaming=True
+        )
+        found = islice(streamed.shuffle(seed=0, buffer_size=SHUFFLED), source.most)
+    else:
+        found = load_dataset(path, config or None, split=split, revision=revision)
     return found
 
 
 def _rows(task: PaperTask, source: Source, split: str, load: Load) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
+    seen: set[tuple[str, ...]] = set()
     for config in source.configs:
-        for number, raw in enumerate(load(source.path, config, split)):
+        for number, raw in enumerate(load(source, config, split)):
             try:
-                rows.append(_row(dict(source.fields), raw, f"{config}{split}-{number}", config))
-            except (KeyError, TypeError, IndexError) as error:
+                asked = tuple(str(raw[name]) for name in source.once)
+                if source.once and asked in seen:
+                    continue
+                seen.add(asked)
+                row = _row(source, raw, f"{config}{split}-{number}", config)
+            except (KeyError, TypeError, IndexError, ValueError) as error:
                 raise UserError(
                     f"The data set '{source.path}' has no usable {error} in {split} row {number}; "
                     "its columns may have changed. Use a file with --data instead."
                 ) from None
+            rows += [row] if row else []
     return rows
 
 
-def _row(fields: Mapping[str, str], raw: Mapping[str, Any], name: str, config: str) -> Row:
-    """One row of the hub. Raises ``KeyError`` for a missing column."""
-    got = {ours: _column(raw, theirs) for ours, theirs in fields.items()}
-    question = str(got.get("question", got.get("input")))
+def _row(source: Source, raw: Mapping[str, Any], name: str, config: str) -> Row | None:
+    """One row of the hub; None if it is not asked. Raises ``KeyError`` for a missing column."""
+    fields = {ours: _column(raw, theirs) for ours, theirs in source.fields}
+    got = source.shape(raw) if source.shape else fields
+    if got is None:
+        return None
+    question = str(got["question"] if "question" in got else got["input"])
     choices, answer = _options(got, question)
     domain = str(got.get("domain", "")) or config
-    return Row(str(got.get("id", name)), question, answer or _gold(got), choices, domain)
+    return Row(
+        id=str(got.get("id", name)),
+        question=question,
+        gold=answer or _gold(got),
+        choices=choices,
+        domain=domain,
+        group=str(got.get("group", "")),
+    )
 
 
 def _column(raw: Mapping[str, Any], name: str) -> Any:
     value: Any = raw
     for part in name.split("."):
-        value = value[part]
+        value = loaded(value)[part]
     return value
 
 
 def _options(got: Mapping[str, Any], question: str) -> tuple[dict[str, str], str]:
-    """The lettered options and the right letter. Options with labels are put in a drawn order."""
+    """The options by key and the right key. Options with labels are put in a drawn order."""
     if "options" not in got:
         return {}, ""
+    if isinstance(got["options"], Mapping):
+        return {str(k): str(v) for k, v in got["options"].items()}, str(got["answer"])
     options = [str(one) for one in got["options"]]
     if "labels" not in got:
         keys = [str(key) for key in got.get("keys", LETTERS[: len(options)])]
@@ -110,15 +152,9 @@ def _gold(got: Mapping[str, Any]) -> str:
 
 
 def _as_list(values: Sequence[Any]) -> str:
-    import json
-
     return json.dumps([str(value) for value in values], ensure_ascii=False)
 
 
 def _last_box(solution: str) -> str:
     boxes = list(BOX.finditer(solution))
     return solution[boxes[-1].end() : balanced(solution, boxes[-1].end())] if boxes else ""
-
-
-def _half(row: Row) -> bool:
-    return hashlib.sha256(f"half/{row.asked}".encode()).digest()[0] % 2 == 0

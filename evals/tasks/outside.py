@@ -147,6 +147,11 @@ def held_out(row: Row) -> bool:
     return hashlib.sha256((row.group or row.asked).encode()).digest()[0] % HELD_OUT == 0
 
 
+def half(row: Row) -> bool:
+    """Whether an item is for dev, where a source has one split; follows from its group or words."""
+    return hashlib.sha256(f"half/{row.group or row.asked}".encode()).digest()[0] % 2 == 0
+
+
 def label_sets(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
     """The few words that are right somewhere in a domain, by domain; none where golds are open."""
     golds: dict[str, Counter[str]] = defaultdict(Counter)

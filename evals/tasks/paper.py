@@ -6,9 +6,12 @@ hub or from files that a lab has. What a licence is said to be was not checked w
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
+
+from evals.tasks import hub_rows
 
 Metric = Literal["choice", "exact", "f1", "noncompliance", "reward", "diversity"]
 METRICS: MappingProxyType[str, Metric] = MappingProxyType(
@@ -28,14 +31,33 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
 class Source:
     """A data set of the hub: its id, configurations (all of one task) and split names.
 
-    ``fields`` map our names to columns; a dotted name goes into a nested column.
+    ``fields`` map our names to columns; a dotted name goes into a nested column. Where that is not
+    enough, ``shape`` turns a row into our names. ``{config}`` in ``path``: a data set for each
+    configuration. ``revision``: a commit, where one is known. ``file``: one file of the data set,
+    read as JSON. ``most``: that many rows are drawn while reading, not all are downloaded.
+    ``once``: columns; of rows that agree in them the first is asked.
     """
 
     path: str
-    fields: tuple[tuple[str, str], ...]
+    fields: tuple[tuple[str, str], ...] = ()
     configs: tuple[str, ...] = ("",)
     splits: tuple[str, ...] = ("test",)
     licence: str = ""
+    shape: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
+    revision: str = ""
+    file: str = ""
+    most: int = 0
+    once: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Where items come from, in one sentence."""
+        at = f" at {self.revision[:7]}" if self.revision else ""
+        drawn = f", {self.most:,} rows drawn" if self.most else ""
+        return (
+            f"Read from the hub ({self.path}{at}{drawn}; its licence is said to be {self.licence}),"
+            " which need not be the part of it that the paper asks."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +87,24 @@ MATHS = (
     *("algebra", "counting_and_probability", "geometry", "intermediate_algebra"),
     *("number_theory", "prealgebra", "precalculus"),
 )
+EXAMS = ("aqua-rat", "logiqa-en", "lsat-ar", "lsat-lr", "lsat-rc", "sat-en", "sat-math")
+MMLU = (
+    *("abstract_algebra", "anatomy", "astronomy", "business_ethics", "clinical_knowledge"),
+    *("college_biology", "college_chemistry", "college_computer_science", "college_mathematics"),
+    *("college_medicine", "college_physics", "computer_security", "conceptual_physics"),
+    *("econometrics", "electrical_engineering", "elementary_mathematics", "formal_logic"),
+    *("global_facts", "high_school_biology", "high_school_chemistry"),
+    *("high_school_computer_science", "high_school_european_history", "high_school_geography"),
+    *("high_school_government_and_politics", "high_school_macroeconomics"),
+    *("high_school_mathematics", "high_school_microeconomics", "high_school_physics"),
+    *("high_school_psychology", "high_school_statistics", "high_school_us_history"),
+    *("high_school_world_history", "human_aging", "human_sexuality", "international_law"),
+    *("jurisprudence", "logical_fallacies", "machine_learning", "management", "marketing"),
+    *("medical_genetics", "miscellaneous", "moral_disputes", "moral_scenarios", "nutrition"),
+    *("philosophy", "prehistory", "professional_accounting", "professional_law"),
+    *("professional_medicine", "professional_psychology", "public_relations"),
+    *("security_studies", "sociology", "us_foreign_policy", "virology", "world_religions"),
+)
 QA = "general question answering"
 FOLLOWING = "instruction following"
 DIVERSITY = "human diversity"
@@ -75,7 +115,19 @@ def _fields(**names: str) -> tuple[tuple[str, str], ...]:
 
 
 PAPER_TASKS = (
-    PaperTask("agieval", QA, "choice", "AGIEval", note="Seven English exams."),
+    PaperTask(
+        "agieval",
+        QA,
+        "choice",
+        "AGIEval",
+        Source(
+            "hails/agieval-{config}",
+            configs=EXAMS,
+            shape=hub_rows.agieval,
+            licence="MIT, the exams belong to others",
+        ),
+        note="Seven English exams.",
+    ),
     PaperTask(
         "arc_challenge",
         QA,
@@ -95,13 +147,30 @@ PAPER_TASKS = (
             licence="CC BY-SA 4.0",
         ),
     ),
-    PaperTask("mmlu_redux", QA, "choice", "MMLU-Redux"),
+    PaperTask(
+        "mmlu_redux",
+        QA,
+        "choice",
+        "MMLU-Redux",
+        Source(
+            "edinburgh-dawg/mmlu-redux-2.0",
+            configs=MMLU,
+            shape=hub_rows.mmlu_redux,
+            licence="CC BY 4.0",
+        ),
+    ),
     PaperTask(
         "bbh",
         "reasoning",
         "exact",
         "BIG-Bench Hard",
-        Source("lukaemon/bbh", _fields(input="input", output="target"), BBH, licence="MIT"),
+        Source(
+            "SaylorTwift/bbh",
+            _fields(input="input", output="target"),
+            BBH,
+            licence="MIT",
+            revision="b5306be6f827cfafbb545ff5a51f96916029b0fd",
+        ),
     ),
     PaperTask(
         "gsm8k",
@@ -131,9 +200,26 @@ PAPER_TASKS = (
         note="The source's problems were subject to a takedown request.",
     ),
     PaperTask(
-        "sciriff", "reasoning", "exact", "SciRIFF", note="Citation intents only, six labels."
+        "sciriff",
+        "reasoning",
+        "exact",
+        "SciRIFF",
+        Source(
+            "allenai/SciRIFF",
+            configs=("4096",),
+            splits=("validation", "test"),
+            shape=hub_rows.citation_intent,
+            licence="ODC-BY 1.0, none named for this task",
+        ),
+        note="Citation intents only, six labels.",
     ),
-    PaperTask("wikidyk", "knowledge", "f1", "WikiDYK"),
+    PaperTask(
+        "wikidyk",
+        "knowledge",
+        "f1",
+        "WikiDYK",
+        Source("YWZBrandon/wikidyk", shape=hub_rows.wikidyk, licence="that of Wikipedia"),
+    ),
     PaperTask(
         "popqa",
         "knowledge",
@@ -145,7 +231,20 @@ PAPER_TASKS = (
             licence="MIT",
         ),
     ),
-    PaperTask("blend", "knowledge", "choice", "BLEnD"),
+    PaperTask(
+        "blend",
+        "knowledge",
+        "choice",
+        "BLEnD",
+        Source(
+            "nayeon212/BLEnD",
+            configs=("multiple-choice-questions",),
+            shape=hub_rows.blend,
+            licence="CC BY-SA 4.0",
+            once=("country", "ID"),
+        ),
+        note="Of the many drawings of wrong options for a question the first is asked.",
+    ),
     PaperTask(
         "truthfulqa",
         "safety",
@@ -175,19 +274,99 @@ PAPER_TASKS = (
         ),
         note="Scored by phrases, which is no judge.",
     ),
-    PaperTask("alpacaeval", FOLLOWING, "reward", "AlpacaEval"),
-    PaperTask("wildchat", FOLLOWING, "reward", "WildChat"),
+    PaperTask(
+        "alpacaeval",
+        FOLLOWING,
+        "reward",
+        "AlpacaEval",
+        Source(
+            "tatsu-lab/alpaca_eval",
+            _fields(input="instruction", domain="dataset"),
+            splits=("eval",),
+            licence="CC BY-NC 4.0",
+            file="alpaca_eval.json",
+        ),
+        note="The reference library's file holds other instructions, with ids of Alpaca.",
+    ),
+    PaperTask(
+        "wildchat",
+        FOLLOWING,
+        "reward",
+        "WildChat",
+        Source(
+            "allenai/WildChat",
+            splits=("train",),
+            shape=hub_rows.first_wish,
+            licence="ODC-BY 1.0",
+            revision="1a5a89889bac26df072525dba7599ad5770f308c",
+            most=3000,
+        ),
+        note="First turns of English conversations that are not marked as toxic.",
+    ),
     PaperTask("human_interest", FOLLOWING, "reward", "Human Interest"),
-    PaperTask("culturebench", DIVERSITY, "exact", "CulturalBench, statements in groups"),
-    PaperTask("culturalbench_hard", DIVERSITY, "choice", "CulturalBench-Hard"),
+    PaperTask(
+        "culturebench",
+        DIVERSITY,
+        "exact",
+        "CulturalBench, statements in groups",
+        Source(
+            "kellycyy/CulturalBench",
+            configs=("CulturalBench-Hard",),
+            shape=hub_rows.culture_statement,
+            licence="CC BY 4.0",
+        ),
+    ),
+    PaperTask(
+        "culturalbench_hard",
+        DIVERSITY,
+        "choice",
+        "CulturalBench-Hard",
+        Source(
+            "kellycyy/CulturalBench",
+            configs=("CulturalBench-Easy",),
+            shape=hub_rows.culture_choice,
+            licence="CC BY 4.0",
+        ),
+        note="The reference library's name for the four options that its authors call Easy.",
+    ),
     PaperTask(
         "kaleidoscope",
         DIVERSITY,
         "choice",
         "Value Kaleidoscope",
+        Source(
+            "allenai/ValuePrism",
+            configs=("valence",),
+            splits=("val", "test"),
+            shape=hub_rows.kaleidoscope,
+            licence="AI2 ImpACT, to be accepted on its page",
+        ),
         note="Its licence restricts use; read it first.",
     ),
-    PaperTask("infinite_chat_open", DIVERSITY, "reward", "InfinityChat, open"),
-    PaperTask("infinite_chat_diversity", DIVERSITY, "diversity", "InfinityChat, diversity"),
+    PaperTask(
+        "infinite_chat_open",
+        DIVERSITY,
+        "reward",
+        "InfinityChat, open",
+        Source(
+            "liweijiang/infinite-chats-taxonomy",
+            splits=("train",),
+            shape=hub_rows.open_wish,
+            licence="unknown",
+            most=2000,
+        ),
+    ),
+    PaperTask(
+        "infinite_chat_diversity",
+        DIVERSITY,
+        "diversity",
+        "InfinityChat, diversity",
+        Source(
+            "liweijiang/infinite-chats-eval",
+            _fields(input="query"),
+            splits=("train",),
+            licence="unknown",
+        ),
+    ),
 )
 BY_NAME = MappingProxyType({task.name: task for task in PAPER_TASKS})

@@ -1,4 +1,4 @@
-"""Tasks from files and from the hub: splits that never overlap, and golds that score 1.
+"""Tasks from files: splits that never overlap, and golds that score 1.
 
 The files are artificial, in the reference library's format. No item of the paper's tasks is here.
 """
@@ -6,22 +6,18 @@ The files are artificial, in the reference library's format. No item of the pape
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.metrics.overlap import aliases
-from evals.tasks.hub import read_hub
 from evals.tasks.outside import read_task_file
-from evals.tasks.paper import BY_NAME, METRICS, PAPER_TASKS
+from evals.tasks.paper import METRICS, PAPER_TASKS
 from evals.tasks.suite import BenchTask, open_tasks
-from protocols.core.errors import EngineError, UserError
+from protocols.core.errors import UserError
 
 WORDS = ("flig", "morp", "zasto", "quindle", "brax", "telu", "vimp", "sorb")
 
@@ -172,7 +168,6 @@ def test_bad_files_are_one_sentence(tmp_path: Path, content: str, says: str) -> 
     assert "bad.json" in str(caught.value)
 
 
-PARTS = ["id", "question", "choices", "answer", "input", "output"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: (
@@ -207,8 +202,8 @@ def test_names_files_and_folders(tmp_path: Path) -> None:
     assert by_file.name == by_name.name == "popqa" and by_name.family == "knowledge"
     with pytest.raises(UserError, match="Did you mean 'roman'"):
         open_tasks("romans")
-    with pytest.raises(UserError, match=r"mmlu_redux\.json.*--data"):
-        open_tasks("mmlu_redux", tmp_path)
+    with pytest.raises(UserError, match=r"human_interest\.json.*--data"):
+        open_tasks("human_interest", tmp_path)
     with pytest.raises(UserError, match="No task"):
         open_tasks(" , ")
 
@@ -218,120 +213,3 @@ def test_the_paper_has_fifteen_tasks_in_five_domains_and_five_of_diversity() -> 
     assert len(families) == 20 and families.count("human diversity") == 5
     counts = [families.count(f) for f in dict.fromkeys(families) if f != "human diversity"]
     assert sorted(counts) == [2, 3, 3, 3, 4]
-
-
-HUB_ROWS: dict[str, list[dict[str, Any]]] = {
-    "arc_challenge": [
-        {
-            "id": f"row {n}",
-            "question": f"Which is {n}?",
-            "choices": {"text": ["flig", "morp", "zasto"], "label": ["1", "2", "3"]},
-            "answerKey": "2",
-        }
-        for n in range(12)
-    ],
-    "truthfulqa": [
-        {
-            "question": f"What about {word(n)}?",
-            "mc1_targets": {"choices": ["truth", "tale", "myth"], "labels": [1, 0, 0]},
-        }
-        for n in range(12)
-    ],
-    "bbh": [{"input": f"Sum {n}?", "target": "(B)"} for n in range(12)],
-    "gsm8k": [
-        {"question": f"Total {n}?", "answer": f"First 3, then 4.\n#### {n},000"} for n in range(12)
-    ],
-    "math": [
-        {"problem": f"Find {n}.", "solution": rf"So \boxed{{\frac{{{n}}}{{7}}}}."}
-        for n in range(12)
-    ],
-    "popqa": [
-        {"id": n, "question": f"Where is {n}?", "possible_answers": '["Port Example"]'}
-        for n in range(12)
-    ],
-    "coconot": [{"id": f"c{n}", "prompt": f"Do {n}.", "category": "made up"} for n in range(12)],
-}
-
-
-@pytest.mark.parametrize("name", HUB_ROWS)
-def test_rows_of_the_hub_become_items(name: str) -> None:
-    task = BY_NAME[name]
-    assert task.source
-
-    def load(path: str, config: str, split: str) -> list[dict[str, Any]]:
-        return [
-            {
-                key: f"{value} {config} {split}" if key in ASKING else value
-                for key, value in row.items()
-            }
-            for row in HUB_ROWS[name]
-        ]
-
-    found = read_hub(task, load)
-    assert found.splits["test"] and found.splits["dev"]
-    for item in everything(found)[:40]:
-        if found.metric in ("choice", "exact"):
-            assert item.grade(f"\\boxed{{{item.gold}}}").corrected.value == 1.0
-    golds = {item.gold for item in everything(found)}
-    if name == "truthfulqa":
-        assert len(golds) > 1  # the right option is not always the first
-        assert all(item.choices[item.gold] == "truth" for item in everything(found))
-    if name == "arc_challenge":
-        assert golds == {"2"}
-
-
-def hub_copy(folder: Path, name: str) -> Path:
-    """A data set as it lies on the hub: Parquet by configuration and split, named in its card."""
-    source = BY_NAME[name].source
-    assert source
-    card = ["---", "configs:"]
-    for config in source.configs[:2]:
-        card += [f"- config_name: {config or 'default'}", "  data_files:"]
-        for split in source.splits:
-            part = folder / name / (config or "data") / f"{split}-00000-of-00001.parquet"
-            part.parent.mkdir(parents=True, exist_ok=True)
-            rows = [
-                {k: f"{v} {config} {split}" if k in ASKING else v for k, v in row.items()}
-                for row in HUB_ROWS[name]
-            ]
-            pq.write_table(pa.Table.from_pylist(rows), part)
-            card += [f"  - split: {split}", f"    path: {part.parent.name}/{split}-*"]
-    (folder / name / "README.md").write_text("\n".join([*card, "---", ""]), encoding="utf-8")
-    return folder / name
-
-
-SOME = ("arc_challenge",)
-LOCAL = [one if one in SOME else pytest.param(one, marks=pytest.mark.slow) for one in HUB_ROWS]
-
-
-@pytest.mark.parametrize("name", LOCAL)
-def test_a_local_copy_is_read_by_the_library_that_reads_the_hub(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Through ``datasets`` itself: nested columns, configurations and splits."""
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    datasets.disable_progress_bars()
-    task = BY_NAME[name]
-    assert task.source
-    local = replace(task.source, path=str(hub_copy(tmp_path, name)))
-    found = read_hub(replace(task, source=replace(local, configs=local.configs[:2])))
-    assert found.splits["test"] and found.splits["dev"]
-    for item in everything(found)[:20]:
-        if found.metric in ("choice", "exact"):
-            assert item.grade(f"\\boxed{{{item.gold}}}").corrected.value == 1.0
-    with pytest.raises(EngineError, match="--data"):
-        read_hub(replace(task, source=replace(local, path=str(tmp_path / "nobody"))))
-
-
-def test_every_source_of_the_hub_has_artificial_rows() -> None:
-    assert {task.name for task in PAPER_TASKS if task.source} == set(HUB_ROWS)
-
-
-ASKING = ("question", "input", "problem", "prompt")
-
-
-def test_changed_columns_are_named() -> None:
-    with pytest.raises(UserError, match="target"):
-        read_hub(BY_NAME["bbh"], lambda *_: [{"input": "Sum?"}])
