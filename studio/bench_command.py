@@ -118,7 +118,7 @@ async def bench_live(
     composed = compose_pools(given["pools_of"], pick(pool, ids), given["pool_size"])
     spec = make_bench_spec(given, ids, composed)
     pool = tuple({model.id: model for model in chain(pool, *(d.pool for d in composed))}.values())
-    tasks = open_tasks(given["task"], given["data"])
+    tasks = open_tasks(given["task"], given["data"], given["metric"])
     store = Workspace(settings.workspace, settings.assets).artifacts
     hosted = engine or HostedEngine(prefer=given["engine"])
     traces = settings.workspace / "runs" if given["traces"] else None

@@ -154,7 +154,7 @@ def _given(plan: Plan, step: Step, models: Sequence[ModelSpec], work: Path) -> d
     tasks = ",".join(plan.tasks_of(step))
     return {
         "protocol": ",".join(step.protocols), "pool": plan.pool, "task": tasks, "out": work,
-        "models": _first(models, step.models) if step.models else "", "data": None,
+        "models": _first(models, step.models) if step.models else "", "data": None, "metric": "",
         "sizes": ",".join(map(str, step.sizes)), "orders": step.orders,
         "leave_one_out": step.leave_one_out, "pools_of": ",".join(step.pools_of),
         "pool_size": step.pool_size, "split": plan.split, "limit": step.limit, "rank": plan.rank,

@@ -55,13 +55,13 @@ def read_task_file(path: Path) -> BenchTask:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"The task file '{path.name}' cannot be read: {error.strerror}.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"The task file '{path.name}' is not JSON. Use another copy.") from None
     kind = str(raw.get("task_type")) if isinstance(raw, dict) else ""
     if kind not in METRICS or not all(isinstance(raw.get(s), list) for s in ("dev", "test")):
         raise UserError(
             f"The task file '{path.name}' needs a task_type ({', '.join(METRICS)}) and the lists "
-            "dev and test."
+            "dev and test. Questions of your own go into a .jsonl file, one a line."
         )
     name = BY_NAME[path.stem].name if path.stem in BY_NAME else path.stem
     rows = {split: _rows(path, split, raw[split], METRICS[kind]) for split in ("dev", "test")}

@@ -100,24 +100,40 @@ def _short(item: Item, text: str) -> Graded:
     )
 
 
-def open_tasks(names: str, folder: Path | None = None) -> tuple[BenchTask, ...]:
+def open_tasks(names: str, folder: Path | None = None, metric: str = "") -> tuple[BenchTask, ...]:
     """Return the tasks named, joined by commas.
 
-    A name is that of a task of the repository, a ``.json`` file in the reference library's format,
-    or a task of the paper: then it is read from ``folder`` if it is there, else from the hub.
+    A name is that of a task of the repository; a ``.jsonl`` or ``.csv`` file of one's own
+    questions, scored by ``metric``; a ``.json`` file in the reference library's format; or a task
+    of the paper: then it is read from ``folder`` if it is there, else from the hub.
     Raises :class:`UserError` if there is no such task, or none is named.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not wanted:
         raise UserError("No task is named. Name one or several, joined by commas.")
-    return tuple(_open(name, folder) for name in dict.fromkeys(wanted))
+    if metric and not any(_is_own(name) for name in wanted):
+        raise UserError(
+            "--metric is for a file of your own questions (.jsonl or .csv); other tasks have one."
+        )
+    found = tuple(_open(name, folder, metric) for name in wanted)
+    twice = {task.name for task in found if sum(task.name == one.name for one in found) > 1}
+    if twice:
+        raise UserError(f"Two of the tasks are named '{min(twice)}'; rename a file.")
+    return found
 
 
-def _open(name: str, folder: Path | None) -> BenchTask:
+def _is_own(name: str) -> bool:
+    return Path(name).suffix.lower() in (".jsonl", ".csv")
+
+
+def _open(name: str, folder: Path | None, metric: str) -> BenchTask:
     from evals.tasks.hub import read_hub
     from evals.tasks.outside import read_task_file
+    from evals.tasks.own import read_own_file
     from evals.tasks.paper import BY_NAME
 
+    if _is_own(name):
+        return read_own_file(Path(name), metric)
     if name.endswith(".json"):
         return read_task_file(Path(name))
     if name in task_names():

@@ -153,6 +153,7 @@ def test_digit_keys_can_be_right(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("{", "is not JSON"),
+        ("[" * 200_000, "is not JSON"),
         ("[]", "task_type"),
         ('{"task_type": "coding", "dev": [], "test": []}', "task_type"),
         ('{"task_type": "exact_match", "dev": []}', "lists"),
@@ -198,7 +199,8 @@ def test_hostile_files_are_read_or_refused(
 def test_names_files_and_folders(tmp_path: Path) -> None:
     items = [f1_item(n) for n in range(10)]
     path = write(tmp_path, "f1_match", items, [], "popqa")
-    by_file, by_name = open_tasks(f"{path}, roman, popqa", tmp_path)[::2]
+    by_file, _ = open_tasks(f"{path}, roman")
+    (by_name,) = open_tasks("popqa", tmp_path)
     assert by_file.name == by_name.name == "popqa" and by_name.family == "knowledge"
     with pytest.raises(UserError, match="Did you mean 'roman'"):
         open_tasks("romans")
@@ -206,6 +208,8 @@ def test_names_files_and_folders(tmp_path: Path) -> None:
         open_tasks("human_interest", tmp_path)
     with pytest.raises(UserError, match="No task"):
         open_tasks(" , ")
+    with pytest.raises(UserError, match="Two of the tasks are named 'popqa'"):
+        open_tasks(f"{path}, popqa", tmp_path)
 
 
 def test_the_paper_has_fifteen_tasks_in_five_domains_and_five_of_diversity() -> None:
