@@ -181,19 +181,25 @@ def _verdicts(connection: Connection, slug: str) -> Iterable[Verdict]:
 
 
 def _deviations(connection: Connection, slug: str) -> Iterable[str]:
+    rows = _notes(connection, slug, "deviation")
+    return [f"{row.at}: {json.loads(row.body)['text']}" for row in rows]
+
+
+def _notes(connection: Connection, slug: str, kind: str) -> Iterable[Row[Any]]:
+    """Events of a kind, the first first, without those of a discarded study of the same name."""
     table = schema.event
-    query = select(table.c.at, table.c.body).where(table.c.study == slug)
-    query = query.where(table.c.kind == "deviation").order_by(table.c.number)
-    return [f"{at}: {json.loads(body)['text']}" for at, body in connection.execute(query)]
+    mine = table.c.study == slug
+    gone = select(func.max(table.c.number)).where(mine, table.c.kind == "discarded")
+    begun = connection.execute(gone).scalar() or 0
+    query = select(table).where(mine, table.c.kind == kind, table.c.number > begun)
+    return connection.execute(query.order_by(table.c.number))
 
 
 def known_worth(connection: Connection, slug: str) -> dict[str, str]:
     """Return what was known of each judge when it judged, by name; a later note replaces."""
-    table = schema.event
-    query = select(table.c.body).where(table.c.study == slug, table.c.kind == "judges")
     found: dict[str, str] = {}
-    for body in connection.execute(query.order_by(table.c.number)).scalars():
-        found |= json.loads(body)["worth"]
+    for row in _notes(connection, slug, "judges"):
+        found |= json.loads(row.body)["worth"]
     return found
 
 

@@ -6,9 +6,10 @@ import hashlib
 import secrets
 import time
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from evals.human import schema
+from evals.human.ledger import append_event
 from evals.human.records import Rater, Refused
 from evals.human.rows import as_rater, fetch_study, stamp
 from evals.human.store import Store
@@ -52,6 +53,24 @@ def join_open(store: Store, slug: str) -> tuple[str, Rater]:
         language = study.spec.languages[0]
         token, rater = _add(connection, slug, "", language, open_link=True)
         return token, rater
+
+
+def renew(store: Store, slug: str, rater: str) -> str:
+    """Give a rater another token, for a link that was lost or has leaked; the old one ends.
+
+    Their place in the study stays. Raises :class:`UserError` for a rater that the study does not
+    have, who has withdrawn, or who came by the open link: nobody could hand them a new one.
+    """
+    token, now, table = secrets.token_urlsafe(TOKEN_BYTES), time.time(), schema.rater
+    with store.write() as connection:
+        fetch_study(connection, slug, lock=True)
+        mine = table.c.study == slug, table.c.id == rater
+        row = connection.execute(select(table).where(*mine)).first()
+        if row is None or row.withdrawn_at or row.open_link:
+            raise UserError("No invited rater who is still in the study has this name. Choose one.")
+        connection.execute(update(table).where(*mine).values(token_hash=_hashed(token)))
+        append_event(connection, slug, "link renewed", now, rater=rater)
+    return token
 
 
 def rater_by_token(store: Store, token: str) -> Rater:

@@ -19,6 +19,8 @@ Record = Row[Any]
 # Queries of every request are built once: building costs more than running them.
 _STUDY = select(schema.study).where(schema.study.c.slug == bindparam("slug"))
 _LOCKED_STUDY = _STUDY.with_for_update()
+DISCARDED = "discarded"
+"""The state of a study that was removed before its first vote: it is as if it were not there."""
 _RATER = select(schema.rater).where(schema.rater.c.id == bindparam("rater"))
 
 
@@ -61,7 +63,7 @@ def fetch_study(connection: Connection, slug: str, *, lock: bool = False) -> Stu
     Raises :class:`UserError` when there is none.
     """
     row = connection.execute(_LOCKED_STUDY if lock else _STUDY, {"slug": slug}).first()
-    if row is None:
+    if row is None or row.state == DISCARDED:
         raise UserError(f"There is no study '{slug}'; list the studies to see their names.")
     read = {"spec": parse_spec(row.spec), "secret": bytes(row.secret)}
     return Study(**{**row._mapping, **read})

@@ -16,7 +16,7 @@ from evals.human.collected import dropped_of, known_worth, pairs_of, study_data
 from evals.human.ledger import append_event, last_link
 from evals.human.progress import Progress, progress
 from evals.human.records import Dropped, PairText, Verdict
-from evals.human.rows import Study, fetch_study, stamp, storable
+from evals.human.rows import DISCARDED, Study, fetch_study, stamp, storable
 from evals.human.store import Store
 from evals.human.study import StudySpec
 from protocols.core.errors import UserError
@@ -37,6 +37,7 @@ __all__ = [
     "blind_key",
     "change_spec",
     "create_study",
+    "discard_study",
     "exclude_pair",
     "list_dropped",
     "list_pairs",
@@ -70,18 +71,43 @@ class StudyRow:
 def create_study(store: Store, spec: StudySpec, *, simulated: bool = False) -> StudyRow:
     """Store a new study as a draft. Raises :class:`UserError` if its short name is taken."""
     now = time.time()
+    values = {
+        "spec": spec.model_dump_json(), "digest": spec.digest, "state": "draft",
+        "simulated": simulated, "secret": secrets.token_bytes(32), "created_at": stamp(now),
+    }  # fmt: skip
     with store.write() as connection:
-        taken = select(schema.study.c.slug).where(schema.study.c.slug == spec.slug)
-        if connection.execute(taken).first():
+        taken = connection.execute(
+            select(schema.study.c.state).where(schema.study.c.slug == spec.slug)
+        ).scalar_one_or_none()
+        if taken == DISCARDED:
+            _set(connection, spec.slug, **values)
+        elif taken:
             raise UserError(f"There is already a study '{spec.slug}'; give another short name.")
-        connection.execute(
-            insert(schema.study).values(
-                slug=spec.slug, spec=spec.model_dump_json(), digest=spec.digest, state="draft",
-                simulated=simulated, secret=secrets.token_bytes(32), created_at=stamp(now),
-            )
-        )  # fmt: skip
+        else:
+            connection.execute(insert(schema.study).values(slug=spec.slug, **values))
         append_event(connection, spec.slug, "created", now, digest=spec.digest)
     return load_study(store, spec.slug)
+
+
+def discard_study(store: Store, slug: str) -> None:
+    """Remove a study that has no vote and no verdict: its pairs, its raters and their links.
+
+    What is left is the line in the record that it was there; its short name is free again. Raises
+    :class:`UserError` once something was collected, because that record is never removed.
+    """
+    now = time.time()
+    with store.write() as connection:
+        study = fetch_study(connection, slug, lock=True)
+        judged = select(schema.judge_vote.c.id).where(schema.judge_vote.c.study == slug).limit(1)
+        if study.frozen_at or study.state == "locked" or connection.execute(judged).first():
+            raise UserError(
+                f"'{slug}' has votes or verdicts, which are never removed. Leave it as it is, or "
+                "lock it and do not publish it."
+            )
+        for table in (schema.assignment, schema.rater, schema.pair, schema.dropped):
+            connection.execute(delete(table).where(table.c.study == slug))
+        _set(connection, slug, state=DISCARDED, reviewed=False)
+        append_event(connection, slug, "discarded", now)
 
 
 def load_study(store: Store, slug: str) -> StudyRow:
@@ -93,8 +119,9 @@ def load_study(store: Store, slug: str) -> StudyRow:
 def list_studies(store: Store) -> list[StudyRow]:
     """Return every study, the oldest first."""
     with store.read() as connection:
-        order = select(schema.study.c.slug).order_by(schema.study.c.created_at, schema.study.c.slug)
-        slugs = connection.execute(order).scalars().all()
+        table = schema.study
+        order = select(table.c.slug).where(table.c.state != DISCARDED)
+        slugs = connection.execute(order.order_by(table.c.created_at, table.c.slug)).scalars().all()
         return [_row(connection, fetch_study(connection, slug)) for slug in slugs]
 
 
