@@ -14,7 +14,7 @@ from evals.analyses.core import Finding
 from evals.analyses.everything import analyse
 from evals.analyses.harm import harm
 from evals.analyses.participants import StudyReport, participants
-from evals.analyses.points import PICKS, Point, behind, chosen
+from evals.analyses.points import Point, PointRows, behind
 from evals.frames import to_frame
 from evals.names import IDS, Names
 from evals.records import BenchRecord, newest
@@ -70,9 +70,11 @@ class Stored:
         finding = self.findings[analysis]
         if analysis == "harm":
             return {int(row): len(self.attack(int(row)).answers) for row in finding.table.index}
-        if analysis not in PICKS:
-            return {}
-        return {int(row): len(chosen(self.frame, finding, int(row))) for row in finding.table.index}
+        return self._point_rows.counts(finding)
+
+    @cached_property
+    def _point_rows(self) -> PointRows:
+        return PointRows(self.frame)
 
     def behind(self, point: Point) -> list[BenchRecord]:
         """The records of a point, the most telling first. Raises :class:`UserError`."""

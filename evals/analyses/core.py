@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -93,10 +94,18 @@ def mean_of(values: Sequence[float] | Floats, seed: int = 0) -> Estimate:
     mean = float(found.mean())
     if found.size < FEWEST or np.ptp(found) == 0:
         return Estimate(mean, None, None, int(found.size))
+    low, high = _resampled(found.tobytes(), seed)
+    return Estimate(mean, low, high, int(found.size))
+
+
+@lru_cache(maxsize=4096)
+def _resampled(values: bytes, seed: int) -> tuple[float, float]:
+    """The interval of a mean. Several analyses and tables ask for the same values."""
     drawn = stats.bootstrap(
-        (found,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=seed, batch=512
-    ).confidence_interval
-    return Estimate(mean, float(drawn.low), float(drawn.high), int(found.size))
+        (np.frombuffer(values),), np.mean,
+        n_resamples=RESAMPLES, method="percentile", rng=seed, batch=512,
+    ).confidence_interval  # fmt: skip
+    return float(drawn.low), float(drawn.high)
 
 
 def level_of(values: Sequence[float] | Floats | pd.Series, seed: int = 0) -> Estimate:
@@ -124,7 +133,12 @@ def by_item(frame: pd.DataFrame) -> pd.Series:
 
 def paired(first: pd.DataFrame, second: pd.DataFrame, seed: int = 0) -> Estimate:
     """Mean difference first - second over the items that both answered."""
-    both = pd.concat([by_item(first), by_item(second)], axis=1, join="inner").to_numpy()
+    return difference(by_item(first), by_item(second), seed)
+
+
+def difference(first: pd.Series, second: pd.Series, seed: int = 0) -> Estimate:
+    """The same of means that :func:`by_item` gave."""
+    both = pd.concat([first, second], axis=1, join="inner").to_numpy()
     return mean_of(both[:, 0] - both[:, 1], seed)
 
 
@@ -204,17 +218,6 @@ def best_alone(frame: pd.DataFrame, pool: Sequence[str]) -> str:
     ranked = (held if len(held) else solo[solo["split"] == "dev"]).groupby("pool")["value"].mean()
     known = [name for name in pool if name in ranked.index]
     return max(known or list(pool), key=lambda name: float(ranked.get(name, 0.0)))
-
-
-def of_best(frame: pd.DataFrame, pool: Sequence[str], rows: pd.DataFrame) -> pd.DataFrame:
-    """The ``rows`` of the best single member, which is chosen for each task apart."""
-    # Copying whole rows for each question would take most of the time of all analyses.
-    alone = frame.loc[frame["role"] == "solo", ["task", "role", "split", "pool", "value"]]
-    parts = [
-        part[part["pool"] == best_alone(alone[alone["task"] == task], pool)]
-        for task, part in rows.groupby("task")
-    ]
-    return pd.concat(parts) if parts else rows
 
 
 def row(estimate: Estimate, **named: Any) -> dict[str, Any]:

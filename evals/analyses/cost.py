@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from evals.analyses.core import Finding, by_item, level_of, nothing, of_best, of_role, paired, row
+from evals.analyses.core import Finding, by_item, difference, level_of, nothing, of_role, row
+from evals.analyses.singles import NO_ROWS, Singles
 
 TITLE = "Quality and cost"
 YARDSTICKS = ("random_router", "oracle_router")
@@ -25,47 +27,72 @@ def cost(frame: pd.DataFrame, seed: int = 0) -> Finding:
         return nothing("cost", TITLE, "No system was run.")
     votes = of_role(frame, "baseline")
     votes = votes[votes["protocol"] == "self_consistency"]
+    singles = Singles(frame)
+    yardsticks = {pool: Attempts(singles, votes, str(pool)) for pool in systems["pool"].unique()}
     rows = [
-        _row(frame, votes, str(protocol), str(pool), part, seed)
+        _row(yardsticks[pool], str(protocol), part, seed)
         for (protocol, pool), part in systems.groupby(["protocol", "pool"], sort=False)
     ]
     table = pd.DataFrame(rows)
-    more = {"votes": _votes(frame, votes, seed)}
+    more = {"votes": _votes(singles, votes, seed)}
     return Finding("cost", TITLE, _sentence(table), table, more, notes=[
         "Seconds are the sum of the calls' own durations while other items ran beside them.",
         "A label scoring is one forward pass over the prompt and is counted apart from calls.",
     ])  # fmt: skip
 
 
-def _row(
-    frame: pd.DataFrame,
-    votes: pd.DataFrame,
-    protocol: str,
-    pool: str,
-    part: pd.DataFrame,
-    seed: int,
-) -> dict[str, object]:
-    names = pool.split(",")
-    # One attempt of the best single model, and its votes, which stand under the system's own pool.
-    mine = pd.concat([of_best(frame, names, of_role(frame, "solo")), votes[votes["pool"] == pool]])
-    asked = part.groupby("task")["calls"].mean()
-    per_task = [
-        equal_calls(rows, float(asked[t])) for t, rows in mine.groupby("task") if t in asked
-    ]
-    same = pd.concat(per_task) if per_task else mine
+class Attempts:
+    """The best single model of a pool asked once, and its votes when it was asked more often."""
+
+    def __init__(self, singles: Singles, votes: pd.DataFrame, pool: str) -> None:
+        self.pool = pool
+        # Its votes stand under the system's own pool.
+        self._rows = pd.concat([singles.rows(pool.split(",")), votes[votes["pool"] == pool]])
+        settings = self._rows.groupby(["task", "setting"])
+        self._places = settings.indices
+        self._calls = {t: s.droplevel(0) for t, s in settings["calls"].mean().groupby(level=0)}
+        self._same: dict[tuple[object, ...], tuple[pd.Series, float | None]] = {}
+
+    def costing(self, asked: pd.Series) -> tuple[pd.Series, float | None]:
+        """For each task the cheapest that costs at least as many calls as ``asked`` has for it.
+
+        The mean value of each item, and the mean number of calls: None where nothing costs enough.
+        """
+        chosen = tuple(
+            (task, setting)
+            for task, calls in self._calls.items()
+            if task in asked and (setting := cheapest(calls, float(asked[task]))) is not None
+        )
+        if chosen not in self._same:
+            places = [self._places[one] for one in chosen]
+            rows = self._rows.iloc[np.concatenate([NO_ROWS, *places])]
+            self._same[chosen] = by_item(rows), float(rows["calls"].mean()) if len(rows) else None
+        return self._same[chosen]
+
+
+def cheapest(calls: pd.Series, least: float) -> str | None:
+    """The setting that costs the fewest of at least ``least`` calls; ``calls`` are by setting."""
+    enough = calls[calls >= least - 1e-9]
+    return str(enough.idxmin()) if len(enough) else None
+
+
+def _row(alone: Attempts, protocol: str, part: pd.DataFrame, seed: int) -> dict[str, object]:
+    mine = by_item(part)
+    same, samples = alone.costing(part.groupby("task")["calls"].mean())
     costs = part[["calls", "score_calls", "tokens", "busy_seconds"]].mean()
     found: dict[str, object] = row(
-        level_of(by_item(part), seed), protocol=protocol, n=len(names), pool=pool
-    )
+        level_of(mine, seed),
+        protocol=protocol, n=alone.pool.count(",") + 1, pool=alone.pool,
+    )  # fmt: skip
     found |= {name.replace("busy_", ""): float(mean) for name, mean in costs.items()}
-    against = paired(part, same, seed) if len(same) else None
-    found["samples"] = float(same["calls"].mean()) if len(same) else None
+    against = difference(mine, same, seed) if len(same) else None
+    found["samples"] = samples
     for name, end in (("equal_budget", "value"), ("equal_low", "low"), ("equal_high", "high")):
         found[name] = getattr(against, end) if against else None
     return found
 
 
-def _votes(frame: pd.DataFrame, votes: pd.DataFrame, seed: int) -> pd.DataFrame:
+def _votes(singles: Singles, votes: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The best single model of the largest pool by how often it was asked; 1 = without a vote.
 
     Only numbers of votes that were asked for every task.
@@ -73,7 +100,7 @@ def _votes(frame: pd.DataFrame, votes: pd.DataFrame, seed: int) -> pd.DataFrame:
     if not len(votes):
         return pd.DataFrame()
     pool = str(votes.sort_values("n", kind="stable")["pool"].iloc[-1])
-    once = of_best(frame, pool.split(","), of_role(frame, "solo"))
+    once = singles.rows(pool.split(","))
     mine = votes[votes["pool"] == pool]
     many = mine["setting"].str.extract(r"samples=(\d+)", expand=False).astype(int)
     parts = {1: once, **{int(count): mine[many == count] for count in sorted(many.unique())}}
@@ -83,15 +110,6 @@ def _votes(frame: pd.DataFrame, votes: pd.DataFrame, seed: int) -> pd.DataFrame:
         if part["task"].nunique() == once["task"].nunique()
     ]
     return pd.DataFrame(rows)
-
-
-def equal_calls(votes: pd.DataFrame, calls: float) -> pd.DataFrame:
-    """The rows of the cheapest voting that costs at least ``calls``; empty if none does."""
-    asked = votes.groupby("setting")["calls"].mean()
-    enough = asked[asked >= calls - 1e-9]
-    if not len(enough):
-        return votes.iloc[:0]
-    return votes[votes["setting"] == enough.idxmin()]
 
 
 def _sentence(table: pd.DataFrame) -> str:

@@ -52,12 +52,13 @@ def analyse(
     """Every analysis, each with what it could find in these records."""
     frame = to_frame(records)
     plain, members = ordinary(frame), members_frame(records)
+    numbers = slim(plain)
     return [
-        scaling(slim(plain), seed),
+        scaling(numbers, seed),
         emergence(plain, members),
-        cost(slim(plain), seed),
-        strength(slim(plain), seed, names),
-        diversity(slim(plain)),
+        cost(numbers, seed),
+        strength(numbers, seed, names),
+        diversity(numbers),
         settings(frame, seed),
         humans(plain, seed),
     ]

@@ -19,14 +19,14 @@ from evals.analyses.core import (
     Estimate,
     Finding,
     by_item,
+    difference,
     first_pool,
     level_of,
     nothing,
-    of_best,
     of_role,
-    paired,
     row,
 )
+from evals.analyses.singles import Singles
 from evals.frames import counted
 from evals.names import protocol_title
 from evals.tasks.paper import DIVERSITY as FAMILY
@@ -106,23 +106,24 @@ def _rows(part: pd.DataFrame, seed: int) -> Iterator[dict[str, object]]:
     for (protocol, n), one in systems.groupby(["protocol", "n"]):
         found = level_of(by_item(one), seed)
         yield row(found, **about, protocol=str(protocol), n=int(n), null=one["floor"].mean())
-    solo = of_role(part, "solo")
-    for n in sorted(systems["n"].unique()) if len(solo) else ():
-        best = of_best(part, first_pool(part, int(n)), solo)
+    singles = Singles(part)
+    for n in sorted(systems["n"].unique()):
+        pool = first_pool(part, int(n))
+        best = singles.rows(pool)
         if len(best):
-            found = level_of(by_item(best), seed)
+            found = level_of(singles.items(pool), seed)
             yield row(found, **about, protocol=BEST, n=int(n), null=best["floor"].mean())
 
 
 def _against(part: pd.DataFrame, seed: int) -> Iterator[dict[str, object]]:
-    systems, solo = of_role(part, "system"), of_role(part, "solo")
+    systems, singles = of_role(part, "system"), Singles(part)
     size = systems["n"].max()
     for protocol, one in systems[systems["n"] == size].groupby("protocol"):
-        best = of_best(part, str(one["pool"].iloc[0]).split(","), solo)
+        best = singles.items(str(one["pool"].iloc[0]).split(","))
         if protocol in YARDSTICKS or not len(best):
             continue
-        level = float(by_item(best).mean())
-        found = paired(one, best, seed)
+        level = float(best.mean())
+        found = difference(by_item(one), best, seed)
         yield row(
             found, task=str(part["task"].iloc[0]), measure=str(part["measure"].iloc[0]),
             protocol=str(protocol), n=int(size), relative=found.value / level if level else None,

@@ -9,19 +9,22 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from evals.analyses.core import Finding, first_pool, growing, of_best, of_role, ordinary
+from evals.analyses.core import Finding, first_pool, growing, of_role, ordinary
+from evals.analyses.singles import NO_ROWS, Singles
 from evals.analyses.strength import whole_pool
 from protocols.core.errors import UserError
 
 BEST = "best single model"
 NAMED = re.compile(r"([a-z_]{1,40})/(\d{1,6})(?:/(\d{1,6}))?")
-Pick = Callable[[pd.DataFrame, Mapping[str, Any]], pd.DataFrame]
+NEEDED = ("role", "split", "task", "protocol", "pool", "n", "order", "design", "value")
+"""The columns that tell which rows a point is made of: few, so that they are cut fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +58,9 @@ def behind(frame: pd.DataFrame, finding: Finding, row: int) -> pd.DataFrame:
     First come items that the system alone has right, then those it alone has wrong.
     Raises :class:`UserError` for a row that is not there or is not made of records.
     """
-    found = chosen(frame, finding, row)
+    found = frame.loc[PointRows(frame).chosen(finding, row)]
     ranks = [_rank(*one) for one in zip(found["members"], found["value"], strict=True)]
     return found.iloc[np.argsort(ranks, kind="stable")]
-
-
-def chosen(frame: pd.DataFrame, finding: Finding, row: int) -> pd.DataFrame:
-    """The same rows as :func:`behind`, in the order of the records."""
-    if finding.id not in PICKS or row not in finding.table.index:
-        raise UserError(f"'{finding.title}' has no point {row} that records stand behind.")
-    rows = frame if finding.id == "settings" else ordinary(frame)
-    return PICKS[finding.id](rows, finding.table.loc[row].to_dict())
 
 
 def _rank(members: str, value: float) -> int:
@@ -76,55 +71,97 @@ def _rank(members: str, value: float) -> int:
     return 1 if alone and min(alone) >= 1 > value else 2
 
 
-def _systems(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
-    """Systems and yardsticks by protocol and, as far as the point says, size, pool and task.
+class PointRows:
+    """Which rows of a frame stand behind each point; what points share is cut out only once."""
 
-    Where it names no pool, those of pools that grow.
-    """
-    rows = of_role(frame if "pool" in point else growing(frame), "system", "baseline")
-    for name in ("protocol", "n", "pool", "task"):
-        if name in point:
-            rows = rows[rows[name] == point[name]]
-    return rows
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame[[name for name in NEEDED if name in frame]]
+        self._parts: dict[tuple[str, ...], pd.DataFrame] = {}
+        self._groups: dict[tuple[str, ...], Mapping[Any, Any]] = {}
+
+    def chosen(self, finding: Finding, row: int) -> pd.Index:
+        """The labels of the rows of a point, in the order of the records.
+
+        Raises :class:`UserError` for a row that is not there or is not made of records.
+        """
+        if finding.id not in PICKS or row not in finding.table.index:
+            raise UserError(f"'{finding.title}' has no point {row} that records stand behind.")
+        return PICKS[finding.id](self, finding.table.loc[row].to_dict())
+
+    def counts(self, finding: Finding) -> dict[int, int]:
+        """How many rows stand behind each row of a finding's table; none for other data."""
+        if finding.id not in PICKS:
+            return {}
+        return {int(row): len(self.chosen(finding, int(row))) for row in finding.table.index}
+
+    @cached_property
+    def _ordinary(self) -> pd.DataFrame:
+        return ordinary(self._frame)
+
+    @cached_property
+    def _growing(self) -> pd.DataFrame:
+        return growing(self._ordinary)
+
+    @cached_property
+    def _singles(self) -> Singles:
+        return Singles(self._ordinary)
+
+    @cached_property
+    def _of_task(self) -> dict[str, PointRows]:
+        """The same for the rows of each task apart."""
+        return {str(task): PointRows(part) for task, part in self._frame.groupby("task")}
+
+    def of_systems(self, point: Mapping[str, Any]) -> pd.Index:
+        """Systems and yardsticks by protocol and, as far as the point says, size, pool and task.
+
+        Where it names no pool, those of pools that grow.
+        """
+        names = tuple(name for name in ("protocol", "n", "pool", "task") if name in point)
+        if names not in self._groups:
+            rows = self._ordinary if "pool" in point else self._growing
+            self._parts[names] = of_role(rows, "system", "baseline")
+            self._groups[names] = self._parts[names].groupby(list(names)).indices
+        asked = tuple(point[name] for name in names)
+        places = self._groups[names].get(asked if len(asked) > 1 else asked[0], NO_ROWS)
+        return self._parts[names].index[places]
+
+    def of_sizes(self, point: Mapping[str, Any]) -> pd.Index:
+        """Those of a protocol at a pool size; of the best single model for each task."""
+        if point["protocol"] != BEST:
+            return self.of_systems(point)
+        return self._singles.rows(first_pool(self._ordinary, int(point["n"]))).index
+
+    def of_member(self, point: Mapping[str, Any]) -> pd.Index:
+        """The whole pool with and without the model, and the model alone."""
+        model, rows = point["model"], of_role(self._ordinary, "system")
+        rows = rows[(rows["protocol"] == point["protocol"]) & (rows["task"] == point["task"])]
+        sets = {pool: frozenset(pool.split(",")) for pool in rows["pool"].unique()}
+        whole = whole_pool(list(sets.values()))
+        wanted = [pool for pool, one in sets.items() if one in (whole, whole - {model})]
+        solo = self._singles.reported
+        alone = solo[(solo["pool"] == model) & (solo["task"] == point["task"])]
+        return rows.index[rows["pool"].isin(wanted)].append(alone.index)
+
+    def of_people(self, point: Mapping[str, Any]) -> pd.Index:
+        """Those of a task of human diversity."""
+        asked = {name: point[name] for name in ("protocol", "n")}
+        return self._of_task[str(point["task"])].of_sizes(asked)
+
+    def of_design(self, point: Mapping[str, Any]) -> pd.Index:
+        """Those of a pool that was composed to be more or less diverse."""
+        rows = of_role(self._frame, "system")
+        return rows.index[(rows["pool"] == point["pool"]) & (rows["design"] != "")]
 
 
-def _scaling(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
-    if point["protocol"] != BEST:
-        return _systems(frame, point)
-    return of_best(frame, first_pool(frame, int(point["n"])), of_role(frame, "solo"))
-
-
-def _strength(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
-    """The whole pool with and without the model, and the model alone."""
-    model = point["model"]
-    rows = of_role(frame, "system")
-    rows = rows[(rows["protocol"] == point["protocol"]) & (rows["task"] == point["task"])]
-    sets = rows["pool"].map(lambda name: frozenset(name.split(",")))
-    whole = whole_pool(list(sets))
-    solo = of_role(frame, "solo")
-    alone = solo[(solo["pool"] == model) & (solo["task"] == point["task"])]
-    return pd.concat([rows[sets.isin([whole, whole - {model}])], alone])
-
-
-def _humans(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
-    part = frame[frame["task"] == point["task"]]
-    return _scaling(part, {name: point[name] for name in ("protocol", "n")})
-
-
-def _composed(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
-    rows = of_role(frame, "system")
-    return rows[(rows["pool"] == point["pool"]) & (rows["design"] != "")]
-
-
-PICKS: Mapping[str, Pick] = MappingProxyType(
+PICKS: Mapping[str, Callable[[PointRows, Mapping[str, Any]], pd.Index]] = MappingProxyType(
     {
-        "scaling": _scaling,
-        "emergence": _systems,
-        "cost": _systems,
-        "strength": _strength,
-        "diversity": _systems,
-        "settings": _composed,
-        "humans": _humans,
+        "scaling": PointRows.of_sizes,
+        "emergence": PointRows.of_systems,
+        "cost": PointRows.of_systems,
+        "strength": PointRows.of_member,
+        "diversity": PointRows.of_systems,
+        "settings": PointRows.of_design,
+        "humans": PointRows.of_people,
     }
 )
 """How each analysis chose the rows of a point; an analysis of other data is not among them."""

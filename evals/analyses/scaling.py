@@ -14,18 +14,18 @@ from evals.analyses.core import (
     Finding,
     Floats,
     by_item,
+    difference,
     estimate,
     first_pool,
     growing,
     level_of,
     mean_of,
     nothing,
-    of_best,
     of_role,
-    paired,
     row,
     verdict_on,
 )
+from evals.analyses.singles import Singles
 from evals.names import protocol_title
 
 TITLE = "Scaling participation"
@@ -50,9 +50,10 @@ def scaling(frame: pd.DataFrame, seed: int = 0) -> Finding:
     if len(sizes) < 2:
         why = "Pools of one size only were run; scaling needs two."
         return nothing("scaling", TITLE, why, FROM_2, ABOVE_BEST, FIRST)
-    table = pd.DataFrame(_levels(systems, seed) + _best_levels(frame, sizes, seed))
+    singles = Singles(frame)
+    table = pd.DataFrame(_levels(systems, seed) + _best_levels(frame, singles, sizes, seed))
     slopes = pd.DataFrame(_slopes(systems, seed))
-    against = pd.DataFrame(_against_best(frame, systems, seed))
+    against = pd.DataFrame(_against_best(singles, systems, seed))
     return Finding(
         "scaling",
         TITLE,
@@ -71,14 +72,14 @@ def _levels(systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
     ]
 
 
-def _best_levels(frame: pd.DataFrame, sizes: list[int], seed: int) -> list[dict[str, object]]:
+def _best_levels(
+    frame: pd.DataFrame, singles: Singles, sizes: list[int], seed: int
+) -> list[dict[str, object]]:
     """The best single member for each task in the first pool of each size."""
-    rows = []
-    for n in sizes:
-        pool = first_pool(frame, n)
-        part = of_best(frame, pool, of_role(frame, "solo"))
-        rows.append(row(level_of(by_item(part), seed), protocol="best single model", n=n))
-    return rows
+    return [
+        row(level_of(singles.items(first_pool(frame, n)), seed), protocol="best single model", n=n)
+        for n in sizes
+    ]
 
 
 def item_slopes(part: pd.DataFrame) -> Floats:
@@ -99,11 +100,11 @@ def _slopes(systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
     return rows
 
 
-def _against_best(frame: pd.DataFrame, systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
+def _against_best(singles: Singles, systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
     rows = []
     for (protocol, pool), part in systems[systems["n"] > 1].groupby(["protocol", "pool"]):
         names = str(pool).split(",")
-        found = paired(part, of_best(frame, names, of_role(frame, "solo")), seed)
+        found = difference(by_item(part), singles.items(names), seed)
         rows.append(row(found, protocol=str(protocol), n=len(names), pool=str(pool)))
     return rows
 

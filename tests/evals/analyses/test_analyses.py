@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from evals.analyses.core import best_alone, by_item, mean_of, of_best, of_role, paired
-from evals.analyses.cost import cost, equal_calls
+from evals.analyses.core import best_alone, by_item, mean_of, paired
+from evals.analyses.cost import cheapest, cost
 from evals.analyses.diversity import disagreement, diversity, regression
 from evals.analyses.emergence import emergence
 from evals.analyses.scaling import item_slopes, scaling
+from evals.analyses.singles import Singles
 from evals.analyses.strength import (
     attribution,
     correlation,
@@ -91,7 +92,7 @@ def test_each_task_has_a_best_single_model_of_its_own() -> None:
     ]
     system = [rows("system", "p", "ab", [0.0] * 9, task=task) for task in ("first", "second")]
     whole = frame(*tasks, *system)
-    best = of_best(whole, ["a", "b"], of_role(whole, "solo"))
+    best = Singles(whole).rows(["a", "b"])
     assert set(zip(best["task"], best["pool"], strict=True)) == {("first", "a"), ("second", "b")}
     assert best["value"].tolist() == [1.0] * 18
 
@@ -290,8 +291,9 @@ def test_equal_budget_takes_the_cheapest_voting_that_costs_enough() -> None:
         rows("baseline", "self_consistency", "abc", [1.0] * 9, setting=f"samples={n}", calls=n)
         for n in (2, 4, 8)
     ]
-    assert set(equal_calls(frame(*voting), 3.0)["calls"]) == {4}
-    assert equal_calls(frame(*voting), 9.0).empty
+    calls = frame(*voting).groupby("setting")["calls"].mean()
+    assert cheapest(calls, 3.0) == cheapest(calls, 4.0) == "samples=4"
+    assert cheapest(calls, 9.0) is None
     alone = solos({"a": [1.0] * 9, "b": [0.0] * 9}, split="dev")
     system = rows("system", "p", "abc", [0.0] * 8 + [1.0])
     line = cost(frame(alone, *voting, system)).table.iloc[0]
