@@ -7,7 +7,6 @@ once, or as often as the protocol asks its models (rounded up), with a vote amon
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +15,12 @@ import pandas as pd
 from evals.analyses.core import (
     Estimate,
     beginnings,
-    best_alone,
     by_item,
+    difference,
     level_of,
     ordinary,
-    paired,
 )
+from evals.analyses.singles import Singles
 from evals.bench_plan import CONSISTENCY, SOLO, samplings
 from evals.frames import counted, slim
 from evals.names import YARDSTICK, level_title, protocol_title
@@ -150,8 +149,9 @@ def lines(frame: pd.DataFrame) -> list[Line]:
     """
     asked = counted(ordinary(slim(frame[frame["order"] == 0])))
     found: list[Line] = []
+    singles = Singles(asked[asked["protocol"] == SOLO])
     for pool in _pools(asked):
-        found += _of_pool(asked, pool)
+        found += _of_pool(singles, asked[asked["pool"] == pool], pool)
     return sorted(found, key=lambda line: (_place(line.system), line.system, line.n))
 
 
@@ -164,35 +164,35 @@ def _pools(frame: pd.DataFrame) -> list[str]:
     return beginnings(frame[frame["role"] == "system"]["pool"])
 
 
-def _of_pool(frame: pd.DataFrame, pool: str) -> list[Line]:
-    shown = frame[(frame["pool"] == pool) & (frame["split"] != "heldout")]
-    single = best_answers(frame, pool.split(","))
-    most = _again(frame, pool, single, math.inf)
+def _of_pool(singles: Singles, whole: pd.DataFrame, pool: str) -> list[Line]:
+    shown = whole[whole["split"] != "heldout"]
+    alone = _Yardstick(singles, whole, pool)
     systems = shown[shown["role"] == "system"]
     found = [
-        _line(str(name), part, single, _again(frame, pool, single, part))
+        _line(str(name), part, alone.once, alone.again(part))
         for name, part in systems.groupby("protocol", sort=True)
     ]
     size = pool.count(",") + 1
-    found.append(_line(BEST, single.assign(n=size)))
-    if len(most):
-        found.append(_line(AGAIN, most, single))
+    found.append(_line(BEST, alone.rows.assign(n=size)))
+    if len(most := alone.most()):
+        found.append(_line(AGAIN, most, alone.once))
     for name in ROUTERS:
         part = shown[shown["protocol"] == name]
-        found += [_line(name, part, single)] if len(part) else []
+        found += [_line(name, part, alone.once)] if len(part) else []
     return found
 
 
 def _line(
     system: str,
     part: pd.DataFrame,
-    single: pd.DataFrame | None = None,
-    again: pd.DataFrame | None = None,
+    single: pd.Series | None = None,
+    again: pd.Series | None = None,
 ) -> Line:
+    items = by_item(part)
     return Line(
         system=system,
         n=int(part["n"].iloc[0]),
-        score=level_of(by_item(part)),
+        score=level_of(items),
         compatible=float(part["compatible"].fillna(0.0).mean()),
         unparsed=int((part["outcome"] == "unparsed").sum()),
         failed=int((part["outcome"] == "failed").sum()),
@@ -201,37 +201,42 @@ def _line(
         tokens=float(part["tokens"].mean()),
         seconds=float(part["busy_seconds"].mean()),
         fitted=bool((part["fitted_to"] != "").any()),
-        single=None if single is None else paired(part, single),
-        again=None if again is None else paired(part, again),
+        single=None if single is None else difference(items, single),
+        again=None if again is None else difference(items, again),
     )
 
 
-def best_answers(frame: pd.DataFrame, pool: Sequence[str]) -> pd.DataFrame:
-    """What each task's best single model said, the best by held-out items."""
-    solo = frame[(frame["role"] == "solo") & (frame["protocol"] == SOLO)]
-    parts = []
-    for _, part in solo.groupby("task", sort=True):
-        best = best_alone(part, pool)
-        parts.append(part[(part["pool"] == best) & (part["split"] != "heldout")])
-    return pd.concat(parts) if parts else solo
+class _Yardstick:
+    """The best single model of a pool for each task, the best by held-out items, and its votes."""
 
+    def __init__(self, singles: Singles, whole: pd.DataFrame, pool: str) -> None:
+        self.rows = singles.rows(pool.split(","))
+        self.once = singles.items(pool.split(","))
+        votes = whole[whole["protocol"] == CONSISTENCY]
+        self._once = dict(iter(self.rows.groupby("task")))
+        self._votes = {task: votes[votes["task"] == task] for task in self._once}
+        self._again: dict[tuple[tuple[int, ...], ...], pd.Series] = {}
 
-def _again(
-    frame: pd.DataFrame, pool: str, single: pd.DataFrame, system: pd.DataFrame | float
-) -> pd.DataFrame:
-    """The best single model's votes with itself, at the calls of a system or the most there are.
+    def most(self) -> pd.DataFrame:
+        """Its votes at the most calls there are."""
+        parts = [mine[mine["calls"] == mine["calls"].max()] for mine in self._votes.values()]
+        return pd.concat(parts) if parts else self.rows.iloc[:0]
 
-    One call needs no vote: then it is the single model's own answer.
-    """
-    votes = frame[(frame["protocol"] == CONSISTENCY) & (frame["pool"] == pool)]
-    parts = []
-    for task, alone in single.groupby("task", sort=True):
-        mine = votes[votes["task"] == task]
-        if isinstance(system, float):
-            parts.append(mine[mine["calls"] == mine["calls"].max()])
-            continue
-        calls = float(system[system["task"] == task]["calls"].mean())
-        wanted = samplings([] if math.isnan(calls) else [calls])
-        setting = mine["setting"].str.endswith(f"samples={wanted[0]}") if wanted else None
-        parts.append(mine[setting] if setting is not None else alone)
-    return pd.concat(parts) if parts else votes
+    def again(self, system: pd.DataFrame) -> pd.Series:
+        """Each item's mean over its votes at the calls of a system.
+
+        One call needs no vote: then it is the single model's own answer.
+        """
+        calls = system.groupby("task")["calls"].mean()
+        asked = tuple(
+            tuple(samplings([float(calls[task])] if task in calls else [])) for task in self._once
+        )
+        if asked not in self._again:
+            parts = [
+                mine[mine["setting"].str.endswith(f"samples={wanted[0]}")] if wanted else once
+                for mine, once, wanted in zip(
+                    self._votes.values(), self._once.values(), asked, strict=True
+                )
+            ]
+            self._again[asked] = by_item(pd.concat(parts) if parts else self.rows)
+        return self._again[asked]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evals.analyses.core import Claim, Finding, by_item, mean_of, nothing, of_role, paired, row
+from evals.analyses.core import Claim, Finding, by_item, difference, mean_of, nothing, of_role, row
 from evals.names import IDS, Names
 
 TITLE = "Individual against compositional strength"
@@ -43,17 +43,14 @@ def strength(frame: pd.DataFrame, seed: int = 0, names: Names = IDS) -> Finding:
     """
     systems = of_role(frame, "system", "baseline")
     systems = systems[~systems["protocol"].isin(YARDSTICKS)]
-    rows = [
-        one
-        for (protocol, task), part in systems.groupby(["protocol", "task"])
-        for one in _left_out(frame, str(protocol), str(task), part, seed)
-    ]
+    panels = _panels(frame, systems)
+    rows = [one for panel in panels for one in _left_out(panel, seed)]
     if not rows:
         why = "No pool was run without each of its members in turn (bench --leave-one-out)."
         return nothing("strength", TITLE, why, PAPER)
     table = pd.DataFrame(rows)
     found = pd.DataFrame(_correlations(table))
-    pooled = contributors(systems, table, seed)
+    pooled = contributors(panels, seed)
     told = f"{_sentence(table, found, names)} {_pooled_sentence(pooled, names)}"
     return Finding(
         "strength", TITLE, told, table,
@@ -61,20 +58,39 @@ def strength(frame: pd.DataFrame, seed: int = 0, names: Names = IDS) -> Finding:
     )  # fmt: skip
 
 
-def contributors(systems: pd.DataFrame, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Panel:
+    """A protocol on a task: each item's value with the whole pool, and without each member."""
+
+    protocol: str
+    task: str
+    whole: pd.Series
+    without: Mapping[str, pd.Series]
+    own: Mapping[str, float]
+
+
+def _panels(frame: pd.DataFrame, systems: pd.DataFrame) -> list[Panel]:
+    solo = of_role(frame, "solo")
+    own = {key: float(by_item(part).mean()) for key, part in solo.groupby(["task", "pool"])}
+    panels = []
+    for (protocol, task), part in systems.groupby(["protocol", "task"]):
+        sets = part["pool"].map(lambda name: frozenset(name.split(",")))
+        whole = whole_pool(list(sets))
+        without = {model: by_item(part[sets == whole - {model}]) for model in sorted(whole)}
+        alone = {model: own.get((task, model), math.nan) for model in without}
+        panels.append(Panel(str(protocol), str(task), by_item(part[sets == whole]), without, alone))
+    return panels
+
+
+def contributors(panels: Sequence[Panel], seed: int = 0) -> pd.DataFrame:
     """Each model's worth over all panels: value, low, high, items and a verdict.
 
     The interval is not corrected for the number of models.
     """
-    sets = systems["pool"].map(lambda name: frozenset(name.split(",")))
     losses: dict[str, list[pd.Series]] = {}
-    for (protocol, task), part in table.groupby(["protocol", "task"]):
-        here = (systems["protocol"] == protocol) & (systems["task"] == task)
-        whole = frozenset(part["model"])
-        for model in part["model"]:
-            withal = by_item(systems[here & (sets == whole)])
-            without = by_item(systems[here & (sets == whole - {model})])
-            losses.setdefault(str(model), []).append((withal - without).dropna())
+    for panel in panels:
+        for model, without in panel.without.items():
+            losses.setdefault(model, []).append((panel.whole - without).dropna())
     rows = []
     for model, found in losses.items():
         per_item = pd.concat(found).groupby(level=[0, 1]).mean()
@@ -103,19 +119,14 @@ def whole_pool(pools: list[frozenset[str]]) -> frozenset[str]:
     return frozenset()
 
 
-def _left_out(
-    frame: pd.DataFrame, protocol: str, task: str, part: pd.DataFrame, seed: int
-) -> list[dict[str, object]]:
-    sets = part["pool"].map(lambda name: frozenset(name.split(",")))
-    whole = whole_pool(list(sets))
-    solo = of_role(frame, "solo")
-    solo = solo[solo["task"] == task]
-    rows = []
-    for model in sorted(whole):
-        change = paired(part[sets == whole], part[sets == whole - {model}], seed)
-        own = float(by_item(solo[solo["pool"] == model]).mean())
-        rows.append(row(change, protocol=protocol, task=task, model=model, own=own))
-    return rows
+def _left_out(panel: Panel, seed: int) -> list[dict[str, object]]:
+    return [
+        row(
+            difference(panel.whole, without, seed),
+            protocol=panel.protocol, task=panel.task, model=model, own=panel.own[model],
+        )
+        for model, without in panel.without.items()
+    ]  # fmt: skip
 
 
 def correlation(own: np.ndarray, composed: np.ndarray) -> Correlation | None:
