@@ -59,8 +59,18 @@ SLIM = (
 
 
 def slim(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame without the columns that only people read."""
-    return frame[[name for name in SLIM if name in frame]]
+    """The frame without the columns that only people read, and with ``unit``.
+
+    That numbers the units whose means are compared, in the order of their tasks and names: numbers
+    are grouped and paired much faster than texts.
+    """
+    cut = frame[[name for name in SLIM if name in frame]]
+    return cut.assign(unit=cut.groupby(["task", unit_names(cut)]).ngroup())
+
+
+def unit_names(frame: pd.DataFrame) -> pd.Series:
+    """What counts once: an item, or all items of one group, because they are not independent."""
+    return frame["group"].where(frame["group"].astype(bool), frame["item"])
 
 
 def reported_rows(frame: pd.DataFrame) -> pd.DataFrame:

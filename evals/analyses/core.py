@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from evals.frames import unit_names
 from evals.metrics.accuracy import wilson
 
 Floats = NDArray[np.float64]
@@ -124,10 +125,12 @@ def level_of(values: Sequence[float] | Floats | pd.Series, seed: int = 0) -> Est
 def by_item(frame: pd.DataFrame) -> pd.Series:
     """The mean value of each item over seeds and orders: an item counts once however often asked.
 
-    Items of one ``group`` are one unit, because they are not independent.
+    Items of one ``group`` are one unit, because they are not independent. A frame of
+    :func:`~evals.frames.slim` has numbers for units, others are grouped by task and name; means of
+    the one are not to be paired with means of the other.
     """
-    unit = frame["group"].where(frame["group"].astype(bool), frame["item"])
-    means: pd.Series = frame["value"].groupby([frame["task"], unit]).mean()
+    by = frame["unit"] if "unit" in frame else [frame["task"], unit_names(frame)]
+    means: pd.Series = frame["value"].groupby(by).mean()
     return means
 
 

@@ -93,7 +93,8 @@ def contributors(panels: Sequence[Panel], seed: int = 0) -> pd.DataFrame:
             losses.setdefault(model, []).append((panel.whole - without).dropna())
     rows = []
     for model, found in losses.items():
-        per_item = pd.concat(found).groupby(level=[0, 1]).mean()
+        losses_of = pd.concat(found)
+        per_item = losses_of.groupby(level=list(range(losses_of.index.nlevels))).mean()
         worth = mean_of(per_item.to_numpy(), seed)
         verdict = "adds" if worth.above else "harms" if worth.below else "not told apart"
         rows.append(row(worth, model=model, verdict=verdict))
