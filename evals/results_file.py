@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from evals.bench_plan import member
-from evals.records import BenchRecord, record_line
+from evals.records import BenchRecord, Member, record_line
 from protocols.core.errors import UserError
 
 KEPT = ".jsonl.gz"
 """How files of stored results end, in ``assets/results``."""
 ABOUT, ALONE = "about", "alone"
 """What the first line holds; what marks a record whose members' summaries are left out."""
-Alone = dict[tuple[str, str, str, int, str, str], BenchRecord]
+Alone = dict[tuple[str, str, str, int, str, str], Member]
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,25 @@ def kept_records(path: Path) -> list[BenchRecord]:
 
 
 def _alone(records: Iterable[BenchRecord]) -> Alone:
-    return {_place(one, one.pool[0]): one for one in records if one.role == "solo"}
+    found = {next(_places(one)): one for one in records if one.role == "solo"}
+    return {place: member(one.pool[0], one.key, one) for place, one in found.items()}
 
 
-def _place(record: BenchRecord, model: str) -> tuple[str, str, str, int, str, str]:
-    """Where a member's own record of the same question is found."""
+def _places(record: BenchRecord) -> Iterator[tuple[str, str, str, int, str, str]]:
+    """Where each member's own answer to the same question is found."""
     sampling = json.dumps(record.sampling, sort_keys=True)
-    return record.task, record.item, record.split, record.seed, sampling, model
+    for model in record.pool:
+        yield record.task, record.item, record.split, record.seed, sampling, model
 
 
 def _whole(record: BenchRecord, alone: Alone) -> BenchRecord:
     """The record with its members' summaries made again. Raises ``KeyError`` if one is missing."""
-    found = [(name, alone[_place(record, name)]) for name in record.pool]
-    members = tuple(member(name, one.key, one) for name, one in found)
+    members = tuple(alone[place] for place in _places(record))
     return record.model_copy(update={"members": members})
 
 
 def _short(record: BenchRecord, alone: Alone) -> str:
-    if not record.members or any(_place(record, one) not in alone for one in record.pool):
+    if not record.members or any(place not in alone for place in _places(record)):
         return record_line(record)
     bare = record.model_copy(update={"members": ()})
     if _whole(bare, alone).members != record.members:
