@@ -62,9 +62,10 @@ def _connect_form(page: Form) -> None:
     counted, costs = controls.counted(), page.costed()
     controls.protocol.select(page.protocol, counted, page.explained(), **PRIVATE)
     # Reading the stored results takes a moment, so nothing else waits for it.
-    told = {"fn": page.record, "inputs": controls.protocol, "outputs": controls.record}
-    controls.protocol.change(**told, **PRIVATE)
-    gr.context.Context.root_block.load(**told, **PRIVATE)
+    # As one event: what was asked for last is then also told last.
+    arriving = [controls.protocol.change, gr.context.Context.root_block.load]
+    told = {"inputs": controls.protocol, "outputs": controls.record}
+    gr.on(arriving, page.record, **told, trigger_mode="always_last", **PRIVATE)
     dialled = [controls.tokens, controls.settings, *costs]
     controls.effort.input(page.effort, counted, dialled, **PRIVATE)
     controls.examples.input(

@@ -63,13 +63,17 @@ class Runs:
         return {self.ticket: live.ticket_for(ctx, started), told: notice("")}
 
     def restart(self, given: Values, request: gr.Request) -> Values:
-        """Ask a run's question again, of the protocol that was pressed."""
-        asked, told = given[self.again], self.page.controls.notice
+        """Ask a run's question again, of the protocol that was pressed; if none was, show it."""
+        told = self.page.controls.notice
+        asked = given[self.again] if isinstance(given[self.again], dict) else {}
         run, protocol = (str(asked.get(name, "")) for name in ("run", "protocol"))
         try:
             spec = self.page.ctx.manager.spec_of(run)
             values = self.page.of_run(given, spec, protocol)
-            return {**self.page.showing(given, values), **self.start({**given, **values}, request)}
+            shown = self.page.showing(given, values)
+            asked_now = {**given, **values}
+            begun = self.start(asked_now, request) if protocol else {self.ticket: None}
+            return {**shown, **begun}
         except StudioError as error:
             return {self.ticket: None, told: notice(error.message)}
 
@@ -123,6 +127,5 @@ class Runs:
             self.start, everything, begun, js=EXPECT, **WATCHING,
         ).then(self.watch, self.ticket, self.bus, **WATCHING)  # fmt: skip
         self.again.input(
-            self.restart, {*everything, self.again}, [*begun, *page.restorable()], js=EXPECT,
-            **WATCHING,
-        ).then(self.watch, self.ticket, self.bus, **WATCHING)  # fmt: skip
+            self.restart, {*everything, self.again}, [*begun, *page.restorable()], **WATCHING
+        ).then(self.watch, self.ticket, self.bus, **WATCHING)

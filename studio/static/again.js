@@ -7,14 +7,15 @@
     return;
   }
   window.Studio.connect({
+    // Without a protocol the form only shows what was asked.
     again(run, protocol) {
-      props.value = { run, protocol, at: Date.now() };
+      props.value = { run, protocol: protocol || '', at: Date.now() };
       trigger('input');
     },
   });
-  const run = document.getElementById('run');
-  run?.setAttribute('aria-keyshortcuts', 'Control+Enter Meta+Enter');
-  run?.setAttribute('data-keys', /Mac|iP/.test(navigator.platform) ? '⌘ ⏎' : 'Ctrl ⏎');
+  // On the page, not on the button: that may be drawn anew.
+  const mac = /Mac|iP/.test(navigator.platform);
+  if (matchMedia('(pointer: fine)').matches) document.documentElement.dataset.keys = mac ? 'mac' : 'pc';
   if (window.studioKeys) return;
   window.studioKeys = true;
   document.addEventListener('keydown', (event) => {

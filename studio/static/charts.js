@@ -91,6 +91,7 @@
       node,
       update(state) {
         S.show(empty, !state.tally);
+        S.setText(empty, S.ended(state) ? 'No votes were counted.' : 'No votes have been counted yet.');
         if (state.tally) draw(JSON.stringify(state.tally), state);
       },
     };

@@ -50,6 +50,14 @@
   };
 
   const agreementOf = (state, number) => state.agreement.find((a) => a.round === number) || null;
+
+  // The answer that more models gave than any other; none where several are level, because then
+  // only a lot tells them apart.
+  function leading(agreement) {
+    const counts = Object.values(agreement?.counts || {});
+    const most = Math.max(...counts);
+    return counts.filter((count) => count === most).length === 1 ? agreement.majority : undefined;
+  }
   const titleOf = (state, call) => (
     S.withNames(state, state.phases[call.phase]?.title) || (call.round ? `Round ${call.round + 1}` : 'Answers')
   );
@@ -90,7 +98,7 @@
     node.hidden = true;
     const draw = S.whenChanged((agreement) => {
       const counts = Object.entries(agreement.counts || {}).sort((a, b) => b[1] - a[1]);
-      const parts = counts.map(([answer, count]) => part(answer, count, agreement.majority));
+      const parts = counts.map(([answer, count]) => part(answer, count, leading(agreement)));
       const share = S.el('strong', '', `${S.percent(agreement.share || 0)} agree`);
       node.replaceChildren(share, S.el('span', 'ps-stack', ...parts));
     });
@@ -196,7 +204,7 @@
     const found = state.parsed.get(call.id);
     if (found === null) return S.el('span', 'ps-chip ps-chip-none', 'no answer found');
     const node = S.el('span', 'ps-chip', 'answer ', S.el('bdi', 'ps-answer-text', String(found)));
-    const majority = agreementOf(state, call.round)?.majority;
+    const majority = leading(agreementOf(state, call.round));
     S.setData(node, 'majority', String(majority !== undefined && found === majority));
     node.title = String(found);
     return node;

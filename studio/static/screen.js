@@ -58,7 +58,8 @@
     const bar = S.bar('', 'ps-progress');
     bar.node.dataset.open = 'true';
     bar.set(1, '');
-    const node = S.el('section', 'ps-card ps-waiting', title, text, bar.node);
+    const leave = S.button('Leave the queue', 'ps-stop-all', () => controller.stop(''));
+    const node = S.el('section', 'ps-card ps-waiting', title, text, bar.node, leave);
     node.setAttribute('role', 'status');
     return {
       node,
@@ -68,6 +69,7 @@
         const busy = run || empty.busy === 'true';
         S.show(node, !begun || notice || expecting);
         S.show(bar.node, expecting || (busy && !begun && !notice));
+        S.show(leave, queue > 0 && !begun && controller.mayLeave());
         S.setText(title, notice && !expecting ? 'This run cannot be shown' : headline(run, queue, empty));
         S.setText(text, (!expecting && notice) || explanation(run, queue, empty));
         S.setData(node, 'kind', notice && !expecting ? 'notice' : run ? 'starting' : 'empty');

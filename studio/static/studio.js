@@ -23,7 +23,8 @@
   /**
    * Hand in what the page around gives: `resync` and `cancel`, `(object) => Promise<object>`,
    * `actions`, `(run, ended) => [{label, href, download}]`: links beside the title, and
-   * `again`, `(run, protocol) => void`: asks the run's question of another protocol.
+   * `again`, `(run, protocol) => void`: asks the run's question of another protocol, or, without
+   * one, only puts it into the form.
    */
   S.connect = (functions) => { Object.assign(links, functions); };
 
@@ -115,6 +116,7 @@
     apply(message);
     // One that goes on, or is too long for one message, is watched as after a reload.
     if (!S.ended(store.state)) location.reload();
+    else links.again?.(run, '');
     return S.repaint();
   };
 
@@ -201,6 +203,7 @@
       expecting: store.expecting,
     }),
     mayStop: () => live() && Boolean(links.cancel) && Boolean(keyOf(store.run)),
+    mayLeave: () => Boolean(links.cancel) && Boolean(keyOf(store.run)),
     async stop(model) {
       const asked = { run: store.run, key: keyOf(store.run) };
       const answer = await links.cancel(model ? { ...asked, model } : asked);

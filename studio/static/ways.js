@@ -24,20 +24,25 @@
       node,
       update(state) {
         const on = state.header !== null && controller.mayAsk() && !S.fits(state);
-        S.show(node, on);
-        if (!on) return;
-        const known = answered(state, controller.situation().run);
+        const known = on ? answered(state, controller.situation().run) : [];
+        // Until there is something to compare, the room belongs to the run.
+        S.show(node, on && (S.ended(state) || known.length > 1));
+        if (node.hidden) return;
         draw(JSON.stringify([known, [...state.models.keys()]]), state, known);
       },
     };
   };
 
-  // The run on show, and this browser's others with the same question and as many models.
+  // This browser's runs of the same question, newest first, and among them the one on show: in
+  // its place, so that going through them does not move them.
   function answered(state, run) {
     const shown = { ...S.history.about(run, state), current: true };
-    const same = (one) => one.run !== run && one.question.trim() === shown.question.trim();
     if (!S.ended(state)) Object.assign(shown, { tokens: 0, calls: 0, t: 0 });
-    return [shown, ...S.history.list().filter(same)].slice(0, MOST);
+    const same = S.history.list().filter((one) => one.question.trim() === shown.question.trim());
+    const place = same.findIndex((one) => one.run === run);
+    if (place < 0) same.unshift(shown);
+    else same[place] = shown;
+    return same.slice(0, Math.max(MOST, place + 1));
   }
 
   function card(one, controller) {
@@ -49,7 +54,7 @@
       event.preventDefault();
       if (!one.current) S.open(one.run);
     });
-    const answer = S.el('span', 'ps-way-answer', one.answer || 'No answer.');
+    const answer = S.el('span', 'ps-way-answer', one.answer || (one.calls ? 'No answer.' : '…'));
     answer.dir = 'auto';
     const cost = one.calls ? [S.count(one.models, 'model'), S.count(one.tokens, 'token'), S.clock(one.t)] : [];
     const head = S.el('span', 'ps-way-head', S.el('strong', '', one.title),
