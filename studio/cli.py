@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from protocols.core.errors import StudioError, UserError
 from studio.artifact_cli import artifact
@@ -20,7 +21,7 @@ from studio.output import ENGINE, JSON, printable, say
 from studio.pool_cli import pool
 from studio.safety_cli import safety
 from studio.score_cli import score
-from studio.settings import Settings, no_telemetry
+from studio.settings import Settings, no_telemetry, unusable_setting
 from studio.space_cli import space
 from studio.study_cli import study
 
@@ -35,6 +36,11 @@ class Group(click.Group):
         except StudioError as error:
             click.echo(printable(error.message), err=True)
             ctx.exit(2 if isinstance(error, UserError) else 1)
+        except ValidationError as error:
+            if error.title != Settings.__name__:
+                raise
+            click.echo(printable(unusable_setting(error)), err=True)
+            ctx.exit(2)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -95,6 +95,8 @@ def pool_check(pool_or_files: str, into: str, smoke: bool, as_json: bool) -> Non
 def _check_listed(name: str, as_json: bool) -> int:
     from studio.pool import check_pool
 
+    if "/" in name and not Path(name).exists():
+        raise UserError(f"There is no folder, zip archive or pool file '{name[:200]}'.")
     bad = 0
     for model, problem in check_pool(name, Settings()):
         bad += bool(problem)

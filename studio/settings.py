@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from protocols.engines.ray_options import RayOptions
@@ -99,3 +99,11 @@ def no_telemetry() -> None:
     """Switch off every library's reporting. Call before gradio or transformers is imported."""
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
+
+
+def unusable_setting(error: ValidationError) -> str:
+    """Which setting of :class:`Settings` cannot be used, and why, in a sentence."""
+    first = error.errors()[0]
+    variable = f"STUDIO_{'_'.join(map(str, first['loc']))}".upper()
+    why = first["msg"].replace("Input", "it", 1)
+    return f"{variable} is {first['input']!r:.80}: {why}. Change it or unset it."
