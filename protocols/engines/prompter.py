@@ -7,7 +7,10 @@ own.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -21,6 +24,8 @@ from protocols.lib.prompts import Message
 FILLER = "zqx{}xqz"
 MARKUP = re.compile(r"<<?/?[^<>\s]{1,40}>>?|\[/?[A-Z_ ]{2,30}\]|^#{1,4} ?\w[\w ]{0,30}:?", re.M)
 """How templates mark turns without control tokens: <|user|>, <<SYS>>, [INST], ### Response:"""
+KEPT_PROMPTS = 32
+"""Protocols count a prompt's tokens right before they send it, and often to several models."""
 SPEAKER = re.compile(r"\b\w{3,24}:\s*\Z")
 """A speaker's name right before a text, as in "USER: " """
 
@@ -31,6 +36,8 @@ class Prompter:
     def __init__(self, tokenizer: Any, window: int) -> None:
         self.tokenizer, self.window = tokenizer, window
         self._markers: dict[str, re.Pattern[str]] = {}
+        self._lock = threading.Lock()
+        self._encoded: OrderedDict[str, list[int]] = OrderedDict()
         renderer().start()
 
     @cached_property
@@ -114,9 +121,18 @@ class Prompter:
 
         Raises :class:`ContributorError` if the model has no usable chat template.
         """
-        text = self.text(model, messages) + self.clean(prefix)
-        encoded = self.tokenizer(text, add_special_tokens=False)
-        return list(encoded["input_ids"])
+        return self._ids(self.text(model, messages) + self.clean(prefix))
+
+    def _ids(self, text: str) -> list[int]:
+        """Token ids of a rendered text. One thread at a time: a tokenizer is not made for more."""
+        with self._lock:
+            if text not in self._encoded:
+                encoded = self.tokenizer(text, add_special_tokens=False)
+                self._encoded[text] = list(encoded["input_ids"])
+            self._encoded.move_to_end(text)
+            while len(self._encoded) > KEPT_PROMPTS:
+                self._encoded.popitem(last=False)
+            return list(self._encoded[text])
 
     def length(self, model: ModelSpec, messages: Sequence[Message], prefix: str = "") -> int:
         """Number of the prompt's tokens."""
@@ -132,12 +148,22 @@ class Prompter:
             )
         return ids
 
+    async def prepared(
+        self, model: ModelSpec, messages: Sequence[Message], prefix: str = ""
+    ) -> list[int]:
+        """Like :meth:`fitting`, in a thread.
+
+        A long prompt takes a tenth of a second and more, and a contributor's template may take one,
+        in which no other run could go on or be stopped.
+        """
+        return await asyncio.to_thread(self.fitting, model, messages, prefix)
+
     def label_ids(self, model: ModelSpec, labels: Sequence[str], prefix: str) -> list[int]:
         """One token id per label, with a leading space after a prefix that does not end in one."""
         space = " " if prefix and not prefix[-1].isspace() else ""
         found = []
         for label in labels:
-            ids = self.tokenizer(space + label, add_special_tokens=False)["input_ids"]
+            ids = self._ids(space + label)
             if len(ids) != 1:
                 raise ContributorError(
                     f"'{model.title}' has no single token for the label '{label}', so it cannot "

@@ -126,13 +126,23 @@ class TransformersEngine:
             raise taken_away(model)
         return base
 
+    async def _prepared(
+        self, model: ModelSpec, request: GenerateRequest | ScoreRequest | FusedRequest
+    ) -> tuple[Base, list[int]]:
+        """A model's base and the prompt's ids.
+
+        The base is looked up again afterwards: it may have been taken away meanwhile.
+        """
+        base = await self._ready(model)
+        ids = await base.prompter.prepared(model, request.messages, request.prefix)
+        return await self._ready(model), ids
+
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate; closing the iterator takes the row out of the batch before the next step."""
         from protocols.engines.batch_worker import Row
         from protocols.engines.streaming_text import StreamingText
 
-        base = await self._ready(request.model)
-        ids = base.prompter.fitting(request.model, request.messages, request.prefix)
+        base, ids = await self._prepared(request.model, request)
         mailbox, read = Mailbox(), len(ids)  # the row goes on adding to its ids
         most = min(request.sampling.max_tokens, base.prompter.window - len(ids))
         sampling = request.sampling.model_copy(update={"max_tokens": most})
@@ -178,27 +188,24 @@ class TransformersEngine:
 
         Raises :class:`LostModels` for those that cannot be loaded or have no chat template.
         """
-        bases, prompts = [], []
+        prompts = []
         lost: dict[str, StudioError] = {}
         for model in request.models:
             try:
-                base = await self._ready(model)
-                prompts.append(base.prompter.fitting(model, request.messages, request.prefix))
-                bases.append(base)
+                prompts.append((await self._prepared(model, request))[1])
             except UserError:
                 raise
             except StudioError as error:
                 lost[model.id] = error
         if lost:
             raise LostModels(lost)
-        return bases, prompts
+        return [await self._ready(model) for model in request.models], prompts
 
     async def score(self, request: ScoreRequest) -> Scores:
         """Label log-probabilities from one forward pass."""
         from protocols.engines.batch_worker import ScoreJob
 
-        base = await self._ready(request.model)
-        ids = base.prompter.fitting(request.model, request.messages, request.prefix)
+        base, ids = await self._prepared(request.model, request)
         labels = base.prompter.label_ids(request.model, request.labels, request.prefix)
         job = ScoreJob(ids, request.model.adapter, labels)
         self._open += 1

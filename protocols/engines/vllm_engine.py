@@ -225,13 +225,21 @@ class VllmEngine(WithoutLogits):
             raise taken_away(model)
         return self._bases[key_of(model)]
 
+    async def _prepared(self, request: GenerateRequest | ScoreRequest) -> tuple[Base, list[int]]:
+        """A model's base and the prompt's ids.
+
+        The base is looked up again afterwards: it may have been taken away meanwhile.
+        """
+        base = await self._ready(request.model)
+        ids = await base.prompter.prepared(request.model, request.messages, request.prefix)
+        return await self._ready(request.model), ids
+
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate; closing the iterator aborts the request inside vLLM."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        base = await self._ready(request.model)
-        ids = base.prompter.fitting(request.model, request.messages, request.prefix)
+        base, ids = await self._prepared(request)
         sampling = request.sampling
         params = SamplingParams(
             max_tokens=min(sampling.max_tokens, base.prompter.window - len(ids)),
@@ -251,8 +259,7 @@ class VllmEngine(WithoutLogits):
         """Label log-probabilities from one forward pass."""
         from vllm import SamplingParams
 
-        base = await self._ready(request.model)
-        ids = base.prompter.fitting(request.model, request.messages, request.prefix)
+        base, ids = await self._prepared(request)
         labels = base.prompter.label_ids(request.model, request.labels, request.prefix)
         params = SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=labels)
         found: dict[int, Any] = {}
