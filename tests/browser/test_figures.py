@@ -82,7 +82,7 @@ def fitting(page: Page, protocol: str, items: int) -> None:
     """Open the panel for a protocol and fill it in."""
     page.get_by_role("button", name="Run", exact=True).wait_for()
     page.locator("#protocol input").click()
-    page.get_by_role("option", name=re.compile(protocol)).click()
+    page.locator("li[role=option]").filter(has_text=re.compile(protocol)).click()
     page.locator("#fitting").get_by_role("button", name="Train / search").click()
     pick(page, 3)
     page.locator("#fit-items input").fill(str(items))

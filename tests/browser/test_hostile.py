@@ -91,6 +91,9 @@ def test_a_waiting_run_shows_its_place(scripted_app: Launch, visit: Open) -> Non
     one.wait_for_selector('.ps[data-status="running"]')
     run(two)
     expect(two.locator(".ps-waiting")).to_contain_text("number 1")
+    two.get_by_role("button", name="Leave the queue").click()
+    two.wait_for_selector('.ps[data-status="cancelled"]')
+    assert one.locator('.ps[data-status="running"]').count() == 1, "another's run was stopped"
 
 
 def test_private_endpoints_check_what_they_are_given(scripted_app: Launch, visit: Open) -> None:

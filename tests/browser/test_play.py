@@ -30,7 +30,7 @@ def choose(page: Page, protocol: str, question: str, models: int = 3, effort: st
     if folded.is_visible():  # on a phone
         folded.click()
     page.locator("#protocol input").click()
-    page.get_by_role("option", name=re.compile(protocol)).click()
+    page.locator("li[role=option]").filter(has_text=re.compile(protocol)).click()
     pick(page, models)
     if effort:
         page.get_by_role("radio", name=effort).check()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,38 @@ def test_a_bad_template_is_a_sentence_and_the_next_prompt_is_fine(
         with pytest.raises(ContributorError, match="'culprit' has no usable chat template"):
             prompter.ids(model, TURNS)
     assert prompter.text(MODEL, TURNS).count("東京") == 1
+
+
+def test_a_slow_prompt_holds_up_nobody(tokenizer: Any) -> None:
+    """The tokenizer waits for what happens only if the event loop goes on meanwhile."""
+    went_on = threading.Event()
+
+    def slow(text: str, **more: Any) -> Any:
+        assert went_on.wait(20), "the event loop stood still while a prompt was made"
+        return tokenizer(text, **more)
+
+    async def meanwhile() -> list[int]:
+        asked = asyncio.ensure_future(
+            Prompter(Waiting(tokenizer, slow), 8192).prepared(MODEL, TURNS)
+        )
+        await asyncio.sleep(0)
+        went_on.set()
+        return await asked
+
+    assert asyncio.run(meanwhile()) == Prompter(tokenizer, 8192).fitting(MODEL, TURNS)
+
+
+class Waiting:
+    """A tokenizer that does as it is told when it is called."""
+
+    def __init__(self, tokenizer: Any, call: Any) -> None:
+        self._tokenizer, self._call = tokenizer, call
+
+    def __call__(self, text: str, **more: Any) -> Any:
+        return self._call(text, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
 
 
 def test_a_template_that_ended_the_process_is_not_tried_again() -> None:

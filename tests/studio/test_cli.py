@@ -50,6 +50,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         (["replay", "no-such-run"], "no run"),
         (["replay", "README.md"], "not a trace"),
         (["models", "--pool", "missing.yaml"], "missing.yaml"),
+        (["pool", "check", "./no-such-folder"], "no folder"),
     ],
 )
 def test_unusable_arguments_end_with_2_and_a_sentence(words: list[str], says: str) -> None:
@@ -73,6 +74,18 @@ def test_a_corrupt_trace_is_named(tmp_path: Path) -> None:
     broken.write_text("\n".join([lines[0], "{}", *lines[1:]]))
     result = studio("replay", str(broken))
     assert result.exit_code == 2 and "damaged at line 2" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "99999"), ("PORT", "seven"), ("ENGINE", "steam"), ("GRACE_S", "0")]
+)
+def test_an_unusable_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"STUDIO_{name}", value)
+    result = studio("replay", "no-such-run")
+    assert result.exit_code == 2 and len(result.stderr.strip().splitlines()) == 1
+    assert f"STUDIO_{name} is '{value}': it should be" in result.stderr
 
 
 def test_a_port_in_use_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

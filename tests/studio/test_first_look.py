@@ -7,6 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from evals.frames import reported_rows, to_frame
@@ -16,6 +20,7 @@ from protocols.core.call import Call
 from protocols.core.registry import protocols
 from protocols.lib.votes import agreement, count
 from studio import static
+from studio.compression import CompressedPages
 from studio.model_standing import frame_of
 from studio.pages import picker
 from studio.pages.replays import row_fields
@@ -134,3 +139,21 @@ def test_the_pages_load_one_script_that_a_browser_keeps() -> None:
     assert json.dumps(static.style()) in answer.text and static.script() in answer.text
     assert protocols()["cascade"].credit in answer.text
     assert client.get("/studio-0.js").status_code == 404
+
+
+def test_pages_travel_compressed_and_nothing_else_does() -> None:
+    async def answer(request: Request) -> Response:
+        media = "text/event-stream" if request.url.path == "/stream" else "text/html"
+        return Response("word " * 5_000, media_type=media)
+
+    paths = ("/", "/config", "/rate/secret", "/stream")
+    routes = [Route(path, answer) for path in paths]
+    compressed = Middleware(CompressedPages, paths=["/", "/config", "/stream"])
+    client = TestClient(Starlette(routes=routes, middleware=[compressed]))
+    answers = [client.get(path, headers={"accept-encoding": "gzip"}) for path in paths]
+    assert [a.headers.get("content-encoding") for a in answers] == ["gzip", "gzip", None, None]
+    assert {a.text for a in answers} == {"word " * 5_000}
+    assert int(answers[0].headers["content-length"]) < 1_000
+    assert (
+        "content-encoding" not in client.get("/", headers={"accept-encoding": "identity"}).headers
+    )
