@@ -6,6 +6,7 @@ Nothing here checks who asks: pages do that through :class:`~studio.admin.Admin`
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from evals.human import publish, raters, studies
+from evals.human.roster import SHORT, roster
 from evals.human.study import ContributorArm, StudySpec, spec_from
 from protocols.core.errors import UserError
 from protocols.core.models import ModelSpec, pick
@@ -55,6 +57,14 @@ class Published:
     title: str
     about: str
     simulated: bool
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A link as it is shown once, and the code by which the lab knows its rater."""
+
+    link: str
+    rater: str
 
 
 class Lab:
@@ -144,10 +154,31 @@ class Lab:
         models = self.models(spec)
         return pick(models, spec.system.models) if spec.system.models else models
 
-    def invite(self, slug: str, count: int, stratum: str, address: str) -> list[str]:
+    def invite(self, slug: str, count: int, stratum: str, address: str) -> list[Invitation]:
         """New invitation links. Only their hashes are kept, so this is their one showing."""
         tokens = raters.invite(self.store, slug, count, stratum=stratum)
-        return [f"{address.rstrip('/')}/rate/{token}" for token in tokens]
+        return [self._invitation(token, address) for token in tokens]
+
+    def renew(self, slug: str, rater: str, address: str) -> Invitation:
+        """Another link for a rater, whom the roster names by id or by its beginning.
+
+        Raises :class:`UserError` for nobody, or for more than one.
+        """
+        known = [one.id for one in roster(self.store, slug) if rater and one.id.startswith(rater)]
+        if len(known) > 1:
+            raise UserError(f"{len(known)} raters begin with '{rater[:16]}'. Write more of it.")
+        return self._invitation(raters.renew(self.store, slug, "".join(known)), address)
+
+    def _invitation(self, token: str, address: str) -> Invitation:
+        rater = raters.rater_by_token(self.store, token).id
+        return Invitation(f"{address.rstrip('/')}/rate/{token}", rater[:SHORT])
+
+    def discard(self, slug: str, confirmation: str) -> None:
+        """Remove a study without votes, and the answers that were made for it."""
+        if confirmation.strip() != slug:
+            raise UserError(f"The answers of the study are lost then. Type '{slug}' to confirm.")
+        studies.discard_study(self.store, slug)
+        shutil.rmtree(self.folder(slug), ignore_errors=True)
 
     def folder(self, slug: str) -> Path:
         """Where the answers of a study and their traces are kept."""

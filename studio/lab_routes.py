@@ -18,10 +18,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from evals.human import studies
 from evals.human.render import render_html
 from evals.human.report import report_json
 from protocols.core.errors import StudioError
 from studio.context import StudioContext
+from studio.rating.preview import preview
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -38,6 +40,7 @@ def lab_routes(ctx: StudioContext) -> list[BaseRoute]:
         Route("/lab/studies/{slug}/report", _for_lab(ctx, report_page)),
         Route("/lab/studies/{slug}/report.json", _for_lab(ctx, report_for_programs)),
         Route("/lab/studies/{slug}/export.zip", _for_lab(ctx, export_zip)),
+        Route("/lab/studies/{slug}/preview", _preview(ctx)),
         Route("/published/{slug}", _for_all(ctx, published_page)),
         Route("/contributor/{model}", to_contributor),
     ]
@@ -53,6 +56,27 @@ def _for_lab(ctx: StudioContext, make: Make) -> Callable[..., object]:
         if not ctx.admin.allowed(request):
             return nothing()
         return await run_in_threadpool(_made, make, ctx, request.path_params["slug"])
+
+    return answer
+
+
+def _preview(ctx: StudioContext) -> Callable[..., object]:
+    """A pair of a study as raters get it."""
+
+    def make(request: Request) -> Response:
+        slug, place = request.path_params["slug"], request.query_params.get("pair", "")[:6]
+        spec = studies.load_study(ctx.lab.store, slug).spec
+        pairs = studies.list_pairs(ctx.lab.store, slug)
+        number = int(place) if place.isascii() and place.isdigit() else 1
+        return preview(request, spec, pairs, number) if pairs else nothing()
+
+    async def answer(request: Request) -> Response:
+        if not ctx.admin.allowed(request):
+            return nothing()
+        try:
+            return await run_in_threadpool(make, request)
+        except StudioError:
+            return nothing()
 
     return answer
 

@@ -151,12 +151,59 @@ def open_(slug: str, as_json: bool) -> None:
 @click.option("--address", default="", help="What the links begin with.")
 @JSON
 def invite(slug: str, count: int, contributor: str, address: str, as_json: bool) -> None:
-    """Make invitation links. Each is shown once; only its hash is kept."""
+    """Make invitation links, each with its rater's code. Only a link's hash is kept."""
     settings = Settings()
     begin = address or settings.public_url or f"http://{settings.host}:{settings.port}"
     with opened() as lab:
-        for link in lab.invite(slug, count, contributor, begin):
-            say({"link": link}, as_json, link)
+        for made in lab.invite(slug, count, contributor, begin):
+            say(asdict(made), as_json, f"{made.link}  rater {made.rater}")
+
+
+@study.command("raters")
+@click.argument("slug")
+@click.option("--renew", default="", help="Make a new link for this rater; the old one ends.")
+@click.option("--address", default="", help="What the link begins with.")
+@JSON
+def raters_(slug: str, renew: str, address: str, as_json: bool) -> None:
+    """How far each rater is, never what they chose; or a new link for one who lost theirs."""
+    from evals.human.roster import roster
+
+    settings = Settings()
+    begin = address or settings.public_url or f"http://{settings.host}:{settings.port}"
+    with opened() as lab:
+        if renew:
+            made = lab.renew(slug, renew, begin)
+            say(asdict(made), as_json, f"{made.link}  rater {made.rater}")
+            return
+        for row in roster(lab.store, slug):
+            told = (
+                f"{row.short}  {row.standing:<10}{row.done:>4} of {row.planned} pairs  {row.last}"
+            )
+            say(asdict(row), as_json, told.rstrip())
+
+
+@study.command()
+@click.argument("slug")
+@click.option("--confirm", default="", help="The study's short name again.")
+@JSON
+def discard(slug: str, confirm: str, as_json: bool) -> None:
+    """Remove a study that has no votes yet: its pairs, raters and links."""
+    with opened() as lab:
+        lab.discard(slug, confirm)
+    say({"slug": slug, "state": "discarded"}, as_json, f"Study '{slug}' is discarded.")
+
+
+@study.command()
+@click.argument("slug")
+@click.argument("text")
+@JSON
+def note(slug: str, text: str, as_json: bool) -> None:
+    """Note in the record what was done otherwise than planned; the report shows it."""
+    from evals.human import studies
+
+    with opened() as lab:
+        studies.note_deviation(lab.store, slug, text)
+    say({"slug": slug, "noted": text}, as_json, f"Noted in the record of '{slug}'.")
 
 
 @study.command()

@@ -111,11 +111,14 @@ def _amounts(settings: Settings, fields: dict[str, Component]) -> None:
         fields["pairs_per_rater"] = gr.Slider(1, 200, 25, step=1, label="Pairs per rater")
         fields["overlap"] = gr.Slider(1, 20, 1, step=1, label="Raters per pair")
         fields["repeat_share"] = gr.Slider(0, 0.5, 0.1, step=0.05, label="Share shown twice")
+        fields["gold_share"] = gr.Slider(0, 0.5, 0.0, step=0.05, label="Share with a known winner")
     with gr.Row():
         fields["tie_policy"] = gr.Dropdown(TIES, value="drop", label="Ties in the headline")
         fields["rule"] = gr.Dropdown(STOPS, value="fixed", label="Collecting ends")
         fields["cap"] = gr.Number(100, precision=0, minimum=1, label="Votes at most")
-        fields["alpha"] = gr.Number(0.05, minimum=0.001, maximum=0.49, label="alpha")
+        fields["alpha"] = gr.Number(
+            0.05, minimum=0.001, maximum=0.49, label="Significance level (alpha)"
+        )
     fields["judges"] = gr.Dropdown(
         judge_choices(settings), value=[], multiselect=True,
         label="Automatic judges of the same pairs",
@@ -138,7 +141,9 @@ def _words(fields: dict[str, Component]) -> None:
         fields["consent"] = gr.Textbox(label="Consent text", lines=4, info="Empty = the usual one.")
         fields["completion_code"] = gr.Textbox(label="Completion code", max_length=64)
         fields["open_link"] = gr.Checkbox(label="Anyone with the study's link may rate")
-        fields["yaml"] = gr.Code(label="Further fields (YAML)", language="yaml", lines=4)
+        fields["yaml"] = gr.Code(
+            label="Further fields (YAML), such as max_tokens: 200", language="yaml", lines=4
+        )
 
 
 def prefilled(ctx: StudioContext, model: str) -> dict[str, Any]:
@@ -191,8 +196,8 @@ def plan(given: dict[str, Any], uploaded: str) -> dict[str, Any]:
     fields = {
         name: given[name]
         for name in (
-            "slug", "title", "pool", "rubric", "tie_policy", "alpha", "repeat_share", "languages",
-            "consent", "completion_code", "open_link",
+            "slug", "title", "pool", "rubric", "tie_policy", "alpha", "repeat_share", "gold_share",
+            "languages", "consent", "completion_code", "open_link",
         )
         if given[name] is not None  # what nobody has touched keeps the plan's default
     }  # fmt: skip

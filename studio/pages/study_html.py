@@ -7,13 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from evals.human.blindability import Blindability
 from evals.human.progress import Progress
 from evals.human.review import Pane, Review, ReviewRow
+from evals.human.roster import RaterRow
+from evals.human.statistics.power import power
 from evals.human.studies import StudyRow
+from studio.lab import Invitation
 
 SHOWN_PAIRS = 200
+SHOWN_RATERS = 500
+SHARES = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+"""True win rates in the power table."""
+MOST_VOTES = 5000
+"""Beyond it the power table has no row of the plan's own: every chance there is near one."""
+SPARE = (
+    " That is more than there is work for: those who come last are told that there are no pairs "
+    "for them. Raise the raters per pair in the plan of a next study."
+)
 SUMMARY = 90
 """Characters of a question in the line that opens its pair."""
 
@@ -123,7 +136,35 @@ def _step(done: bool, name: str) -> str:
     )
 
 
-def monitor(done: Progress) -> str:
+def plan(text: str) -> str:
+    """The chosen study's plan as it is stored, to read or to copy into another study."""
+    return (
+        "<details class='studio-plantext'><summary>The chosen study's plan, without what is left "
+        f"at its default</summary><pre tabindex='0'>{escape(text)}</pre></details>"
+        "<h3>A new study</h3>"
+    )
+
+
+def work(row: StudyRow, done: Progress) -> str:
+    """For how many raters a study has work, so that nobody is invited for nothing."""
+    each = min(row.spec.pairs_per_rater, row.pairs)
+    if not each:
+        return "<p>For how many raters there is work is known once the answers are made.</p>"
+    needed = max(row.spec.overlap, -(-done.votes_target // each))
+    told = (
+        f"{done.votes_target} votes are planned and a rater gives up to {each}: there is work for "
+        f"{needed} rater{'s' if needed != 1 else ''}. {done.invited} invited so far."
+    )
+    spare = done.invited - done.withdrawn > needed
+    return f"<p class='{'studio-warn' if spare else ''}'>{told}{SPARE if spare else ''}</p>"
+
+
+def pair_choices(found: Review) -> list[tuple[str, str]]:
+    """The pairs by their questions, for a list to choose from."""
+    return [(f"{row.prompt[:SUMMARY]} · {row.item}", row.item) for row in found.rows]
+
+
+def monitor(done: Progress, raters: Sequence[RaterRow]) -> str:
     """Counts and pace, never an outcome."""
     pace = f"{done.median_seconds:.0f} s" if done.median_seconds is not None else "none yet"
     rows = [
@@ -147,7 +188,34 @@ def monitor(done: Progress) -> str:
         f"<div class='studio-monitor'><progress max='1' value='{share:.4f}'></progress>"
         f"<table><caption>So far</caption>{table}</table>"
         f"<table><caption>Votes by day (UTC)</caption>{days or '<tr><td>none</td></tr>'}</table>"
+        f"{_roster(raters)}"
         "<p>Results stay sealed until the study is locked, for you as well.</p></div>"
+    )
+
+
+def _roster(raters: Sequence[RaterRow]) -> str:
+    """How far each rater is; those who still have pairs to do come first."""
+    if not raters:
+        return ""
+    order = sorted(raters, key=lambda row: row.standing in ("finished", "withdrawn"))
+    body = "".join(_roster_row(row) for row in order[:SHOWN_RATERS])
+    more = len(raters) - SHOWN_RATERS
+    rest = f"<p>{more} more raters.</p>" if more > 0 else ""
+    names = ("Rater", "For", "Where", "Pairs", "Last seen (UTC)")
+    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
+    return (
+        f"<table><caption>Raters, by the code behind their link</caption><thead><tr>{head}</tr>"
+        f"</thead><tbody>{body}</tbody></table>{rest}"
+    )
+
+
+def _roster_row(row: RaterRow) -> str:
+    whose = escape(row.stratum) or ("open link" if row.open_link else "all")
+    pairs = f"{row.done} of {row.planned}" if row.planned else "–"
+    last = row.last[:16].replace("T", " ") or "–"
+    return (
+        f"<tr><th scope='row'><code>{row.short}</code></th><td>{whose}</td>"
+        f"<td>{row.standing}</td><td>{pairs}</td><td>{last}</td></tr>"
     )
 
 
@@ -164,9 +232,9 @@ def job(title: str, done: float, total: float, note: str, problem: str) -> str:
     )
 
 
-def links(urls: Sequence[str], open_link: str) -> str:
-    """New invitations, one a line, for the copy box."""
-    lines = [*urls]
+def links(made: Sequence[Invitation], open_link: str) -> str:
+    """New invitations, one a line with the rater's code behind it, for the copy box."""
+    lines = [f"{one.link}  rater {one.rater}" for one in made]
     if open_link:
         lines += ["", f"Open link: {open_link}"]
     return "\n".join(lines)
@@ -193,18 +261,32 @@ def result_links(slug: str) -> str:
     )
 
 
-def power_table(rows: Sequence[tuple[int, Sequence[float]]], shares: Sequence[float]) -> str:
+def power_of(votes: Any, alpha: Any) -> str:
+    """The power table of a plan: for its own number of votes, marked, and some others."""
+    level = float(alpha) if isinstance(alpha, int | float) and 0 < alpha < 0.5 else 0.05
+    planned = int(votes) if isinstance(votes, int | float) and 1 <= votes <= MOST_VOTES else 0
+    counts = sorted({25, 50, 100, 200, 400, planned} - {0})
+    rows = [(n, [power(n, share, level) for share in SHARES]) for n in counts]
+    return power_table(rows, SHARES, planned, level)
+
+
+def power_table(
+    rows: Sequence[tuple[int, Sequence[float]]],
+    shares: Sequence[float],
+    planned: int = 0,
+    alpha: float = 0.05,
+) -> str:
     """Exact power by number of votes (rows) and true win rate (columns)."""
     head = "".join(f"<th scope='col'>{share:.0%}</th>" for share in shares)
     body = "".join(
-        f"<tr><th scope='row'>{votes}</th>"
+        f"<tr><th scope='row'>{votes}{' (planned)' if votes == planned else ''}</th>"
         + "".join(f"<td data-enough='{str(p >= 0.8).lower()}'>{p:.0%}</td>" for p in powers)
         + "</tr>"
         for votes, powers in rows
     )
     return (
         "<div class='studio-power'><table><caption>Chance that the exact test finds a true win "
-        "rate, by number of votes</caption>"
+        f"rate at alpha {alpha:g}, by number of votes</caption>"
         f"<thead><tr><th scope='col'>Votes / true win rate</th>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table>"
         "<p>Marked: 80% or more, what most plans ask for. Ties do not count as votes here. Votes "
@@ -213,7 +295,7 @@ def power_table(rows: Sequence[tuple[int, Sequence[float]]], shares: Sequence[fl
     )
 
 
-def review(found: Review, blind: Blindability) -> str:
+def review(slug: str, found: Review, blind: Blindability) -> str:
     """The mask review: counts by arm, how alike the arms are, and every pair before and after."""
     arms = (found.contributor, found.system)
     rows = (
@@ -230,7 +312,8 @@ def review(found: Review, blind: Blindability) -> str:
     )
     gone = ", ".join(f"{count} {escape(why)}" for why, count in found.dropped.items()) or "none"
     shown = sorted(found.rows, key=lambda row: -(row.contributor.hits + row.system.hits))
-    pairs = "".join(_reviewed(row) for row in shown[:SHOWN_PAIRS])
+    places = {row.item: place for place, row in enumerate(found.rows, start=1)}
+    pairs = "".join(_reviewed(row, _preview(slug, places[row.item])) for row in shown[:SHOWN_PAIRS])
     more = len(found.rows) - SHOWN_PAIRS
     rest = f"<p>{more} more pairs, with fewer hidden names.</p>" if more > 0 else ""
     return (
@@ -262,7 +345,15 @@ def _blind(blind: Blindability) -> str:
     )
 
 
-def _reviewed(row: ReviewRow) -> str:
+def _preview(slug: str, place: int) -> str:
+    """The way to a pair's page as raters get it."""
+    return (
+        f"<a href='/lab/studies/{escape(slug)}/preview?pair={place}' target='_blank'>"
+        "Look at it as a rater does</a>"
+    )
+
+
+def _reviewed(row: ReviewRow, link: str) -> str:
     sides = "".join(
         f"<div><strong>{name}</strong><div class='studio-text'>{_marked(pane)}</div></div>"
         for name, pane in (("contributor", row.contributor), ("system", row.system))
@@ -273,7 +364,7 @@ def _reviewed(row: ReviewRow) -> str:
         f"<details><summary><code>{escape(row.item)}</code> hidden: "
         f"{row.contributor.hits + row.system.hits}{gold} · {escape(row.prompt[:SUMMARY])}</summary>"
         f"{whole if len(row.prompt) > SUMMARY else ''}"
-        f"<div class='studio-pairtext'>{sides}</div></details>"
+        f"<div class='studio-pairtext'>{sides}</div>{link}</details>"
     )
 
 

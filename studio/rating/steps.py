@@ -24,11 +24,10 @@ from studio.rating.pages import HEADERS, Frame, Pages, base
 from studio.rating.pictures import picture, wording
 from studio.rating.session import NOTE, RATER, Sessions, is_secure
 from studio.rating.web import Visit, notice
-from studio.rating.words import choose_language, words
+from studio.rating.words import choose_language, rubric_in, words
 
 NONCE_BYTES: Final = 12
 SAVED: Final = re.compile(r"saved ([0-9a-z-]{4,32})")
-STANDARD_RUBRIC: Final = StudySpec.model_fields["rubric"].default
 PRACTISED: Final = re.compile(r"practice (right|wrong)")
 
 
@@ -200,8 +199,7 @@ class Steps:
         spoken = words(screen.language)
         status = spoken("status.saved", code=saved.group(1)) if saved else ""
         frame = self._frame(visit, screen, status)
-        rubric = spoken("pair.rubric") if screen.rubric == STANDARD_RUBRIC else screen.rubric
-        shown = {"screen": screen, "rubric": rubric, **values}
+        shown = {"screen": screen, "rubric": rubric_in(screen.rubric, spoken), **values}
         return self._pages.page(visit.request, frame, template, shown)
 
     def certificate(self, visit: Visit) -> Response:

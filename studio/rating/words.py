@@ -13,9 +13,10 @@ from babel import Locale, negotiate_locale
 from babel.dates import format_date
 from babel.numbers import format_decimal, format_percent
 
-from evals.human.study import Language
+from evals.human.study import Language, StudySpec
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+STANDARD_RUBRIC: str = StudySpec.model_fields["rubric"].default
 Message = str | Mapping[str, str]  # a mapping holds plural forms, by CLDR's names for them
 
 
@@ -83,6 +84,11 @@ class Words:
 def words(language: Language) -> Words:
     """The words of a language."""
     return Words(language)
+
+
+def rubric_in(rubric: str, spoken: Words) -> str:
+    """What raters are asked; the standard question is translated, a study's own stays as it is."""
+    return spoken("pair.rubric") if rubric == STANDARD_RUBRIC else rubric
 
 
 def choose_language(asked: str, accepted: str, offered: Sequence[Language] = LANGUAGES) -> Language:

@@ -141,7 +141,7 @@ def finish(lab: Lab) -> None:
     answer(lab)
     studies.mark_reviewed(lab.store, "made-up")
     studies.open_study(lab.store, "made-up")
-    vote(lab, lab.invite("made-up", 2, "", "http://lab.test"))
+    vote(lab, [one.link for one in lab.invite("made-up", 2, "", "http://lab.test")])
     lab.lock("made-up", "made-up", "a test")
 
 
