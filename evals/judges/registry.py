@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from evals.judges.baselines import FirstJudge, LongerJudge
 from evals.judges.core import Judge
+from evals.judges.likelihood import LikelihoodJudge
 from evals.judges.llm_judge import LlmJudge
 from evals.judges.measure import finding
 from evals.judges.pointwise import PointwiseJudge
@@ -37,8 +38,9 @@ class JudgeSpec(Frozen):
     """One judge as the file describes it."""
 
     id: str
-    kind: Literal["llm", "pointwise", "reward"] = Field(
-        description="Compares two answers, or says yes or no to each, or gives each a number."
+    kind: Literal["llm", "pointwise", "likelihood", "reward"] = Field(
+        description="Compares two answers, or says yes or no to each, or which one it finds "
+        "likelier, or gives each a number."
     )
     note: str = Field("", description="A sentence for people who pick judges.")
     source: str
@@ -159,6 +161,8 @@ def _made(entry: JudgeEntry, engine: Engine, *, rubric: str, seed: int) -> Judge
         return RewardJudge(entry.spec.id, entry.model, tau=entry.tau)
     if entry.spec.kind == "pointwise":
         return PointwiseJudge(entry.spec.id, entry.model, engine, tau=entry.tau)
+    if entry.spec.kind == "likelihood":
+        return LikelihoodJudge(entry.spec.id, entry.model, tau=entry.tau)
     judge = LlmJudge(entry.spec.id, entry.model, engine, repeats=entry.spec.repeats, seed=seed)
     if rubric and not entry.spec.own_words:
         judge.rubric = rubric

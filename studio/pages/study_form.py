@@ -100,7 +100,7 @@ def _arms(ctx: StudioContext, fields: dict[str, Component]) -> gr.File:
         )  # fmt: skip
         fields["limit"] = gr.Slider(1, 200, 25, step=1, label="Pairs per contributor")
     return gr.File(
-        label="Or your own questions instead (.jsonl or .csv with a 'prompt' column)",
+        label="Or your own: .jsonl or .csv with a 'prompt' column",
         file_types=[".jsonl", ".csv"], type="filepath", height=140,
     )  # fmt: skip
 

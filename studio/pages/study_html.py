@@ -24,8 +24,8 @@ SHARES = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 MOST_VOTES = 5000
 """Beyond it the power table has no row of the plan's own: every chance there is near one."""
 SPARE = (
-    " That is more than there is work for: those who come last are told that there are no pairs "
-    "for them. Raise the raters per pair in the plan of a next study."
+    " <strong>Those who come last will be told that there are no pairs for them</strong> unless "
+    "somebody stops early; more work for them takes a plan with more raters per pair."
 )
 SUMMARY = 90
 """Characters of a question in the line that opens its pair."""
@@ -156,7 +156,7 @@ def work(row: StudyRow, done: Progress) -> str:
         f"{needed} rater{'s' if needed != 1 else ''}. {done.invited} invited so far."
     )
     spare = done.invited - done.withdrawn > needed
-    return f"<p class='{'studio-warn' if spare else ''}'>{told}{SPARE if spare else ''}</p>"
+    return f"<p>{told}{SPARE if spare else ''}</p>"
 
 
 def pair_choices(found: Review) -> list[tuple[str, str]]:
@@ -201,7 +201,7 @@ def _roster(raters: Sequence[RaterRow]) -> str:
     body = "".join(_roster_row(row) for row in order[:SHOWN_RATERS])
     more = len(raters) - SHOWN_RATERS
     rest = f"<p>{more} more raters.</p>" if more > 0 else ""
-    names = ("Rater", "For", "Where", "Pairs", "Last seen (UTC)")
+    names = ("Rater", "Pairs of", "Standing", "Done", "Last seen (UTC)")
     head = "".join(f"<th scope='col'>{name}</th>" for name in names)
     return (
         f"<table><caption>Raters, by the code behind their link</caption><thead><tr>{head}</tr>"

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from evals.human.records import Pair, PairText, Screen
 from evals.human.study import StudySpec
-from studio.rating.pages import Frame, Pages
+from studio.rating.pages import Frame, Pages, apart
 from studio.rating.words import choose_language, rubric_in, words
 
 SAID = "Preview: nothing is saved. For each rater chance draws the sides anew."
@@ -36,7 +36,7 @@ def preview(request: Request, spec: StudySpec, pairs: Sequence[PairText], place:
         languages=spec.languages, language=language, consent=spec.consent,
         consent_version=spec.consent_version, number=number, total=len(pairs),
     )  # fmt: skip
-    frame = Frame(spoken, spec.title, spec.languages, status=SAID)
+    frame = Frame(spoken, spec.title, spec.languages, status=apart(SAID))
     values = {
         "screen": screen,
         "rubric": rubric_in(spec.rubric, spoken),
