@@ -66,7 +66,7 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
         for event in concluded(ctx, data, tune, held):
             yield event
         return
-    adapter = await ctx.work(train_label_router, ctx, data.train)
+    adapter = await ctx.train(train_label_router, ctx, data.train)
     found = []
     for part in (data.tune, data.held):
         reading = Reading(ctx, adapter, part)

@@ -178,6 +178,14 @@ class Remembering(Protocol):
         """Models handed to it and not unloaded since."""
 
 
+@runtime_checkable
+class Yielding(Protocol):
+    """An engine that lets go of its models when something else needs the memory."""
+
+    async def hand_over(self) -> None:
+        """Drop every model that nobody uses now; it comes back when it is asked or loaded."""
+
+
 class WithoutLogits:
     """What engines share that keep their models' distributions to themselves."""
 

@@ -22,7 +22,7 @@ from pydantic import JsonValue
 from protocols.core.artifacts import ArtifactStore, Derived, Manifest, Stored, fingerprint
 from protocols.core.call import Call, ScoreCall, Step
 from protocols.core.control import Control
-from protocols.core.engine import Engine
+from protocols.core.engine import Engine, Yielding
 from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Event, Progress, RunStarted, Status
 from protocols.core.fit_types import FITTED, PARTS, FitContext, FitData, FitItem, FitSpec, Part
@@ -30,6 +30,7 @@ from protocols.core.forgetting import note_models
 from protocols.core.models import ModelSpec, content_hash
 from protocols.core.registry import Context, ProtocolSpec
 from protocols.core.session import Session, closable, next_step, opening_of, resolve, stamped
+from protocols.core.torch_setup import on_gpu
 from protocols.core.workers import FitStopped
 
 __all__ = [
@@ -229,6 +230,12 @@ class FitSession(Session):
         def note(done: float, total: float, text: str) -> None:
             workers.tell(Progress(unit="load", done=done, total=total, note=text))
 
+        async def make_room() -> bool:
+            if not (isinstance(engine, Yielding) and await asyncio.to_thread(on_gpu)):
+                return False
+            await engine.hand_over()
+            return True
+
         async def release(model: ModelSpec) -> None:
             executor.by_id.pop(model.id, None)
             await engine.unload(model)
@@ -244,6 +251,7 @@ class FitSession(Session):
             release=release,
             load=lambda models: engine.load(models, note),
             workers=workers,
+            make_room=make_room,
             context=Context(
                 question="",
                 models=self.plan.models,

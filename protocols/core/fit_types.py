@@ -72,6 +72,11 @@ class FitData:
     digest: str
 
 
+async def _no_room_to_make() -> bool:
+    """Where models and trainings do not share memory."""
+    return False
+
+
 @dataclass(frozen=True)
 class FitContext:
     """What a protocol may use while it is fitted. It cannot reach an engine or a test item.
@@ -80,7 +85,8 @@ class FitContext:
     half-written files are told apart); ``shared`` is what fits of every protocol find again, so
     what lies there is named by its content and appears whole or not at all. ``serve`` makes a model
     callable by its id in this fit, ``release`` frees it, ``load`` makes models ready together.
-    ``context`` is what ``answer`` would get, without a question.
+    ``context`` is what ``answer`` would get, without a question. ``make_room`` lets go of all
+    models where they share a GPU's memory with a training, and says whether it did.
     """
 
     task: str
@@ -94,6 +100,7 @@ class FitContext:
     load: Callable[[Sequence[ModelSpec]], Awaitable[None]]
     workers: Workers
     context: Context
+    make_room: Callable[[], Awaitable[bool]] = _no_room_to_make
 
     @property
     def models(self) -> tuple[ModelSpec, ...]:
@@ -126,6 +133,14 @@ class FitContext:
     async def work(self, function: Callable[..., T], *args: Any, **named: Any) -> T:
         """Run blocking work in a thread; a stopped fit leaves it at its next :meth:`report`."""
         return await self.workers.run(partial(function, *args, **named))
+
+    async def train(self, function: Callable[..., T], *args: Any, **named: Any) -> T:
+        """:meth:`work` that needs a GPU's memory for itself; the pool is loaded again after it."""
+        cleared = await self.make_room()
+        made = await self.work(function, *args, **named)
+        if cleared:
+            await self.load(self.models)
+        return made
 
     def report(
         self, unit: str, done: float, total: float | None = None, note: str = "", **values: float

@@ -37,6 +37,13 @@ def hide_broken_torch_extras() -> None:
             sys.modules[name] = None  # type: ignore[assignment]
 
 
+def on_gpu() -> bool:
+    """Whether models are computed on a CUDA device of this machine."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def let_idle_threads_sleep() -> None:
     """Let idle OpenMP threads sleep instead of spin; must run before torch is imported.
 

@@ -125,7 +125,7 @@ class AgentTraining:
             jobs.append(("generator", model, generator_rows(lesson, model.id)))
             jobs.append(("critic", model, critic_rows(lesson, model.id, share, chance)))
         for done, (role, model, rows) in enumerate(jobs):
-            found = await self.ctx.work(self._learn, number, role, model, rows, done, len(jobs))
+            found = await self.ctx.train(self._learn, number, role, model, rows, done, len(jobs))
             entry = {"iteration": number + 1, "role": role, "model": model.id, **found}
             entry["questions"], entry["lessons"] = len(items), len(lesson)
             self.log.append(entry)

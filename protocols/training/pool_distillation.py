@@ -104,7 +104,7 @@ class Distilling:
                 yield step
 
     async def _taught(self, teacher: ModelSpec, number: int) -> AsyncIterator[Step]:
-        folder, rows, loss = await self.ctx.work(self._train, teacher, number)
+        folder, rows, loss = await self.ctx.train(self._train, teacher, number)
         student = self._student(teacher, folder)
         self.students[teacher.id] = student
         if folder:

@@ -127,7 +127,7 @@ class RoutingDataCollector:
         yield answers.artifact()
         yield Phase(name="learn", title="The router learns who is good at what", index=1, total=2)
         table = answers.table()
-        judged = await ctx.work(rewards, ctx, table) if ctx.config.judge == "reward" else None
+        judged = await ctx.train(rewards, ctx, table) if ctx.config.judge == "reward" else None
         vectors = await ctx.work(encode_questions, ctx, self.spec, table) if self.spec else None
         self.made = label_and_split(ctx, table, judged, self.spec, vectors)
 

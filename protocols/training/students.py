@@ -102,7 +102,7 @@ async def train_adapter(ctx: FitContext, name: str, steps: int, train: Train) ->
 
     if not folder.is_dir():
         shutil.rmtree(part, ignore_errors=True)
-        await ctx.work(train, part, checkpoints, watch)
+        await ctx.train(train, part, checkpoints, watch)
         part.rename(folder)
         shutil.rmtree(checkpoints, ignore_errors=True)
         gc.collect()  # trainers hold their models in circles

@@ -174,7 +174,7 @@ async def train(ctx: FitContext, who: Student, rows: Sequence[LabelRow]) -> Path
         part.rename(folder)
 
     if not folder.is_dir():
-        await ctx.work(make)
+        await ctx.train(make)
     return folder
 
 

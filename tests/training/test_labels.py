@@ -123,7 +123,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tiny: ModelSpec, tmp_path
 
 
 def test_no_rows_and_rows_too_long_are_said(tiny: ModelSpec, tmp_path: Path) -> None:
-    for rows in ([], [row("long " * 2000, 0.5, 0.5)]):
+    for rows in ([], [row("long " * 25_000, 0.5, 0.5)]):
         with pytest.raises(EngineError, match="nothing to train on"):
             labels.train_labels(student(tiny), rows, tmp_path / "out", state=tmp_path)
 
