@@ -170,7 +170,9 @@ def run_command(as_json: bool, **given: Any) -> None:
 @click.option("--profile", default="", help="A named set of settings, for example: paper.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Items of each part; 0 = all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--max-tokens", type=click.IntRange(1, 32768), default=48, show_default=True)
+@click.option(
+    "--max-tokens", type=click.IntRange(1, 32768), help="Of an answer (default: 48; paper: 512)."
+)
 @ENGINE
 @click.option("--out", type=click.Path(path_type=Path), help="Store the trace in this file.")
 @click.option(

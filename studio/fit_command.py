@@ -15,6 +15,7 @@ from protocols.core.artifacts import ArtifactStore
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Artifact, Ended, Event, dump
 from protocols.core.fit import FITTED, FitSpec, fit
+from protocols.core.fit_types import ANSWER_TOKENS, PROFILE_TOKENS
 from protocols.core.models import ModelSpec, Sampling, pick
 from protocols.core.registry import get_protocol
 from protocols.core.trace import TraceHeader, TraceWriter
@@ -24,9 +25,6 @@ from studio.pool import load_pool
 from studio.quarantine import Quarantine
 from studio.settings import Settings
 from studio.workspace import Workspace
-
-MAX_TOKENS = 48
-"""Tokens of an answer in a fit; its questions ask for short ones."""
 
 
 def make_fit_spec(given: dict[str, Any], ids: list[str]) -> FitSpec:
@@ -54,12 +52,16 @@ def fit_spec(
     *,
     limit: int,
     seed: int,
-    max_tokens: int = MAX_TOKENS,
+    max_tokens: int | None = None,
 ) -> FitSpec:
-    """A greedy fit of some models to tasks. Raises :class:`UserError` with one sentence."""
+    """A greedy fit of some models to tasks; answers are as long as the settings' profile has them.
+
+    Raises :class:`UserError` with one sentence.
+    """
     if not ids:
         raise UserError("No model is picked. Pick the models to fit and start again.")
-    greedy = Sampling(max_tokens=max_tokens, temperature=0.0, top_p=1.0)
+    usual = PROFILE_TOKENS.get(get_protocol(protocol).profile_of(config), ANSWER_TOKENS)
+    greedy = Sampling(max_tokens=max_tokens or usual, temperature=0.0, top_p=1.0)
     try:
         return FitSpec(
             protocol=protocol,

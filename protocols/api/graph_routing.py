@@ -46,7 +46,8 @@ class GraphRouting(RouterConfig):
         "auto", description="What decides: the network, its neighbours alone, or the better one."
     )
     hidden: int = fit_setting(16, "Width of the network's layers.", ge=1, le=512)
-    steps: int = fit_setting(200, "Training steps at most; it stops early.", ge=1, le=100_000)
+    steps: int = fit_setting(200, "Passes over the questions at most.", ge=1, le=100_000)
+    batch: int = fit_setting(0, "Questions in a training step; 0 = all.", ge=0, le=100_000)
     learning_rate: float = fit_setting(5e-3, "Learning rate of the network.", gt=0.0, le=1.0)
     networks: int = fit_setting(3, "Networks from different seeds, averaged.", ge=1, le=16)
 
@@ -63,9 +64,8 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     async for step in collector.gather():
         yield step
     data, config = collector.data, ctx.config
-    settings = GraphSettings(
-        config.hidden, config.steps, config.learning_rate, networks=config.networks, seed=ctx.seed
-    )
+    told = config.model_dump(include={"hidden", "steps", "batch", "learning_rate", "networks"})
+    settings = GraphSettings(**told, seed=ctx.seed)
     total = settings.steps * settings.networks
 
     def report(done: int, loss: float) -> None:
@@ -187,6 +187,7 @@ PROTOCOL = ProtocolSpec(
             "hidden": 8,
             "learning_rate": 1e-4,
             "steps": 10,
+            "batch": 32,
             "networks": 1,
         }
     },

@@ -26,6 +26,7 @@ from protocols.core.registry import (
     Estimate,
     ProtocolSpec,
     Reference,
+    alpha_setting,
     fit_setting,
 )
 from protocols.lib.choice import distribution, listings
@@ -74,6 +75,7 @@ class SwitchGeneration(Config):
     batch: int = fit_setting(8, "Decisions in one step of training.", ge=1, le=256)
     learning_rate: float = fit_setting(1e-3, "Learning rate at its highest.", gt=0.0, le=1.0)
     rank: int = fit_setting(4, "Rank of the trained adapter.", ge=1, le=256)
+    alpha: int = alpha_setting()
 
 
 async def answer(ctx: Context) -> AsyncIterator[Step]:
@@ -147,6 +149,7 @@ PROTOCOL = ProtocolSpec(
             "batch": 32,
             "learning_rate": 1e-5,
             "rank": 64,
+            "alpha": 16,
         }
     },
     credit="By letters: how much of the text each model wrote.",

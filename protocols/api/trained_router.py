@@ -17,7 +17,14 @@ from protocols.core.call import Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Artifact, Phase, Progress
 from protocols.core.fit_types import FitContext
-from protocols.core.registry import Context, Estimate, ProtocolSpec, Reference, fit_setting
+from protocols.core.registry import (
+    Context,
+    Estimate,
+    ProtocolSpec,
+    Reference,
+    alpha_setting,
+    fit_setting,
+)
 from protocols.lib import routes
 from protocols.lib.encoders import encoder
 from protocols.lib.label_routes import label_calls, logits_of, orders_of
@@ -47,6 +54,7 @@ class TrainedRouter(RouterConfig):
     batch: int = fit_setting(8, "LoRA: rows per step.", ge=1)
     learning_rate: float = fit_setting(1e-3, "LoRA: the highest learning rate.", gt=0.0, le=0.1)
     rank: int = fit_setting(4, "LoRA: rank of the adapter.", ge=1, le=256)
+    alpha: int = alpha_setting()
 
 
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:
@@ -170,6 +178,8 @@ PROTOCOL = ProtocolSpec(
             "epochs": 5,
             "batch": 32,
             "learning_rate": 1e-5,
+            "rank": 64,
+            "alpha": 16,
         }
     },
     credit="All of it goes to the model that was chosen and answered.",

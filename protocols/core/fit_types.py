@@ -21,6 +21,10 @@ FITTED = "fitted"
 """The name of the artifact event that ends a fit."""
 Part = Literal["train", "dev"]
 PARTS: tuple[Part, ...] = get_args(Part)
+ANSWER_TOKENS = 48
+"""Tokens of an answer in a fit: the embedded tasks ask for short ones."""
+PROFILE_TOKENS = {"paper": 512}
+"""The same where a profile has its own; the reference library's, which the paper goes by."""
 T = TypeVar("T")
 
 
@@ -33,7 +37,7 @@ class FitSpec(Frozen):
     task: str = Field(description="One task, or several joined by commas.")
     limit: int = Field(0, ge=0, description="Items of each part at most; 0 = all.")
     seed: int = Field(0, ge=0, le=2**31 - 1)
-    sampling: Sampling = Sampling(max_tokens=48, temperature=0.0, top_p=1.0)
+    sampling: Sampling = Sampling(max_tokens=ANSWER_TOKENS, temperature=0.0, top_p=1.0)
     budget: Budget = Budget(calls=10_000_000, tokens=1_000_000_000, seconds=7 * 86_400)
 
     @property

@@ -56,6 +56,18 @@ def fit_setting(
     return Field(default, description=description, json_schema_extra=extra, gt=gt, ge=ge, le=le)
 
 
+def alpha_setting() -> Any:
+    """The setting ``alpha`` of protocols that train adapters; see :func:`alpha_of`."""
+    return fit_setting(
+        0, "An adapter's change counts alpha / rank times; 0 = twice.", ge=0, le=4096
+    )
+
+
+def alpha_of(config: Any, rank: int) -> int:
+    """LoRA's alpha for adapters of this rank."""
+    return int(config.alpha or 2 * rank)
+
+
 @dataclass(frozen=True)
 class Reference:
     """Where a protocol comes from."""
@@ -176,6 +188,18 @@ class ProtocolSpec:
             name
             for name, field in self.config.model_fields.items()
             if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("fit")
+        )
+
+    def profile_of(self, values: Mapping[str, Any]) -> str:
+        """The profile that these settings are, whatever else they say; empty if they are none."""
+        config = self.configure(dict(values))
+        return next(
+            (
+                name
+                for name, told in self.profiles.items()
+                if all(getattr(config, key) == value for key, value in told.items())
+            ),
+            "",
         )
 
     def configure(self, values: dict[str, Any]) -> Any:

@@ -41,7 +41,7 @@ def on_gpu() -> bool:
     """Whether models are computed on a CUDA device of this machine."""
     import torch
 
-    return torch.cuda.is_available()
+    return bool(torch.cuda.is_available())
 
 
 def let_idle_threads_sleep() -> None:

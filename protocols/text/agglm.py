@@ -19,6 +19,7 @@ from protocols.core.registry import (
     Estimate,
     ProtocolSpec,
     Reference,
+    alpha_setting,
     fit_setting,
 )
 from protocols.lib.aggregator_outcome import aggregated_answer, is_usable, side_decision
@@ -70,6 +71,7 @@ class AggLm(Config):
     draws: int = fit_setting(4, "Answers drawn and compared in a step.", ge=2, le=64)
     learning_rate: float = fit_setting(1e-4, "Learning rate.", gt=0.0)
     lora: int = fit_setting(4, "Rank of the trained adapter.", ge=1, le=64)
+    alpha: int = alpha_setting()
 
 
 def aggregate_messages(
@@ -166,7 +168,16 @@ PROTOCOL = ProtocolSpec(
     views=("votes", "lanes"),
     min_models=2,
     fit=fit,
-    profiles={"paper": {"steps": 0, "draws": 4, "learning_rate": 1e-4, "samples": 2, "lora": 64}},
+    profiles={
+        "paper": {
+            "samples": 2,
+            "steps": 0,
+            "draws": 4,
+            "learning_rate": 1e-4,
+            "lora": 64,
+            "alpha": 16,
+        }
+    },
     credit="Equal parts for the models that had this answer, or for all that were read.",
     examples=(
         "What is 47 + 38?",

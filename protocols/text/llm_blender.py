@@ -22,6 +22,7 @@ from protocols.core.registry import (
     Estimate,
     ProtocolSpec,
     Reference,
+    alpha_setting,
     fit_setting,
 )
 from protocols.lib.blend_outcome import blended_answer, keep_decision
@@ -75,6 +76,7 @@ class LlmBlender(Config):
     batch: int = fit_setting(4, "Rows in a training step.", ge=1)
     learning_rate: float = fit_setting(1e-3, "Learning rate of both trainings.", gt=0.0)
     lora: int = fit_setting(4, "Rank of the trained adapters.", ge=1, le=64)
+    alpha: int = alpha_setting()
 
 
 def rounds(ctx: Context, ranking: Ranking) -> Iterator[list[tuple[int, int]]]:
@@ -127,10 +129,8 @@ def fuse_call(ctx: Context, fuser: str, best: Sequence[Candidate]) -> Call:
 async def answer(ctx: Context) -> AsyncIterator[Step]:
     """Answers, comparisons, fusion, and the check of what was fused."""
     config: LlmBlender = ctx.config
-    ranker, fuser = (
-        model_for_role(ctx, "ranker", config.ranker),
-        model_for_role(ctx, "fuser", config.fuser),
-    )
+    ranker = model_for_role(ctx, "ranker", config.ranker)
+    fuser = model_for_role(ctx, "fuser", config.fuser)
     if note := untrained_note(ctx, {"ranker": config.ranker, "fuser": config.fuser}):
         yield Progress(unit="roles", note=note)
     calls = [Call(f"answer.{m.id}", m.id, question_messages(ctx.question)) for m in ctx.models]
@@ -190,7 +190,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     needs=frozenset({"score"}),
     fit=fit,
-    profiles={"paper": {"top": 3, "steps": 0, "batch": 16, "learning_rate": 1e-5, "lora": 64}},
+    profiles={"paper": {"steps": 0, "batch": 16, "learning_rate": 1e-5, "lora": 64, "alpha": 16}},
     credit="Equal parts for the answers that were blended; all of it for one that was better.",
     examples=(
         "What are the capital and the currency of Kenya?",

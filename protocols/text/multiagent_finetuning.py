@@ -20,6 +20,7 @@ from protocols.core.registry import (
     Estimate,
     ProtocolSpec,
     Reference,
+    alpha_setting,
     fit_setting,
 )
 from protocols.lib.critique import ROLES, agent, round_calls
@@ -64,6 +65,7 @@ class MultiagentFinetuning(Config):
     batch: int = fit_setting(4, "Answers in a training step.", ge=1, le=256)
     learning_rate: float = fit_setting(5e-4, "Learning rate at its highest.", gt=0.0, le=1.0)
     rank: int = fit_setting(4, "Rank of adapters that begin anew.", ge=1, le=256)
+    alpha: int = alpha_setting()
 
 
 async def answer(ctx: Context) -> AsyncIterator[Step]:
@@ -139,6 +141,7 @@ PROTOCOL = ProtocolSpec(
             "batch": 16,
             "learning_rate": 1e-5,
             "rank": 64,
+            "alpha": 16,
         }
     },
     credit="Equal parts for the models that voted for this answer.",

@@ -23,6 +23,7 @@ from protocols.core.registry import (
     Estimate,
     ProtocolSpec,
     Reference,
+    alpha_setting,
     fit_setting,
 )
 from protocols.lib.duels import Arena
@@ -69,6 +70,7 @@ class Sparta(Config):
     learning_rate: float = fit_setting(1e-4, "Learning rate.", gt=0.0)
     beta: float = fit_setting(0.1, "How firmly training holds on to the model before.", gt=0.0)
     lora: int = fit_setting(4, "Rank of adapters of models that have none.", ge=1, le=64)
+    alpha: int = alpha_setting()
 
 
 async def answer(ctx: Context) -> AsyncIterator[Step]:
@@ -167,6 +169,7 @@ PROTOCOL = ProtocolSpec(
             "batch": 16,
             "learning_rate": 1e-6,
             "lora": 64,
+            "alpha": 16,
         }
     },
     credit="All of it goes to the model that came out of the duels with the best reputation.",

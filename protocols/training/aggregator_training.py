@@ -18,7 +18,7 @@ from protocols.core.call import Call, Step
 from protocols.core.errors import UserError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem, Part
-from protocols.core.registry import Context
+from protocols.core.registry import Context, alpha_of
 from protocols.lib.aggregator_outcome import is_usable
 from protocols.lib.coefficients import interval
 from protocols.lib.ranking import Candidate, candidates
@@ -193,7 +193,7 @@ async def train(
         learning_rate=config.learning_rate,
         max_tokens=ctx.sampling.max_tokens,
         rank=config.lora,
-        alpha=2 * config.lora,
+        alpha=alpha_of(config, config.lora),
         seed=ctx.seed,
     )
 

@@ -21,7 +21,7 @@ from protocols.core.errors import UserError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
-from protocols.core.registry import Context
+from protocols.core.registry import Context, alpha_of
 from protocols.lib.blend_outcome import blended_answer
 from protocols.lib.coefficients import interval
 from protocols.lib.pairwise import LABELS, compare_calls, preference
@@ -38,13 +38,13 @@ from protocols.training.students import (
     train_adapter,
     training_row,
 )
+from protocols.training.trainers import LONGEST
 
 Row = tuple[str, str]
 Rounds = Callable[[Context, Ranking], Iterator[list[tuple[int, int]]]]
 """Whom the live protocol compares with whom, round by round."""
 Fuse = Callable[[Context, str, Sequence[Candidate]], Call]
 """How the live protocol asks the fuser."""
-MAX_LENGTH = 4096
 
 
 @dataclass
@@ -310,9 +310,9 @@ class Blender:
             learning_rate=config.learning_rate,
             warmup=steps // 10,
             rank=config.lora,
-            alpha=2 * config.lora,
+            alpha=alpha_of(config, config.lora),
             seed=self.ctx.seed,
-            max_length=MAX_LENGTH,
+            max_length=LONGEST,
         )
 
         def train(out: Path, state: Path, watch: Watch) -> object:

@@ -53,10 +53,11 @@ CHECK = 10
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """How the networks are trained."""
+    """How the networks are trained: ``steps`` passes at most, each in batches (0 = all at once)."""
 
     hidden: int = 16
     steps: int = 200
+    batch: int = 0
     learning_rate: float = 5e-3
     decay: float = 1e-2
     networks: int = 3
@@ -177,7 +178,7 @@ def _network(
     number: int,
     report: Report,
 ) -> Weights:
-    """One network: AdamW over all questions at once, stopped early."""
+    """One network: AdamW over the questions, pass by pass, stopped early."""
     import torch
 
     weights = begin(known, settings.hidden, settings.seed * 1000 + number)
@@ -187,9 +188,13 @@ def _network(
     leaves = [tensor.requires_grad_() for tensor in weights.values()]
     optimiser = torch.optim.AdamW(leaves, lr=settings.learning_rate, weight_decay=settings.decay)
     best: tuple[float, Weights] = float("inf"), {}
-    waited = 0
+    waited, order = 0, np.random.default_rng(settings.seed + number)
+
+    def losses_now() -> Any:
+        return _losses(forward(weights, known, hood, means), labels)
+
     for step in range(settings.steps + 1):
-        losses = _losses(forward(weights, known, hood, means), labels)
+        losses = losses_now()
         if step % CHECK == 0:
             now = float(_mean(losses.detach(), weight, check))
             report(number * settings.steps + step, now)
@@ -198,10 +203,18 @@ def _network(
                 best = now, {name: one.detach().clone() for name, one in weights.items()}
             if waited > PATIENCE:
                 break
-        optimiser.zero_grad()
-        _mean(losses, weight, learn).backward()
-        optimiser.step()
+        for at, some in enumerate(_batches(learn, settings.batch, order)):
+            optimiser.zero_grad()
+            _mean(losses_now() if at else losses, weight, some).backward()
+            optimiser.step()
     return best[1]
+
+
+def _batches(places: Sequence[int], size: int, order: np.random.Generator) -> list[list[int]]:
+    """Places in batches of ``size``, in another order each time; all in one if it is 0."""
+    mixed = order.permutation(places).tolist() if size else list(places)
+    step = size or len(mixed)
+    return [mixed[at : at + step] for at in range(0, len(mixed), step)]
 
 
 def _apart(part: AnsweredQuestions, seed: int) -> tuple[list[int], list[int]]:

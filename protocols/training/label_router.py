@@ -20,6 +20,7 @@ from protocols.core.errors import EngineError
 from protocols.core.events import Progress
 from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec
+from protocols.core.registry import alpha_of
 from protocols.lib.choice import labels
 from protocols.lib.label_routes import label_calls, logits_of, orders_of, route_messages
 from protocols.training.labels import LabelRow, LabelSettings, train_labels
@@ -28,8 +29,6 @@ from protocols.training.students import student_for_role
 
 NAME = "router"
 WAVE = 32
-LONGEST = 4096
-"""Tokens of a row; a longer one is left out."""
 
 
 def training_rows(
@@ -67,9 +66,8 @@ def train_label_router(ctx: FitContext, part: AnsweredQuestions) -> Path:
         batch=config.batch,
         learning_rate=config.learning_rate,
         rank=config.rank,
-        alpha=2 * config.rank,
+        alpha=alpha_of(config, config.rank),
         seed=ctx.seed,
-        max_length=LONGEST,
     )
     steps = settings.count(len(rows))
 

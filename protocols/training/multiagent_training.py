@@ -23,6 +23,7 @@ from protocols.core.errors import EngineError, StudioError
 from protocols.core.events import Artifact, Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
+from protocols.core.registry import alpha_of
 from protocols.core.workers import FitStopped
 from protocols.engines.checks import check_model
 from protocols.lib.coefficients import interval
@@ -46,6 +47,7 @@ from protocols.lib.roles import role_of
 from protocols.training.distill import TRAINING, controls_of, loss_of, without_controls
 from protocols.training.sft import SftConfig, train_sft
 from protocols.training.students import role_decision
+from protocols.training.trainers import LONGEST
 
 WAVE = 16
 """Questions that are debated together; a kill loses one wave at most."""
@@ -305,9 +307,9 @@ def sft_settings(config: Any, steps: int, seed: int) -> SftConfig:
         learning_rate=config.learning_rate,
         warmup=max(1, steps // 10),
         rank=config.rank,
-        alpha=2 * config.rank,
+        alpha=alpha_of(config, config.rank),
         seed=seed,
-        max_length=1024,
+        max_length=LONGEST,
     )
 
 

@@ -21,6 +21,7 @@ from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Decision, Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
+from protocols.core.registry import alpha_of
 from protocols.lib.coefficients import interval
 from protocols.lib.duels import Duel, weight
 from protocols.lib.pairwise import (
@@ -236,7 +237,7 @@ async def train(ctx: FitContext, who: Student, name: str, pairs: Sequence[Prefer
         learning_rate=config.learning_rate,
         beta=config.beta,
         rank=config.lora,
-        alpha=2 * config.lora,
+        alpha=alpha_of(config, config.lora),
         seed=ctx.seed,
     )
 

@@ -23,6 +23,7 @@ from protocols.core.call import ScoreCall, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
+from protocols.core.registry import alpha_of
 from protocols.lib.choice import distribution, labels, listing_text, listings
 from protocols.lib.coefficients import interval
 from protocols.lib.switching import ROLE, choose, decision_calls, switch_messages
@@ -156,7 +157,7 @@ async def train(ctx: FitContext, who: Student, rows: Sequence[LabelRow]) -> Path
         batch=config.batch,
         learning_rate=config.learning_rate,
         rank=config.rank,
-        alpha=2 * config.rank,
+        alpha=alpha_of(config, config.rank),
         seed=ctx.seed,
     )
     steps = settings.count(len(rows))
