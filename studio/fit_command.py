@@ -13,13 +13,14 @@ from pydantic import ValidationError
 from evals.tasks.fitting import fit_data
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.errors import UserError, unknown
-from protocols.core.events import Artifact, Ended, Event, dump
-from protocols.core.fit import FITTED, FitSpec, fit
-from protocols.core.fit_types import ANSWER_TOKENS, PROFILE_TOKENS
+from protocols.core.events import Artifact, Ended, Event, RunStarted, dump
+from protocols.core.fit import FITTED, FitData, FitSpec, fit
+from protocols.core.fit_types import ANSWER_TOKENS, PARTS, PROFILE_TOKENS
 from protocols.core.models import ModelSpec, Sampling, pick
 from protocols.core.registry import get_protocol
 from protocols.core.trace import TraceHeader, TraceWriter
 from protocols.lib.saving import derived_model, save_model
+from studio import fit_cost
 from studio.headless import first_problem, line, parse_settings
 from studio.pool import load_pool
 from studio.quarantine import Quarantine
@@ -95,6 +96,8 @@ async def fit_live(settings: Settings, given: dict[str, Any], as_json: bool) -> 
                 writer.write([event])
             if text := dump(event) if as_json else told(event):
                 click.echo(text)
+            if isinstance(event, RunStarted) and not as_json:
+                click.echo(f"   {expected_cost(spec, data, store, engine.name)}")
             status = event.status if isinstance(event, Ended) else status
             key = _key(event) or key
     finally:
@@ -105,6 +108,14 @@ async def fit_live(settings: Settings, given: dict[str, Any], as_json: bool) -> 
         picked = pick(pool, ids)
         await asyncio.to_thread(save_into, store, spec.protocol, key, picked, given["save"])
     return status
+
+
+def expected_cost(spec: FitSpec, data: FitData, store: ArtifactStore, engine: str) -> str:
+    """What the fit asks for and how long it may take, in a sentence."""
+    protocol = get_protocol(spec.protocol)
+    items = [len(data.items.get(part, ())) for part in PARTS]
+    size = fit_cost.Size(len(spec.pool), *items)
+    return fit_cost.sentence(protocol, protocol.configure(dict(spec.config)), size, store, engine)
 
 
 def _key(event: Event) -> str:
@@ -124,7 +135,9 @@ def save_into(
 
 
 def told(event: Event) -> str:
-    """One event as a line for people, with what was made at the end."""
+    """One event as a line for people, with the pre-flight and what was made at the end."""
+    if isinstance(event, Artifact) and event.name == "preflight":
+        return f"   Pre-flight: {event.data['sentence']}"
     if not isinstance(event, Artifact) or event.name != FITTED:
         return line(event)
     numbers = [f"{k} {v:g}" for k, v in event.data["metrics"].items() if isinstance(v, int | float)]

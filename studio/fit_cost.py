@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from protocols.core.artifacts import ArtifactStore, Stored
 from protocols.core.registry import ProtocolSpec, protocols
 
-UNMEASURED = "No fit was timed here yet; the page will show what is left."
+UNMEASURED = "No fit was timed here yet; what is left will be shown."
 
 
 class Size(NamedTuple):
@@ -24,7 +24,7 @@ class Size(NamedTuple):
 
 
 def sentence(spec: ProtocolSpec, config: Any, size: Size, store: ArtifactStore, engine: str) -> str:
-    """What a fit asks for and how long it may take, as one line for the page."""
+    """What a fit asks for and how long it may take, as one line."""
     named = f"{size.models} models, {size.train} train and {size.dev} dev items"
     answers = spec.fit_answers(config, size.models, size.dev) if spec.fit_answers else 0
     asked = f"At most {answers:,} short answers: {named}." if answers else f"{named}."

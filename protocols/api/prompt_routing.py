@@ -1,8 +1,12 @@
 """Prompt routing: a router reads what each model is for and picks one to answer.
 
+The prompt has the paper's parts: the role, the models' descriptions, the question, and to reply
+with the choice only; the question comes last, so that what is the same for all is computed once.
 The router does not write: it is asked how likely each model's letter comes next, with the models
 listed in several orders, and what it likes about a letter or place when nothing is asked is taken
-off: see :func:`protocols.lib.choice.distribution`.
+off: see :func:`protocols.lib.choice.distribution`. The paper's router is the model that is best on
+dev items (name it in ``router``); a generalist is the default, because a specialist that knows most
+answers need not understand descriptions.
 """
 
 from __future__ import annotations

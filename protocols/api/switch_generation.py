@@ -4,8 +4,9 @@ Before each patch a switcher weighs which model should go on, given the question
 far. The shared text is the plain concatenation of patches: nothing is inserted at a hand-over, and
 where the next author differs the text first backs off to the last white space, so that no word is
 split between two authors. If the next author then fails or has nothing to add, what was left out
-comes back. Fitting tries out decisions on train items and trains the switcher on which of them led
-to right answers.
+comes back. Fitting is the paper's: at texts written so far by random authors every model is tried,
+rollouts bring the text to its end, and the switcher is trained on whose patches led to good
+answers, by the task's metric or (as published) a reward model.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from itertools import count
+from typing import Literal
 
 from pydantic import Field
 
@@ -68,6 +70,12 @@ class SwitchGeneration(Config):
         6, "Continuations of each text, the same number by every model.", ge=1, le=1024
     )
     rollout_patch: int = fit_setting(12, "Tokens of a patch in training.", ge=2, le=100)
+    judge: Literal["task", "reward"] = fit_setting(
+        "task", "What says how good a rollout is: the task's metric, or a reward model."
+    )
+    reward_model: str = fit_setting(
+        "", "The reward model's folder or hub id, where the judge is one."
+    )
     softness: float = fit_setting(
         0.1, "Difference in score that makes a model e times as right in a label.", gt=0.0
     )
@@ -145,6 +153,8 @@ PROTOCOL = ProtocolSpec(
             "states": 500,
             "rollouts": 16,
             "rollout_patch": 25,
+            "judge": "reward",
+            "reward_model": "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2",
             "epochs": 5,
             "batch": 32,
             "learning_rate": 1e-5,

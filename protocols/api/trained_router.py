@@ -1,8 +1,11 @@
 """Trained router: who answers is learnt from how well every model answered other questions.
 
-Either a light classifier over questions as vectors, or a LoRA on the base that reads who is there
-and scores a letter for each model. Both are calibrated on questions they were not trained on and
-measured on others again; when the router is not sure, a fallback answers.
+As in the paper, all models answer, a judge says which of them was best for each question, and a
+language model is tuned to choose it from the models' descriptions: a LoRA that scores a letter for
+each. Models that are equally good are equally right labels. Small pools need no language model for
+that: the other kind is a light classifier over questions as vectors. Both are calibrated on
+questions they were not trained on and measured on others again; when the router is not sure, a
+fallback answers.
 """
 
 from __future__ import annotations

@@ -94,7 +94,12 @@ class Swarm:
         return max(self.settings.least, self.settings.step * self.settings.shrink**self.moves)
 
     def move(self) -> None:
-        """Let every particle take one step; what is random depends on seed and move number only."""
+        """Let every particle take one step; what is random depends on seed and move number only.
+
+        With chances r drawn for each particle, and the pulls p scaled to sum to one over r p:
+        v <- r1 inertia v + r2 cognitive (own best - x) + r3 social (best - x) + r4 repel
+        (x - worst), and x <- x + step v.
+        """
         chance = generator(self.settings.seed, "move", self.moves)
         drawn = chance.uniform(size=(len(self.places), 4))
         self.restarted = [i for i, w in enumerate(self.waited) if self._stuck(int(w))]

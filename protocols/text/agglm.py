@@ -1,7 +1,10 @@
 """AggLM: the models answer, and an aggregator reads all answers and writes the final one.
 
 Unlike a vote, the aggregator may side with a minority or find an answer that nobody gave; whose
-side it took is said. It reads each answer once, with how many gave it, in an order drawn by lot.
+side it took is said. The prompt has the paper's parts: problem, solution attempts, and to review,
+correct and combine them into an answer of the same form. Each answer is read once, with how many
+gave it, in an order drawn by lot. Fitting is reinforcement learning with the task's score as the
+reward, on easy sets (the majority is right) and hard ones in balance.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Multi-agent refine: the models answer, read each other, refine, and one of them sums up.
 
-Peers are anonymous and in a different order for each reader; their answers are fenced as data. The
-debate ends early when enough models agree or nobody changed their mind.
+The prompt has the paper's parts: a team, one's own previous answer, the others' answers, and to
+answer again; the question comes last, so that no long answer can push it out of sight. Peers are
+anonymous and in a different order for each reader; their answers are fenced as data. The debate
+ends early when enough models agree or nobody changed their mind.
 """
 
 from __future__ import annotations

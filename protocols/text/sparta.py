@@ -1,9 +1,10 @@
 """Sparta: answers meet in duels, the other models judge them, and who wins is believed more.
 
 A live round needs no training: every model answers once, neighbours in reputation are paired, and
-the judges' scored verdicts count by their own reputation. The answer of best repute wins. A fit
-adds the method's alignment: training on the winners and losers of many duels. Each model is then
-played by its best version, with the reputation it has won.
+the judges' scored verdicts count by their own reputation: sum of R_j p_j over sum of R_j. The
+answer of best repute wins. A fit adds the paper's collective alignment, iteration by iteration:
+competition on train items, judgement, and preference optimisation of every model on the (winning,
+losing) pairs. Each model is then played by its best version, with the reputation it has won.
 """
 
 from __future__ import annotations

@@ -100,36 +100,46 @@ async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator
     adapter = await train(ctx, who, prompts, {case.key: case for case in hard + easy})
     yield Phase(name="dev", title="Before and after on dev items", index=2, total=3)
     ctx.serve(who.trained("fit.aggregator", adapter))
-    dev = [case for case in cases["dev"] if case.alive]
-    metrics: dict[str, JsonValue] = {
-        "n": len(ctx.items["dev"]),
-        **baseline_scores(ctx, cases["dev"]),
-    }
-    scores = {}
-    for name, model in {"untrained": who.model.id, "trained": "fit.aggregator"}.items():
-        finals = [asking(ctx, aggregate, model, case) for case in dev]
-        async for step in memory.play(finals, f"what the {name} aggregator makes of them"):
-            yield step
-        told = measured(ctx, dev, finals)
-        scores[name] = told["final"]
-        metrics |= {f"{key}.{name}": value for key, value in told.items()}
+    metrics: dict[str, JsonValue] = {"n": len(ctx.items["dev"])}
+    metrics |= baseline_scores(ctx, cases["dev"])
+    asked = {"untrained": who.model.id, "trained": "fit.aggregator"}
+    async for step in tried(ctx, memory, aggregate, asked, cases["dev"], metrics):
+        yield step
     await ctx.release(who.trained("fit.aggregator", adapter))
     changed = await ctx.work(adapter_changed, adapter)
     if not changed:
         yield Progress(unit="train", note=NOTHING, level="warning")
-    better = changed and scores["trained"] >= scores["untrained"]
-    yield role_decision("aggregator", better, scores["trained"], scores["untrained"])
+    after, before = (float(str(metrics[f"final.{name}"])) for name in ("trained", "untrained"))
+    better = changed and after >= before
+    yield role_decision("aggregator", better, after, before)
     title = "Trained aggregator"
     derived = [store_adapter(ctx, who, "aggregator", adapter, title)] if better else []
-    kinds: JsonValue = {"hard": len(hard), "easy": len(easy)}
-    recipe = {
+    recipe: dict[str, JsonValue] = {
         "student": who.model.id,
-        "exercises": kinds,
+        "exercises": {"hard": len(hard), "easy": len(easy)},
         "kept": better,
         "learnt": changed,
         "seed": ctx.seed,
     }
     yield ctx.fitted(metrics, recipe, derived)
+
+
+async def tried(
+    ctx: FitContext,
+    memory: CallCache,
+    aggregate: Aggregate,
+    asked: Mapping[str, str],
+    cases: Sequence[Case],
+    metrics: dict[str, JsonValue],
+) -> AsyncIterator[Step]:
+    """What each of the aggregators ``asked`` makes of the cases; ``metrics`` gets its scores."""
+    answered = [case for case in cases if case.alive]
+    for name, model in asked.items():
+        finals = [asking(ctx, aggregate, model, case) for case in answered]
+        async for step in memory.play(finals, f"what the {name} aggregator makes of them"):
+            yield step
+        told = measured(ctx, answered, finals)
+        metrics |= {f"{key}.{name}": value for key, value in told.items()}
 
 
 def lacking(hard: Sequence[Case], easy: Sequence[Case]) -> str:

@@ -162,25 +162,32 @@ def reward_spec(ctx: FitContext) -> ModelSpec:
 
 
 def rewards(ctx: FitContext, table: Table) -> NDArray[np.float64]:
-    """The reward of every text, [items, models], as a place between 0 and 1 among all of them.
+    """The reward of every answer of a table, [items, models]; see :func:`rewards_of`."""
+    return rewards_of(ctx, [item.question for item in table.items], table.texts)
+
+
+def rewards_of(
+    ctx: FitContext, questions: Sequence[str], answers: Sequence[Sequence[str]]
+) -> NDArray[np.float64]:
+    """The reward of every answer, [questions, answers], as a place between 0 and 1 among all.
 
     Rewards have no scale of their own: they are taken about their mean, in standard deviations, and
     squashed. A text without words gets 0. Blocks; what was scored is remembered.
     """
     spec = reward_spec(ctx)
-    path = ctx.state / f"rewards-{content_hash(ctx.config.reward_model, table.texts)}.json"
+    path = ctx.state / f"rewards-{content_hash(ctx.config.reward_model, answers)}.json"
     known: list[list[float | None]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
-    scorer = load_scorer(spec) if len(known) < len(table.items) else None
-    for at in range(len(known), len(table.items)):
+    scorer = load_scorer(spec) if len(known) < len(questions) else None
+    for at in range(len(known), len(questions)):
         assert scorer
-        texts = table.texts[at]
-        found = iter(scorer(table.items[at].question, [text for text in texts if text]))
-        known.append([next(found) if text else None for text in texts])
-        if at % SHOWN == 0 or at + 1 == len(table.items):
+        texts = answers[at]
+        found = iter(scorer(questions[at], [text for text in texts if text.strip()]))
+        known.append([next(found) if text.strip() else None for text in texts])
+        if at % SHOWN == 0 or at + 1 == len(questions):
             part = path.with_suffix(".part")
             part.write_text(json.dumps(known), encoding="utf-8")
             part.rename(path)
-            ctx.report("judge", at + 1, len(table.items), "The reward model reads the answers")
+            ctx.report("judge", at + 1, len(questions), "The reward model reads the answers")
     return squashed(known)
 
 

@@ -28,6 +28,7 @@ from protocols.lib.choice import distribution, labels, listing_text, listings
 from protocols.lib.coefficients import interval
 from protocols.lib.switching import ROLE, choose, decision_calls, switch_messages
 from protocols.training.labels import LabelRow, LabelSettings, train_labels
+from protocols.training.reward_scorer import reward_spec, rewards_of
 from protocols.training.students import Student, student_for_role
 from protocols.training.switch_rollouts import Rollout, RolloutWriter, random_author, same_author
 
@@ -132,8 +133,17 @@ async def try_out(
         yield step
     async for step in writer.finish(lines, lambda line: tails[id(line)](line)):
         yield step
-    for state, model, _, line in trials:
-        state.outcomes.setdefault(model, []).append(writer.rating(line))
+    for (state, model, *_), worth in zip(trials, await judged(ctx, writer, lines), strict=True):
+        state.outcomes.setdefault(model, []).append(worth)
+
+
+async def judged(ctx: FitContext, writer: RolloutWriter, lines: Sequence[Rollout]) -> list[float]:
+    """How good finished texts are, 0 to 1: by the task's own metric, or by a reward model."""
+    if ctx.config.judge == "task":
+        return [writer.rating(line) for line in lines]
+    questions, texts = [one.item.question for one in lines], [[one.draft.whole] for one in lines]
+    found = await ctx.train(rewards_of, ctx, questions, texts)
+    return [float(worth) for worth in found[:, 0]]
 
 
 def label_rows(ctx: FitContext, states: Sequence[State], switcher: str) -> list[LabelRow]:
@@ -245,6 +255,8 @@ async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
     """States, rollouts, training, measurement; each of them goes on after a kill."""
     who, writer = student_for_role(ctx.models), RolloutWriter(ctx, ctx.config.rollout_patch)
     items, dev = learning_items(ctx)
+    if ctx.config.judge == "reward":
+        reward_spec(ctx)  # says so before anything is written, if there is none
     states: list[State] = []
     yield Phase(name="states", title="Texts by random authors", index=0, total=4)
     async for step in sample_states(ctx, writer, items, states):

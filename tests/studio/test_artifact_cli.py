@@ -206,7 +206,11 @@ def test_a_fit_can_save_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     words = [*fit, "--engine", "transformers", "--pool", str(file), "--save", str(tmp_path / "out")]
     result = CliRunner().invoke(main, words, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr + result.stdout
+    said = [line.strip() for line in result.stdout.splitlines()]
+    assert said[1].startswith("At most") and said[1].endswith("what is left will be shown.")
+    assert any(line.startswith("Pre-flight: These models can be merged") for line in said)
     assert (tmp_path / "out" / "adapter_config.json").is_file()
     assert "Tester of member1" in (tmp_path / "out" / "README.md").read_text()
     again = CliRunner().invoke(main, words, catch_exceptions=False)
     assert again.exit_code == 2 and "exists already" in again.stderr
+    assert "by the fits before" in again.stdout, "the first fit was timed"
