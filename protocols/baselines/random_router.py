@@ -28,7 +28,7 @@ async def answer(ctx: Context) -> AsyncIterator[Step]:
         options=tuple(names),
         scores=dict.fromkeys(names, 1 / len(names)),
         chosen=drawn[0],
-        why="drawn by lot; nothing was weighed",
+        why="nothing was weighed",
     )
     for place, name in enumerate(drawn):
         call = Call(f"answer.{name}", name, question_messages(ctx.question), round=place)

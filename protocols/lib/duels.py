@@ -108,13 +108,17 @@ class Arena:
             return None
         names = self.name(duel.one), self.name(duel.other)
         torn = sum(not said.consistent for said in duel.verdicts.values())
+        loser = names[probability >= 0.5]
+        won = f"{max(probability, 1 - probability):.0%} against {loser}"
+        if probability == 0.5:
+            won = f"neither is better than the other, {loser}"
         return Decision(
             what="duel",
             title="The latest duel",
             options=names,
             scores=dict(zip(names, (probability, 1 - probability), strict=True)),
             chosen=names[probability < 0.5],
-            why=f"{len(duel.verdicts)} judges by reputation, {torn} torn between the orders",
+            why=f"{won}; {len(duel.verdicts)} judges by reputation, {torn} torn between the orders",
             sources=tuple(c.id for j in duel.verdicts for c in duel.asked[j]),
         )
 

@@ -30,6 +30,8 @@ from protocols.lib.votes import count, parsed
 
 CARD = "router.json"
 LEAST = 1e-9
+LEAST_CASES = 4
+"""From so few questions on it is said how often a router's confidence was right."""
 Floats = NDArray[np.float64]
 
 
@@ -164,12 +166,15 @@ class Route:
 
     def why(self, bound: float) -> str:
         """The reasons, for people."""
-        told = [self.how, f"{self.confidence:.0%} sure, enough is {bound:.0%}"]
-        if self.trust.level:
-            chance = self.trust.level.chance(self.confidence)
-            cases = self.trust.level.answers
+        enough = f"enough is {bound:.0%}" if bound else "which is enough: it is always followed"
+        told = [self.how, f"{self.confidence:.0%} sure, {enough}"]
+        level = self.trust.level
+        if level and level.answers < LEAST_CASES:
+            told.append(f"how often that is right is not known from {level.answers} questions")
+        elif level:
             told.append(
-                f"as good as the best model in {chance:.0%} of such cases (calibrated on {cases})"
+                f"as good as the best model in {level.chance(self.confidence):.0%} of such cases "
+                f"(calibrated on {level.answers})"
             )
         return "; ".join([*told, f"uncertainty {entropy(self.scores):.0%}"])
 

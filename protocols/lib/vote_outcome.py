@@ -12,12 +12,13 @@ from protocols.lib.votes import Tally, agreement, medoid, spokesman
 def vote_decision(tally: Tally, alive: Sequence[Call]) -> Decision:
     """The vote as a decision; scores are shares of the votes cast."""
     total = sum(tally.counts.values())
+    tie = "; as many as another answer has, so it was decided by lot" if tally.tied else ""
     return Decision(
         what="vote",
         options=tuple(tally.counts),
         scores={answer: votes / total for answer, votes in tally.counts.items()},
         chosen=str(tally.winner),
-        why=f"{len(tally.voters[str(tally.winner)])} of {len(alive)} models",
+        why=f"{len(tally.voters[str(tally.winner)])} of {len(alive)} models{tie}",
         sources=tuple(call.id for call in alive),
     )
 

