@@ -160,6 +160,8 @@ class FitSession(Session):
         self.state = store.state(planned.protocol.id, planned.key)
         self.started = time.monotonic()
         self.stored: Stored | None = None
+        self.cleared = False
+        """Whether the models were let go of for a training, and are to be loaded again."""
 
     def opening(self) -> RunStarted:
         """What is fitted to whom."""
@@ -198,6 +200,10 @@ class FitSession(Session):
     async def _take(self, step: Step) -> AsyncGenerator[Event, None]:
         if isinstance(step, Call | ScoreCall | Sequence):
             calls = list(step) if isinstance(step, Sequence) else [step]
+            if self.cleared:
+                self.cleared = False
+                async for event in self.load(self.plan.models):
+                    yield event
             async for event in self.play(calls):
                 yield event
         elif isinstance(step, Artifact) and step.name == FITTED:
@@ -230,11 +236,10 @@ class FitSession(Session):
         def note(done: float, total: float, text: str) -> None:
             workers.tell(Progress(unit="load", done=done, total=total, note=text))
 
-        async def make_room() -> bool:
-            if not (isinstance(engine, Yielding) and await asyncio.to_thread(on_gpu)):
-                return False
-            await engine.hand_over()
-            return True
+        async def make_room() -> None:
+            if isinstance(engine, Yielding) and await asyncio.to_thread(on_gpu):
+                await engine.hand_over()
+                self.cleared = True
 
         async def release(model: ModelSpec) -> None:
             executor.by_id.pop(model.id, None)

@@ -76,9 +76,8 @@ class FitData:
     digest: str
 
 
-async def _no_room_to_make() -> bool:
+async def _no_room_to_make() -> None:
     """Where models and trainings do not share memory."""
-    return False
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class FitContext:
     what lies there is named by its content and appears whole or not at all. ``serve`` makes a model
     callable by its id in this fit, ``release`` frees it, ``load`` makes models ready together.
     ``context`` is what ``answer`` would get, without a question. ``make_room`` lets go of all
-    models where they share a GPU's memory with a training, and says whether it did.
+    models where they share a GPU's memory with a training; they are loaded for the next calls.
     """
 
     task: str
@@ -104,7 +103,7 @@ class FitContext:
     load: Callable[[Sequence[ModelSpec]], Awaitable[None]]
     workers: Workers
     context: Context
-    make_room: Callable[[], Awaitable[bool]] = _no_room_to_make
+    make_room: Callable[[], Awaitable[None]] = _no_room_to_make
 
     @property
     def models(self) -> tuple[ModelSpec, ...]:
@@ -139,12 +138,9 @@ class FitContext:
         return await self.workers.run(partial(function, *args, **named))
 
     async def train(self, function: Callable[..., T], *args: Any, **named: Any) -> T:
-        """:meth:`work` that needs a GPU's memory for itself; the pool is loaded again after it."""
-        cleared = await self.make_room()
-        made = await self.work(function, *args, **named)
-        if cleared:
-            await self.load(self.models)
-        return made
+        """:meth:`work` that needs a GPU's memory for itself."""
+        await self.make_room()
+        return await self.work(function, *args, **named)
 
     def report(
         self, unit: str, done: float, total: float | None = None, note: str = "", **values: float

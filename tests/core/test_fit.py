@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from evals.tasks import load_task, task_names
 from evals.tasks.fitting import fit_data
 from protocols.core.artifacts import ArtifactStore
-from protocols.core.call import Step
+from protocols.core.call import Call, Step
 from protocols.core.control import Control
 from protocols.core.errors import EngineError, UserError
 from protocols.core.events import (
@@ -36,8 +36,9 @@ from protocols.core.events import (
     parse,
 )
 from protocols.core.fit import FITTED, FitContext, FitSpec, FitStopped, fit, plan
-from protocols.core.models import Budget, Sampling
+from protocols.core.models import Budget, ModelSpec, Sampling
 from protocols.engines.scripted import ScriptedEngine
+from protocols.lib.prompts import question_messages
 from tests.conftest import ROOT
 from tests.core.toy import PROTOCOL, registered, toy_data, toy_spec
 from tests.helpers import HANGS_S, make_pool, make_spec, play
@@ -385,3 +386,42 @@ def test_the_digest_follows_the_items() -> None:
 def test_unknown_tasks_are_named(task: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         fit_data(task)
+
+
+class Yields(ScriptedEngine):
+    """An engine whose models share their memory with trainings; ``told`` is what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(SAYS)
+        self.told: list[str] = []
+
+    async def hand_over(self) -> None:
+        self.loaded.clear()
+        self.told.append("hand over")
+
+    async def load(self, models: Sequence[ModelSpec], progress: object = None) -> None:
+        self.told.append(f"load {len(models)}")
+        await super().load(models)
+
+
+@pytest.mark.parametrize("cuda", [True, False])
+def test_trainings_have_a_gpu_to_themselves(
+    cuda: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool is let go of before each training, and loaded once before it is asked again."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    engine = Yields()
+
+    async def trains(ctx: FitContext) -> AsyncIterator[Step]:
+        for number in (1, 2):
+            await ctx.train(engine.told.append, f"train {number} beside {len(engine.loaded)}")
+        for number in (1, 2):
+            yield [Call(f"ask{number}", ctx.models[0].id, question_messages("Red?"), quiet=True)]
+        yield ctx.fitted({})
+
+    with registered(replace(PROTOCOL, fit=trains)):
+        events = asyncio.run(fitted(ArtifactStore(tmp_path), served=engine))
+    assert isinstance(events[-1], Ended) and events[-1].status == "ok"
+    alone = ["hand over", "train 1 beside 0", "hand over", "train 2 beside 0", "load 3"]
+    assert engine.told[:5] == (alone if cuda else ["train 1 beside 0", "train 2 beside 0"])
+    assert engine.told.count("load 3") == cuda
