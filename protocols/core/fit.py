@@ -30,7 +30,7 @@ from protocols.core.forgetting import note_models
 from protocols.core.models import ModelSpec, content_hash
 from protocols.core.registry import Context, ProtocolSpec
 from protocols.core.session import Session, closable, next_step, opening_of, resolve, stamped
-from protocols.core.torch_setup import on_gpu
+from protocols.core.torch_setup import free_gpu, on_gpu
 from protocols.core.workers import FitStopped
 
 __all__ = [
@@ -202,6 +202,7 @@ class FitSession(Session):
             calls = list(step) if isinstance(step, Sequence) else [step]
             if self.cleared:
                 self.cleared = False
+                await asyncio.to_thread(free_gpu)
                 async for event in self.load(self.plan.models):
                     yield event
             async for event in self.play(calls):

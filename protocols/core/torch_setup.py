@@ -7,6 +7,7 @@ import. A ``None`` in ``sys.modules`` makes them look absent, which every librar
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -42,6 +43,14 @@ def on_gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def free_gpu() -> None:
+    """Give back the GPU memory that torch keeps in this process for later: others need it now."""
+    import torch
+
+    gc.collect()  # trainers hold their models in circles
+    torch.cuda.empty_cache()
 
 
 def let_idle_threads_sleep() -> None:

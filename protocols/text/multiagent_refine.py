@@ -133,6 +133,7 @@ PROTOCOL = ProtocolSpec(
     config=MultiagentRefine,
     views=("lanes", "votes"),
     min_models=2,
+    profiles={"paper": {"rounds": 3, "peers": 31, "stop_early": False}},
     credit="Equal parts for every model of the last round: the summary read them all.",
     examples=(
         "What is 47 + 38?",
