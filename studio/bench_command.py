@@ -22,6 +22,7 @@ from evals.tasks.suite import open_tasks
 from protocols.core.engine import Engine
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Event, Progress
+from protocols.core.fit_types import PROFILE_TOKENS
 from protocols.core.models import ModelSpec, Sampling, pick
 from protocols.core.registry import get_protocol, protocols
 from studio.headless import line, parse_settings
@@ -32,6 +33,9 @@ from studio.settings import Settings
 from studio.workspace import Workspace
 
 PARQUET = "records.parquet"
+
+TOKENS = 64
+"""Tokens of an answer where neither a person nor a profile says how many."""
 
 
 def make_bench_spec(
@@ -62,7 +66,10 @@ def make_bench_spec(
         leave_out=given["protocol"].strip() == "all",
         settings=settings_of(names, given["settings_"], profile),
         profiles=profiles,
-        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"]),
+        sampling=Sampling(
+            max_tokens=given["max_tokens"] or PROFILE_TOKENS.get(profile, TOKENS),
+            temperature=given["temperature"],
+        ),
     )
 
 

@@ -214,7 +214,9 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option("--fit", is_flag=True, help="First fit the protocols that can be fitted.")
 @click.option("--fit-task", default="", help="Task to fit to (default: the tasks measured).")
 @click.option("--fit-limit", type=click.IntRange(0), default=24, help="Items of a fit's each part.")
-@click.option("--max-tokens", type=click.IntRange(1, 32768), default=64, show_default=True)
+@click.option(
+    "--max-tokens", type=click.IntRange(1, 32768), help="Of an answer (default: 64; paper: 512)."
+)
 @click.option("--temperature", type=click.FloatRange(0, 2), default=0.7, show_default=True)
 @click.option("--parallel", type=click.IntRange(1), default=16, help="Runs at a time.")
 @click.option("--traces", is_flag=True, help="Keep every run whole, to be watched from Results.")

@@ -128,7 +128,8 @@ REDUCED: dict[str, dict[str, Any]] = {
 def test_the_paper_s_settings_reach_every_stage(
     protocol: str, tiny: Path, trained: tuple[Path, list[int]], tmp_path: Path  # noqa: F811
 ) -> None:  # fmt: skip
-    pool = [m.model_copy(update={"source": str(tiny)}) for m in make_pool(3)]
+    changed = {"source": str(tiny), "adapter": ""}
+    pool = [m.model_copy(update=changed) for m in make_pool(3)]
     paper = dict(get_protocol(protocol).profiles["paper"])
     changes = REDUCED.get(protocol, {})
     if "reward_model" in paper:

@@ -86,6 +86,12 @@ def test_arguments_become_a_spec() -> None:
     assert (spec.sampling.max_tokens, spec.sampling.temperature) == (9, 0.5)
 
 
+@pytest.mark.parametrize(("profile", "tokens"), [("", 64), ("paper", 512)])
+def test_answers_are_as_long_as_the_profile_has_them(profile: str, tokens: int) -> None:
+    given = {**GIVEN, "protocol": "sparta", "profile": profile, "max_tokens": None}
+    assert make_bench_spec(given, ("a", "b")).sampling.max_tokens == tokens
+
+
 def test_settings_belong_to_their_protocol() -> None:
     names = ["majority_vote", "multiagent_refine"]
     found = settings_of(names, ("multiagent_refine.rounds=2",), "")
