@@ -21,14 +21,13 @@ import yaml
 
 from protocols.core.errors import ContributorError
 from protocols.core.models import ModelSpec
-from protocols.engines.checks import check_model
-from protocols.engines.model_files import check_finite, unsafe_beside
+from protocols.engines.checks import check_to_load
+from protocols.engines.model_files import unsafe_beside
 
 log = logging.getLogger(__name__)
 State = Literal["ok", "note", "fail"]
 SMOKE_SECONDS = 300.0
 MAX_CARD = 2**17
-ADAPTER = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,7 @@ def examine(model: ModelSpec, others: Sequence[ModelSpec]) -> Iterator[Finding]:
     Nothing is loaded as code. Weights are read once. Endpoints and hub ids have no files here.
     """
     try:
-        check_model(model)
-        if model.adapter:
-            check_finite(model, Path(model.adapter) / ADAPTER)
+        check_to_load(model)
     except ContributorError as error:
         yield Finding("files", "fail", error.message)
         return

@@ -11,12 +11,22 @@ from typing import Any
 
 from protocols.core.errors import ContributorError
 from protocols.core.models import ModelSpec
-from protocols.engines.model_files import UNSAFE, check_regular, check_safetensors, read_json
+from protocols.engines.model_files import (
+    UNSAFE,
+    check_finite,
+    check_regular,
+    check_safetensors,
+    read_json,
+)
 
 MAX_ADAPTER = 2 * 2**30
 MAX_RANK = 256
 MAX_SCALE = 1000.0
 """Largest lora_alpha / r; beyond it an adapter only drowns its base."""
+LARGEST = 1e4
+"""Size of a number in an adapter; trained ones stay below 100, and what comes near the end of bf16
+turns into infinity in the middle of a batch."""
+WEIGHTS = "adapter_model.safetensors"
 UNSUPPORTED = (
     *("use_dora", "bias", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias"),
     *("layer_replication", "megatron_config", "trainable_token_indices", "target_parameters"),
@@ -43,7 +53,7 @@ def check_adapter(model: ModelSpec, folder: Path) -> None:
     rank = _checked_rank(model, config)
     _check_settings(model, config)
     _check_base_name(model, config)
-    path = folder / "adapter_model.safetensors"
+    path = folder / WEIGHTS
     if not path.is_file():
         found = [p.name for p in folder.glob("*") if p.suffix in UNSAFE]
         told = f" (only {found[0]}, which may hold code)" if found else ""
@@ -53,6 +63,23 @@ def check_adapter(model: ModelSpec, folder: Path) -> None:
     pairs = _pairs(model, check_safetensors(model, path), rank)
     if Path(model.source).is_dir():
         _check_fits(model, pairs, Path(model.source))
+
+
+def check_numbers(model: ModelSpec) -> None:
+    """Read an adapter's weights once for as long as its file stays the same.
+
+    Adapters of one base are computed together, so one with NaN in it would spoil the others' texts.
+    Raises :class:`ContributorError`.
+    """
+    if model.adapter:
+        path = Path(model.adapter, WEIGHTS)
+        stamp = path.stat()
+        _numbers(model, path, stamp.st_size, stamp.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _numbers(model: ModelSpec, path: Path, _size: int, _changed: int) -> None:
+    check_finite(model, path, LARGEST)
 
 
 def _checked_rank(model: ModelSpec, config: Mapping[str, Any]) -> int:

@@ -14,94 +14,28 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
-from protocols.core.errors import EngineError
 from protocols.core.events import Finish
-from protocols.core.models import Sampling
+from protocols.engines.batch_jobs import Group, Row, ScoreJob, Task
 from protocols.engines.fusing import Part
 from protocols.engines.prefix_memory import Known, PrefixMemory
 from protocols.engines.slots import SlotCache
 from protocols.engines.stacked_lora import AdapterStack
-from protocols.engines.streaming_text import StreamingText
 from protocols.engines.token_sampling import draw
 
 log = logging.getLogger(__name__)
 SLOTS = 16
 """Rows that decode at the same time; more wait for a slot."""
+MOST_PARTS = 32
+"""Models that may write one text together; beyond :data:`SLOTS` the cache is widened for them."""
 REMEMBERED = 16
 """Slots for prompts of rows that have ended. Untouched ones take no memory."""
 PIECE = 512
 """Prompt tokens that are read in one pass, and between two decoding steps."""
-Hear = Callable[[str, int, Finish | None], None]
-"""Called in the worker's thread with (text, tokens, finish)."""
-
-
-@dataclass(eq=False)
-class Row:
-    """A request to generate. ``ids`` are its prompt and then all that was fed to the model."""
-
-    ids: list[int]
-    adapter: str
-    sampling: Sampling
-    text: StreamingText
-    hear: Hear
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    generator: torch.Generator = field(default_factory=torch.Generator)
-    next_id: int = 0
-    made: int = 0
-    pending: ClassVar[bool] = False
-
-    def give_up(self) -> None:
-        """Tell the caller that nothing more will come."""
-        self.hear("", 0, "abort")
-
-
-@dataclass(eq=False)
-class ScoreJob:
-    """A request for next-token log-probabilities of some token ids."""
-
-    ids: list[int]
-    adapter: str
-    wanted: list[int]
-    done: Future[list[float]] = field(default_factory=Future)
-
-    def give_up(self) -> None:
-        """Tell the caller that nothing will come."""
-        if not self.done.done():
-            self.done.set_exception(EngineError("The engine stopped. Run again: it is loaded."))
-
-
-@dataclass(eq=False)
-class Task:
-    """A function to run between two steps."""
-
-    act: Callable[[], None]
-    done: Future[None] = field(default_factory=Future)
-
-    def run(self) -> None:
-        """Run it unless the caller has lost interest."""
-        if self.done.set_running_or_notify_cancel():
-            try:
-                self.act()
-            except Exception as error:
-                self.done.set_exception(error)
-            else:
-                self.done.set_result(None)
-
-    def give_up(self) -> None:
-        """Tell the caller that it will not be run; as a failure, not as if he had left."""
-        if not self.done.done():
-            self.done.set_exception(EngineError("The engine stopped. Run again: it is loaded."))
-
-
-Group = tuple[Row | Part, ...]
-"""Rows that join the batch together: a plain row alone, the parts of a fusion all or none. Half of
-one fusion and half of another would fill the slots and wait for each other for ever."""
 
 
 class BatchWorker:
@@ -114,6 +48,7 @@ class BatchWorker:
         # One slot behind the active rows is for scoring.
         self.cache = SlotCache(SLOTS + 1 + REMEMBERED, model.dtype, device)
         self.memory = PrefixMemory(self.cache, SLOTS + 1, REMEMBERED)
+        self._room = SLOTS
         self._rows: list[Row | Part] = []
         self._waiting: deque[Group] = deque()
         self._scores: deque[ScoreJob] = deque()
@@ -238,13 +173,24 @@ class BatchWorker:
 
     def _next_fits(self) -> bool:
         """Whether there are slots for the group whose turn it is."""
-        return bool(self._waiting) and len(self._rows) + len(self._waiting[0]) <= SLOTS
+        if not self._waiting:
+            return False
+        most = MOST_PARTS if isinstance(self._waiting[0][0], Part) else SLOTS
+        return len(self._rows) + len(self._waiting[0]) <= most
 
     def _next_row(self) -> Row | Part:
         """The next row of the group whose turn it is; the rest of it stays first in line."""
+        if len(self._rows) + len(self._waiting[0]) > self._room:
+            self._widen()
         first, *rest = self._waiting.popleft()
         self._waiting.extendleft((row,) for row in reversed(rest))
         return first
+
+    def _widen(self) -> None:
+        """Make room for more rows behind the slots there are; what was remembered is let go."""
+        self._room = MOST_PARTS
+        self.cache.widen(MOST_PARTS + 1 + REMEMBERED)
+        self.memory = PrefixMemory(self.cache, MOST_PARTS + 1, REMEMBERED)
 
     def _begin(self, row: Row | Part) -> int:
         """Read a row's prompt and let it join the batch; returns the tokens that were computed."""
@@ -254,7 +200,10 @@ class BatchWorker:
             row.generator.manual_seed(row.sampling.seed)
         logits, read = self._read(row.ids, row.adapter)
         self._rows.append(row)
-        self._take([row], logits)
+        if bool(sound(logits)):
+            self._take([row], logits)
+        else:
+            self._break(row)
         return read
 
     def _score(self, job: ScoreJob) -> int:
@@ -262,7 +211,10 @@ class BatchWorker:
         if not job.done.set_running_or_notify_cancel():
             return 0
         logits, read = self._read(job.ids, job.adapter)
-        self.memory.keep(len(self._rows), job.adapter, job.ids)
+        if bool(sound(logits)):
+            self.memory.keep(len(self._rows), job.adapter, job.ids)
+        else:
+            self.cache.clear(len(self._rows))
         logprobs = torch.log_softmax(logits[0], dim=-1)[job.wanted]
         job.done.set_result([float(value) for value in logprobs])
         return read
@@ -320,11 +272,16 @@ class BatchWorker:
             0,
             [len(row.ids) - wait for row, wait in pairs],
         )
-        moved = [at for at, wait in enumerate(waits) if not wait]
-        for at in moved:
-            self._rows[at].ids.append(self._rows[at].next_id)
+        for row, wait in pairs:
+            if not wait:
+                row.ids.append(row.next_id)
+        fine = sound(logits).tolist()
+        moved = [at for at, wait in enumerate(waits) if not wait and fine[at]]
         some = len(moved) < len(waits)
-        self._take([self._rows[at] for at in moved], logits[moved] if some else logits)
+        for at, (row, _) in enumerate(pairs):
+            if not fine[at]:
+                self._break(row)
+        self._take([pairs[at][0] for at in moved], logits[moved] if some else logits)
 
     def _take(self, rows: Sequence[Row | Part], logits: torch.Tensor) -> None:
         """Draw each row's next token and say it; rows that have come to an end leave."""
@@ -363,14 +320,30 @@ class BatchWorker:
             if finish:
                 self._leave(row)
 
-    def _leave(self, row: Row | Part) -> None:
+    def _break(self, row: Row | Part) -> None:
+        """End a row whose model computed numbers that are not finite, and all that it left.
+
+        Masked values are multiplied by 0, and NaN would stay NaN for whoever gets the slot next.
+        """
+        if row in self._rows:
+            self.cache.clear(self._rows.index(row))
+            self._leave(row, remember=False)
+            row.broke()
+
+    def _leave(self, row: Row | Part, remember: bool = True) -> None:
         """Free a row's slot by moving the last row into it; what it held is remembered."""
         at, last = self._rows.index(row), len(self._rows) - 1
-        self.memory.keep(at, row.adapter, row.ids)
+        if remember:
+            self.memory.keep(at, row.adapter, row.ids)
         if at != last:
             self.cache.move(last, at, len(self._rows[last].ids))
             self._rows[at] = self._rows[last]
         self._rows.pop()
+
+
+def sound(logits: torch.Tensor) -> torch.Tensor:
+    """By row of logits [rows, vocabulary], whether all of them are finite."""
+    return torch.isfinite(logits.sum(dim=-1))
 
 
 def _moves(row: Row | Part) -> bool:

@@ -1,6 +1,7 @@
 """Whether a contributed model's files may be loaded at all. Models are data, never code.
 
-Only headers and configuration are read here; no weight is loaded and nothing is executed.
+Headers and configuration are read here and, before an adapter is loaded, its numbers; nothing is
+executed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,18 @@ from pathlib import Path
 
 from protocols.core.errors import ContributorError
 from protocols.core.models import ModelSpec
-from protocols.engines.adapter_checks import check_adapter
+from protocols.engines.adapter_checks import check_adapter, check_numbers
 from protocols.engines.model_files import check_regular, check_safetensors, read_json
 
-__all__ = ["check_adapter", "check_folder", "check_model", "check_safetensors", "read_json"]
+__all__ = [
+    "check_adapter",
+    "check_folder",
+    "check_model",
+    "check_numbers",
+    "check_safetensors",
+    "check_to_load",
+    "read_json",
+]
 MAX_TEMPLATE = 64 * 2**10
 """Characters of a chat template; the longest of well-known models have about 20,000."""
 MAX_TOKENIZER = 64 * 2**20
@@ -30,6 +39,15 @@ def check_model(model: ModelSpec) -> None:
         check_folder(model, folder)
     if model.adapter:
         check_adapter(model, Path(model.adapter))
+
+
+def check_to_load(model: ModelSpec) -> None:
+    """The same, and an adapter's numbers: what an engine asks before it takes a model in.
+
+    Raises :class:`ContributorError` with one sentence.
+    """
+    check_model(model)
+    check_numbers(model)
 
 
 def check_folder(model: ModelSpec, folder: Path) -> None:

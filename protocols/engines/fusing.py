@@ -86,6 +86,10 @@ class Part:
         """End the whole fusion: it cannot go on without this model."""
         self.fusion.give_up()
 
+    def broke(self) -> None:
+        """The same, and tell the caller that it is because of this model."""
+        self.fusion.give_up(self.fusion.names[self.place])
+
 
 @dataclass(eq=False)
 class Fusion:
@@ -165,14 +169,14 @@ class Fusion:
             self.mixture.divergence(logprobs),
         )
 
-    def give_up(self) -> None:
-        """Tell the caller that nothing more will come, once."""
+    def give_up(self, broken: str = "") -> None:
+        """Tell the caller that nothing more will come, once; ``broken`` is whose fault it is."""
         with self._lock:
             if self._over:
                 return
             self._over = True
         self.cancel()
-        self.hear("", 0, (), "abort")
+        self.hear(broken, 0, (), "abort")
 
     def cancel(self) -> None:
         """Take the parts out of their batches before the next step."""

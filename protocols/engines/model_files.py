@@ -7,6 +7,7 @@ offsets) is never believed before it is compared with the file.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,20 +100,25 @@ def _check_length(model: ModelSpec, path: Path) -> None:
         raise ContributorError(f"'{model.id}': {path.name} is damaged (header: {length}).")
 
 
-def check_finite(model: ModelSpec, path: Path) -> None:
-    """Read every weight once; raises :class:`ContributorError` for NaN and infinity.
+def check_finite(model: ModelSpec, path: Path, most: float = math.inf) -> None:
+    """Read every weight once; raises :class:`ContributorError` for NaN, infinity, and numbers
+    beyond ``most``.
 
     Takes as long as reading the file; one tensor is in memory at a time.
     """
-    import torch
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118  no mapping
             tensor = file.get_tensor(name)
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
+            if not tensor.is_floating_point() or not tensor.numel():
+                continue
+            largest = float(tensor.float().abs().max())
+            if not math.isfinite(largest) or largest > most:
+                held = f"numbers as large as {largest:.3g}"
+                told = held if math.isfinite(largest) else "numbers that are not finite"
                 raise ContributorError(
-                    f"'{model.id}': '{name}' in {path.name} holds numbers that are not finite. "
+                    f"'{model.id}': '{name}' in {path.name} holds {told}. "
                     "The training diverged; contribute an earlier checkpoint."
                 )
 

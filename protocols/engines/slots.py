@@ -94,8 +94,17 @@ class SlotCache:
         """Make every slot hold at least ``length`` tokens."""
         while self.length < length:
             self.length *= 2
-            self._keys = [self._widened(k) for k in self._keys]
-            self._values = [self._widened(v) for v in self._values]
+            self._copy()
+
+    def widen(self, slots: int) -> None:
+        """Hold ``slots`` rows from now on; what the present ones hold stays."""
+        self._used += [0] * (slots - self.slots)
+        self.slots = slots
+        self._copy()
+
+    def _copy(self) -> None:
+        self._keys = [self._widened(k) for k in self._keys]
+        self._values = [self._widened(v) for v in self._values]
 
     def aim(self, first: int, starts: list[int], tokens: int) -> torch.Tensor | None:
         """The next pass writes ``tokens`` tokens per row, for rows in slots ``first`` and on.
@@ -137,14 +146,20 @@ class SlotCache:
             store[target, :length] = store[source, :length]
         self._wrote([target], length)
 
+    def clear(self, slot: int) -> None:
+        """Zero a slot again, as if nothing had been written."""
+        for store in (*self._keys, *self._values):
+            store[slot, : self._used[slot]] = 0
+        self._used[slot] = 0
+
     def _wrote(self, slots: Iterable[int], length: int) -> None:
         for slot in slots:
             self._used[slot] = max(self._used[slot], length)
 
     def _widened(self, store: torch.Tensor) -> torch.Tensor:
-        """A longer copy; only what was written is touched."""
-        wider = empty_room((store.shape[0], self.length, *store.shape[2:]), store)
-        for slot, used in enumerate(self._used):
+        """A larger copy; only what was written is touched."""
+        wider = empty_room((self.slots, self.length, *store.shape[2:]), store)
+        for slot, used in enumerate(self._used[: store.shape[0]]):
             wider[slot, :used] = store[slot, :used]
         return wider
 

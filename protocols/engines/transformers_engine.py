@@ -24,10 +24,16 @@ from protocols.core.engine import (
     ScoreRequest,
     Scores,
 )
-from protocols.core.errors import EngineError, LostModels, StudioError, UserError
+from protocols.core.errors import (
+    ContributorError,
+    EngineError,
+    LostModels,
+    StudioError,
+    UserError,
+)
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
-from protocols.engines.checks import check_model
+from protocols.engines.checks import check_to_load
 from protocols.engines.loads import Loads, taken_away
 from protocols.engines.prompter import Prompter
 from protocols.lib.prompts import Message
@@ -90,7 +96,7 @@ class TransformersEngine:
     async def _load_one(self, model: ModelSpec) -> None:
         if self._is_warm(model):
             return
-        await asyncio.to_thread(check_model, model)
+        await asyncio.to_thread(check_to_load, model)
         key = _key(model)
         base = self._bases.get(key)
         if base is None or not base.worker.alive:
@@ -139,7 +145,7 @@ class TransformersEngine:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate; closing the iterator takes the row out of the batch before the next step."""
-        from protocols.engines.batch_worker import Row
+        from protocols.engines.batch_jobs import Row
         from protocols.engines.streaming_text import StreamingText
 
         base, ids = await self._prepared(request.model, request)
@@ -203,7 +209,7 @@ class TransformersEngine:
 
     async def score(self, request: ScoreRequest) -> Scores:
         """Label log-probabilities from one forward pass."""
-        from protocols.engines.batch_worker import ScoreJob
+        from protocols.engines.batch_jobs import ScoreJob
 
         base, ids = await self._prepared(request.model, request)
         labels = base.prompter.label_ids(request.model, request.labels, request.prefix)
@@ -263,15 +269,31 @@ class Mailbox:
             self._loop.call_soon_threadsafe(self._said.put_nowait, (text, tokens, fused, finish))
 
     async def said(self, models: Sequence[ModelSpec]) -> AsyncGenerator[Said, None]:
-        """All pieces to the last. Raises :class:`EngineError` if the models cannot go on."""
+        """All pieces to the last.
+
+        Raises :class:`EngineError` if the models cannot go on, and :class:`ContributorError` or
+        :class:`LostModels` if it is because of one of them.
+        """
         while True:
             piece = await self._said.get()
             if piece[-1] == "abort":
-                names = " with ".join(f"'{model.title}'" for model in models)
-                raise EngineError(f"{names} could not go on; the log has the details. Run again.")
+                raise ended_early(models, piece[0])
             yield piece
             if piece[-1]:
                 return
+
+
+def ended_early(models: Sequence[ModelSpec], broken: str) -> StudioError:
+    """Why a text was not written to its end; ``broken`` is the id of the model that is to blame."""
+    names = " with ".join(f"'{model.title}'" for model in models)
+    if not broken:
+        return EngineError(f"{names} could not go on; the log has the details. Run again.")
+    blamed = next((model for model in models if model.id == broken), models[0])
+    error = ContributorError(
+        f"'{blamed.title}' computes numbers that are not finite, so its weights are damaged. Hold "
+        "it back, and run again without it."
+    )
+    return error if len(models) == 1 else LostModels({blamed.id: error})
 
 
 def make_fusion(
@@ -281,13 +303,13 @@ def make_fusion(
 
     Raises :class:`UserError` if more of its models share a base than decode at the same time.
     """
-    from protocols.engines.batch_worker import SLOTS
+    from protocols.engines.batch_worker import MOST_PARTS
     from protocols.engines.fusing import Fusion, Mixture, Part
     from protocols.engines.streaming_text import StreamingText
 
-    if max(Counter(map(id, bases)).values()) > SLOTS:
+    if max(Counter(map(id, bases)).values()) > MOST_PARTS:
         raise UserError(
-            f"One text can be fused from at most {SLOTS} models of a base; {len(bases)} are "
+            f"One text can be fused from at most {MOST_PARTS} models of a base; {len(bases)} are "
             "picked. Pick fewer."
         )
     first, sampling = bases[0].prompter, request.sampling

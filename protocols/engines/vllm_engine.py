@@ -28,7 +28,7 @@ from protocols.core.engine import (
 from protocols.core.errors import EngineError, StudioError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
-from protocols.engines.checks import check_model
+from protocols.engines.checks import check_to_load
 from protocols.engines.hub import check_present
 from protocols.engines.loads import Loads, taken_away
 from protocols.engines.model_files import read_json
@@ -90,7 +90,7 @@ class VllmEngine(WithoutLogits):
 
         Raises :class:`ContributorError` or :class:`EngineError` if it could not be served.
         """
-        await asyncio.to_thread(check_model, model)
+        await asyncio.to_thread(check_to_load, model)
         if key_of(model) not in self._prompters:
             self._prompters[key_of(model)] = await asyncio.to_thread(self._prompter_for, model)
 
@@ -113,7 +113,7 @@ class VllmEngine(WithoutLogits):
     async def _load_one(self, model: ModelSpec, together: Sequence[ModelSpec]) -> None:
         if self._is_warm(model):
             return
-        await asyncio.to_thread(check_model, model)
+        await asyncio.to_thread(check_to_load, model)
         key = key_of(model)
         wanted = {m.adapter: _rank(m) for m in together if m.adapter and key_of(m) == key}
         base = self._bases.get(key)

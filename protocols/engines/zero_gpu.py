@@ -29,7 +29,7 @@ from protocols.core.engine import (
 )
 from protocols.core.errors import EngineError, StudioError
 from protocols.core.models import Capability, ModelSpec
-from protocols.engines.checks import check_model
+from protocols.engines.checks import check_to_load
 from protocols.engines.prompter import Prompter
 from protocols.engines.tokenizer_files import read_prompter
 from protocols.engines.transformers_engine import TransformersEngine
@@ -166,7 +166,7 @@ class ZeroGpuEngine(WithoutLogits):
             if progress and key_of(model) not in self._prompters:
                 progress(number, len(models), f"Checking {model.title}")
             try:
-                await asyncio.to_thread(check_model, model)
+                await asyncio.to_thread(check_to_load, model)
                 if key_of(model) not in self._prompters:
                     found = await asyncio.to_thread(read_prompter, model, WINDOW)
                     self._prompters[key_of(model)] = found

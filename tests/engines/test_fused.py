@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -221,13 +222,13 @@ def test_company_does_not_change_a_fusion(transformers: World, loop: Loop) -> No
 
 @pytest.mark.models
 def test_fusions_that_do_not_fit_together_take_turns(transformers: World, loop: Loop) -> None:
-    """Three fusions of eight and plain rows for sixteen slots: half of each would wait for ever."""
+    """Five fusions of eight for thirty-two slots, and plain rows: halves would wait for ever."""
     models = [transformers.base, *transformers.adapters]
 
     async def go() -> None:
         jobs: list[Any] = [
             heard(transformers.engine, fused(models, f"Count from {n}.", max_tokens=4))
-            for n in range(3)
+            for n in range(5)
         ]
         jobs += [
             complete(transformers, ask(m, f"Tell story {n}.", max_tokens=6))
@@ -257,9 +258,36 @@ def test_a_missing_model_is_named_and_the_others_can_go_on(
 
 
 @pytest.mark.models
+def test_more_models_than_slots_write_what_few_do(transformers: World, loop: Loop) -> None:
+    """Sixteen copies of each of two models are those two; a plain row beside them keeps its place.
+
+    The cache is widened for them while that row is being decoded.
+    """
+    few = [transformers.base, transformers.adapters[0]]
+    crowd = [m.model_copy(update={"id": f"{m.id}.{n}"}) for n in range(16) for m in few]
+
+    async def go() -> tuple[list[Chunk], list[Chunk]]:
+        wanted = await heard(transformers.engine, fused(few, prefix="1, 2,", max_tokens=8))
+        story = ask(transformers.base, prefix="10, 11, 12,", max_tokens=24)
+        alone = await complete(transformers, story)
+        beside = asyncio.create_task(complete(transformers, story))
+        await asyncio.sleep(0.2)
+        found = await heard(transformers.engine, fused(crowd, prefix="1, 2,", max_tokens=8))
+        assert text_of(await beside) == text_of(alone)
+        return wanted, found
+
+    wanted, found = loop.run(go())
+    assert text_of(found) == text_of(wanted)
+    for one, many in zip(tokens_of(wanted), tokens_of(found), strict=True):
+        assert many.probability == pytest.approx(one.probability, abs=0.1)
+        assert math.fsum(many.shares.values()) == pytest.approx(1.0)
+    assert transformers.engine.open_streams == 0
+
+
+@pytest.mark.models
 def test_too_many_models_of_one_base_are_refused(transformers: World, loop: Loop) -> None:
-    crowd = [transformers.base.model_copy(update={"id": f"m{n}"}) for n in range(17)]
-    with pytest.raises(UserError, match="at most 16"):
+    crowd = [transformers.base.model_copy(update={"id": f"m{n}"}) for n in range(33)]
+    with pytest.raises(UserError, match="at most 32"):
         loop.run(heard(transformers.engine, fused(crowd)))
 
 
