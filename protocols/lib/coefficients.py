@@ -53,6 +53,13 @@ def uniform(members: Sequence[int], count: int) -> tuple[float, ...]:
     return tuple(1 / len(members) if i in members else 0.0 for i in range(count))
 
 
+def softmax(row: Sequence[float]) -> tuple[float, ...]:
+    """Weights that add up to one, from any numbers."""
+    top = max(row)
+    parts = [math.exp(x - top) for x in row]
+    return tuple(part / sum(parts) for part in parts)
+
+
 def units(count: int) -> list[tuple[float, ...]]:
     """The rows of the models themselves."""
     return [uniform([i], count) for i in range(count)]

@@ -45,7 +45,7 @@ class Lora:
 def read_lora(folder: Path) -> Lora:
     """Read an adapter folder (PEFT format).
 
-    Raises :class:`ContributorError` if it holds anything but plain LoRA matrices.
+    Raises :class:`ContributorError` if it holds anything but plain LoRA matrices of numbers.
     """
     from safetensors.torch import load_file
 
@@ -59,10 +59,17 @@ def read_lora(folder: Path) -> Lora:
         if name.endswith(A_NAME) and stem + B_NAME in weights:
             b = weights[stem + B_NAME]
             factors[stem.removeprefix(PREFIX)] = (a.float(), scale * b.float())
+            _check_finite(folder.name, *factors[stem.removeprefix(PREFIX)])
         elif not name.endswith((A_NAME, B_NAME)):
             raise ContributorError(f"The adapter '{folder.name}' has weights that are no LoRA.")
     kinds = {str(one.dtype).removeprefix("torch.") for one in weights.values()}
     return Lora(rank, factors, kinds.pop() if len(kinds) == 1 else "float32")
+
+
+def _check_finite(adapter: str, a: torch.Tensor, b: torch.Tensor) -> None:
+    """A sum with NaN in it is NaN, whoever else is in it."""
+    if not (bool(a.isfinite().all()) and bool(b.isfinite().all())):
+        raise ContributorError(f"The adapter '{adapter}' holds numbers that are not finite.")
 
 
 def combine(loras: Sequence[Lora], coefficients: Sequence[float]) -> Lora:

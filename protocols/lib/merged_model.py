@@ -1,9 +1,10 @@
-"""What merging protocols end and answer with: a model made of the pool, and who it was made of."""
+"""What merging protocols begin, end and answer with: a model made of the pool, and of whom."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from protocols.core.artifacts import MANIFEST, Derived
 from protocols.core.call import Call, Step
@@ -11,10 +12,26 @@ from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Artifact, Progress
 from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, Estimate
-from protocols.lib.coefficients import Recipe, cosines
+from protocols.lib.coefficients import Recipe
+from protocols.lib.comparing import compared
 from protocols.lib.model_cards import CARD, Metrics, model_card
+from protocols.lib.preflight import preflight
 from protocols.lib.prompts import question_messages
 from protocols.lib.weight_space import Members, Row
+
+
+async def looked_over(
+    ctx: FitContext, members: Members, answers: int, **more: Any
+) -> AsyncIterator[Step]:
+    """Say whether the models can be merged at all, and then what their weights say.
+
+    Raises :class:`UserError` if they cannot be. ``more`` is :func:`preflight`'s.
+    """
+    verdict = await ctx.work(preflight, ctx.models, ctx.folder, answers, **more)
+    yield verdict.artifact()
+    verdict.require()
+    async for step in compared(ctx, members):
+        yield step
 
 
 async def store_merged_model(
@@ -44,15 +61,6 @@ async def seal_artifact(
     about = recipe.model_dump(mode="json")
     yield Artifact(name="recipe", data=about | {"shares": recipe.shares})
     yield ctx.fitted(metrics, about, [derived, *more])
-
-
-def geometry(members: Members) -> Artifact:
-    """How alike the models' changes are, and how large. Reads every model's weights."""
-    products = members.products()
-    sizes = [round(float(max(0.0, products[i, i])) ** 0.5, 6) for i in range(len(products))]
-    names = [model.id for model in members.models]
-    data = {"members": names, "cosine": cosines(products), "norm": sizes}
-    return Artifact(name="deltas", data=data)
 
 
 def recipe_of(ctx: Context) -> Recipe:

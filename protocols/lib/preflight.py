@@ -1,6 +1,6 @@
 """Can these models be merged at all? Answered from configurations and file headers, before work.
 
-Nothing is loaded and nothing downloaded. The verdict is for people; a refusal is a sentence.
+No model is loaded and nothing downloaded. The verdict is for people; a refusal is a sentence.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from protocols.core.errors import StudioError, UserError
 from protocols.core.events import Artifact
 from protocols.core.models import ModelSpec
 from protocols.lib.local_files import local_folder
+from protocols.lib.room import Room, linear_room
 from protocols.lib.teachers import student_base, teachers
-from protocols.lib.weight_space import MAX_RANK, FullMembers, members_of
+from protocols.lib.weight_space import MAX_RANK
 
 State = Literal["ok", "warning", "refused"]
 ARCHITECTURE = (
@@ -62,7 +65,7 @@ class Verdict:
     def sentence(self) -> str:
         """What to know, in one or two sentences."""
         bad = [one.told for one in self.findings if one.state == self.state != "ok"]
-        size = f"{self.disk / 2**20:,.0f} MiB of disk and {self.memory / 2**20:,.0f} MiB of memory"
+        size = f"{sized(self.disk)} of disk and {sized(self.memory)} of memory"
         work = f"{self.answers:,} short answers, {size} at most"
         if self.state == "refused":
             return " ".join([*bad, self.advice]).strip()
@@ -85,29 +88,58 @@ def preflight(
     answers: int,
     *,
     adapters_only: bool = False,
-    whole: bool = False,
+    room: Callable[[Sequence[ModelSpec]], Room] = linear_room,
 ) -> Verdict:
     """Look at everything that merging ``models`` depends on.
 
     ``folder`` is where the result goes; ``answers`` how many the search will ask for at most;
-    ``whole`` says that a whole model is written even where the members are adapters.
+    ``room`` says how much one merge takes. What the engine needs to answer comes on top of it.
     """
     findings = [*_files(models)]
-    if any(one.state == "refused" for one in findings):
+    if not _refuses(findings):
+        findings += _alike_enough(models, adapters_only)
+    if _refuses(findings):
         return Verdict(tuple(findings), advice=_advice(models, findings))
+    need = room(models)
+    # A candidate stands beside the result.
+    findings += enough(folder, 2 * need.disk, need.memory)
+    return Verdict(tuple(findings), disk=2 * need.disk, memory=need.memory, answers=answers)
+
+
+def _refuses(findings: Sequence[Finding]) -> bool:
+    return any(one.state == "refused" for one in findings)
+
+
+def _alike_enough(models: Sequence[ModelSpec], adapters_only: bool) -> list[Finding]:
     if any(model.adapter for model in models):
-        findings += _adapters(models)
-    elif adapters_only:
-        findings.append(_refused("kind", "This protocol merges adapters; these are full models."))
-    else:
-        findings += _full_models(models)
-    if any(one.state == "refused" for one in findings):
-        return Verdict(tuple(findings), advice=_advice(models, findings))
-    size = (FullMembers(models) if whole else members_of(models)).bytes_each()
-    free = shutil.disk_usage(folder).free
-    if 2 * size > free:
-        findings.append(_refused("disk", f"Only {free / 2**20:,.0f} MiB of disk are free."))
-    return Verdict(tuple(findings), disk=2 * size, memory=3 * size, answers=answers)
+        return _adapters(models)
+    if adapters_only:
+        return [_refused("kind", "This protocol merges adapters; these are full models.")]
+    return _full_models(models)
+
+
+def enough(folder: Path, disk: int, memory: int) -> list[Finding]:
+    """Whether this machine has what the work takes at most, in bytes.
+
+    Memory that others use now may be free later, so only more than all of it is refused.
+    """
+    free, machine = shutil.disk_usage(folder).free, psutil.virtual_memory()
+    found = []
+    if disk > free:
+        told = f"{sized(disk)} of disk are needed and {sized(free)} are free."
+        found.append(_refused("disk", told))
+    told = f"{sized(memory)} of memory are needed at once; this machine has {sized(machine.total)}"
+    if memory > machine.total:
+        found.append(_refused("memory", f"{told}. Pick fewer models, or adapters of one base."))
+    elif memory > machine.available:
+        told = f"{told}, of which {sized(machine.available)} are free now."
+        found.append(Finding("memory", "warning", told))
+    return found or [Finding("room", "ok", f"{sized(disk)} of disk, {sized(memory)} of memory.")]
+
+
+def sized(number: int) -> str:
+    """Bytes in the unit that people would use."""
+    return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{number / 2**20:,.0f} MiB"
 
 
 UNLIKE = {"base", "kind", "architecture", "vocabulary", "tokenizer"}
@@ -162,13 +194,10 @@ def distillable(
     if away:
         told = f"Served elsewhere, and asked there: {', '.join(away)}."
         findings.append(Finding("teachers", "warning", told))
-    size = FullMembers([base]).bytes_each()
-    disk = len(taught) * adapter_bytes(base, rank)
-    free = shutil.disk_usage(folder).free
-    if 2 * disk > free:
-        findings.append(_refused("disk", f"Only {free / 2**20:,.0f} MiB of disk are free."))
-    memory = BYTES_TRAINED * size
-    return Verdict(tuple(findings), 2 * disk, memory, answers, work="distilled")
+    disk = 2 * len(taught) * adapter_bytes(base, rank)
+    memory = BYTES_TRAINED * linear_room([base]).disk
+    findings += enough(folder, disk, memory)
+    return Verdict(tuple(findings), disk, memory, answers, work="distilled")
 
 
 def _templates(base: ModelSpec) -> list[Finding]:
@@ -193,13 +222,13 @@ def _refused(about: str, told: str) -> Finding:
 
 def _files(models: Sequence[ModelSpec]) -> list[Finding]:
     """Every model's files are here and are data, not code."""
-    from protocols.engines.checks import check_model
+    from protocols.engines.checks import check_to_load
 
     findings = []
     for model in models:
         try:
             local_folder(model)
-            check_model(model)
+            check_to_load(model)
         except StudioError as error:
             findings.append(_refused("files", error.message))
     return findings or [Finding("files", "ok", "All weights are here, as safetensors.")]
@@ -240,6 +269,7 @@ def _full_models(models: Sequence[ModelSpec]) -> list[Finding]:
         ("architecture", "refused", _architecture, "differ in architecture"),
         ("vocabulary", "refused", _vocabulary, "differ in vocabulary size"),
         ("tokenizer", "refused", _tokenizer, "have different tokenizers"),
+        ("tensors", "refused", _tensors, "hold tensors of different names or shapes"),
         ("template", "warning", _template, TEMPLATES),
         ("type", "warning", _dtype, TYPES),
     ]
@@ -270,6 +300,16 @@ def _architecture(model: ModelSpec) -> Any:
 
 def _vocabulary(model: ModelSpec) -> Any:
     return _config(model).get("vocab_size")
+
+
+def _tensors(model: ModelSpec) -> Any:
+    """Names and shapes; an output layer that is tied to the embeddings may be stored or not."""
+    from protocols.engines.checks import check_safetensors
+
+    tied = _config(model).get("tie_word_embeddings", True)
+    files = sorted(local_folder(model).glob("*.safetensors"))
+    found = {n: t["shape"] for file in files for n, t in check_safetensors(model, file).items()}
+    return {n: shape for n, shape in found.items() if not (tied and n == "lm_head.weight")}
 
 
 def _dtype(model: ModelSpec) -> Any:

@@ -15,7 +15,7 @@ from protocols.lib.full_models import WEIGHT, write_changed
 from protocols.lib.local_files import local_folder
 from protocols.lib.lora_algebra import Lora, from_changes, read_lora, save_lora
 from protocols.lib.ties import TiesSettings, conflict, merged
-from protocols.lib.weight_space import FullMembers, open_tensors, run_mergekit
+from protocols.lib.weight_space import FullMembers, in_all, open_tensors, run_mergekit
 
 if TYPE_CHECKING:
     import torch
@@ -123,13 +123,12 @@ class TieModels(TieMembers):
 
     def layers(self) -> list[str]:
         """Every tensor of the base, by its name without ``.weight``."""
-        return [name.removesuffix(WEIGHT) for name in self._tensors[0]]
+        return [name.removesuffix(WEIGHT) for name in in_all(self._tensors)]
 
     def change(self, layer: str, member: int) -> torch.Tensor:
         """The difference from the base."""
         name = layer if layer in self._tensors[0] else layer + WEIGHT
-        found: torch.Tensor = self._tensors[member + 1][name]().float()
-        return found - self._tensors[0][name]().float()
+        return self._tensors[member + 1][name].whole() - self._tensors[0][name].whole()
 
     def make(
         self, weights: Sequence[float], settings: TiesSettings, folder: Path, on_layer: OnLayer

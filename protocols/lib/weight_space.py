@@ -6,11 +6,13 @@ added up exactly and the base itself is the zero adapter; full models go through
 
 from __future__ import annotations
 
+import math
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,10 @@ from protocols.core.artifacts import Derived
 from protocols.core.models import ModelSpec, content_hash
 from protocols.lib.local_files import local_folder
 from protocols.lib.lora_algebra import Lora, combine, gram, read_lora, save_lora, truncate
+from protocols.lib.room import PIECE, SHARD
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_RANK = 256
 """The highest adapter rank that the engines serve."""
@@ -31,9 +37,12 @@ class Members(ABC):
     """What merging needs of a pool, whichever way its models are stored."""
 
     kind: str
+    from_base = False
+    """Whether :meth:`products` are of changes to a base that all of them share."""
 
     def __init__(self, models: Sequence[ModelSpec]) -> None:
         self.models = tuple(models)
+        self._products: NDArray[np.float64] | None = None
 
     def key(self, row: Row) -> str:
         """Names what a row makes; rows that make the same have the same key."""
@@ -57,13 +66,18 @@ class Members(ABC):
     def spec(self, name: str, folder: Path) -> ModelSpec:
         """A model made into ``folder``, ready to be called as ``name``."""
 
-    @abstractmethod
     def products(self) -> NDArray[np.float64]:
-        """Inner products of the models' differences from one point, [models, models]."""
+        """Inner products of the models' differences from one point, [models, models].
+
+        Every model's weights are read for it, once.
+        """
+        if self._products is None:
+            self._products = self.measured()
+        return self._products
 
     @abstractmethod
-    def bytes_each(self) -> int:
-        """Size of what :meth:`make` writes at most."""
+    def measured(self) -> NDArray[np.float64]:
+        """The inner products, from the weights."""
 
     def derived(self, name: str, title: str) -> Derived:
         """How an artifact lists what was made into its folder ``merged``."""
@@ -76,6 +90,7 @@ class LoraMembers(Members):
     """Adapters of one base; a model without an adapter is the base."""
 
     kind = "adapter"
+    from_base = True
 
     def __init__(self, models: Sequence[ModelSpec]) -> None:
         super().__init__(models)
@@ -104,14 +119,9 @@ class LoraMembers(Members):
         changes = {"id": name, "name": "", "adapter": str(folder)}
         return self.models[0].model_copy(update=changes)
 
-    def products(self) -> NDArray[np.float64]:
+    def measured(self) -> NDArray[np.float64]:
         """Of the changes to the base."""
         return gram(self.loras)
-
-    def bytes_each(self) -> int:
-        """All members' ranks together."""
-        files = (Path(m.adapter, "adapter_model.safetensors") for m in self.models if m.adapter)
-        return sum(file.stat().st_size for file in files)
 
 
 class FullMembers(Members):
@@ -145,30 +155,65 @@ class FullMembers(Members):
         changes = {"id": name, "name": "", "source": str(folder), "revision": ""}
         return self.models[0].model_copy(update=changes)
 
-    def products(self) -> NDArray[np.float64]:
-        """Of the differences from the first model, one tensor at a time."""
-        readers = [open_tensors(local_folder(m)) for m in self.models]
-        found = np.zeros((len(readers), len(readers)))
-        for name in readers[0]:
-            first = readers[0][name]().float()
-            rows = [(reader[name]().float() - first).flatten() for reader in readers]
-            found += [[float(a @ b) for b in rows] for a in rows]
+    def measured(self) -> NDArray[np.float64]:
+        """Of the differences from the first model, a few rows of one tensor at a time."""
+        import torch
+
+        stores = [open_tensors(local_folder(m)) for m in self.models]
+        found = np.zeros((len(stores), len(stores)))
+        for name in in_all(stores):
+            for rows in pieces(stores[0][name].shape):
+                read = torch.stack([one[name].rows(rows).flatten() for one in stores])
+                away = read - read[0].clone()
+                found += (away @ away.T).double().numpy()
         return found
 
-    def bytes_each(self) -> int:
-        """As much as the first model."""
-        return sum(p.stat().st_size for p in local_folder(self.models[0]).glob("*.safetensors"))
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file that is read when it is asked for, whole or some rows of it, as fp32."""
+
+    file: Any
+    name: str
+
+    @property
+    def shape(self) -> list[int]:
+        """Its sizes; none for a number by itself."""
+        return list(self.file.get_slice(self.name).get_shape())
+
+    def whole(self) -> torch.Tensor:
+        """All of it."""
+        return self.file.get_tensor(self.name).float()
+
+    def rows(self, rows: slice) -> torch.Tensor:
+        """Some of its rows."""
+        return self.file.get_slice(self.name)[rows].float()
 
 
-def open_tensors(folder: Path) -> dict[str, Any]:
-    """By tensor name, a function that reads it: no more than one has to be in memory."""
+def in_all(stores: Sequence[Mapping[str, Stored]]) -> list[str]:
+    """The tensors that every model has; a tied output layer may be stored or not."""
+    return [name for name in stores[0] if all(name in one for one in stores)]
+
+
+def pieces(shape: Sequence[int], most: int = PIECE) -> Iterator[slice]:
+    """Ranges of a tensor's rows that hold no more than ``most`` numbers, but one row at least.
+
+    A number by itself has no rows and is left out.
+    """
+    if shape:
+        step = max(1, most // max(1, math.prod(shape[1:])))
+        yield from (slice(at, min(at + step, shape[0])) for at in range(0, shape[0], step))
+
+
+def open_tensors(folder: Path) -> dict[str, Stored]:
+    """By tensor name, what reads it: no more than a part of one has to be in memory."""
     from safetensors import safe_open
 
-    readers: dict[str, Any] = {}
+    found: dict[str, Stored] = {}
     for file in sorted(folder.glob("*.safetensors")):
         tensors = safe_open(file, framework="pt")
-        readers |= {name: lambda t=tensors, n=name: t.get_tensor(n) for name in tensors.keys()}  # noqa: SIM118
-    return readers
+        found |= {name: Stored(tensors, name) for name in tensors.keys()}  # noqa: SIM118
+    return found
 
 
 def run_mergekit(recipe: dict[str, Any], folder: Path, dtype: str, seed: int | None = None) -> None:
@@ -183,6 +228,7 @@ def run_mergekit(recipe: dict[str, Any], folder: Path, dtype: str, seed: int | N
         quiet=True,
         lazy_unpickle=True,
         low_cpu_memory=False,
+        out_shard_size=SHARD,
     )
     shutil.rmtree(folder, ignore_errors=True)
     run_merge(config, str(folder), options)

@@ -8,12 +8,13 @@ among its particles.
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from protocols.core.artifacts import Derived
 from protocols.core.call import Step
@@ -22,10 +23,15 @@ from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec, content_hash
 from protocols.core.registry import ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import Candidate, CandidateScorer
-from protocols.lib.coefficients import Recipe, units
-from protocols.lib.merged_model import estimate, geometry, merged_model_answer, seal_artifact
+from protocols.lib.coefficients import Recipe, softmax, units
+from protocols.lib.merged_model import (
+    estimate,
+    looked_over,
+    merged_model_answer,
+    seal_artifact,
+)
 from protocols.lib.particle_swarm import Rows, SwarmSettings, generator, start
-from protocols.lib.preflight import preflight
+from protocols.lib.room import ties_room
 from protocols.lib.ties import Rescale, Thin, TiesSettings
 from protocols.lib.ties_merge import OnLayer, TieMembers, tie_members
 from protocols.lib.weight_space import members_of
@@ -62,13 +68,6 @@ class DareTies(Unified):
     )
 
 
-def softmax(row: Sequence[float]) -> Weights:
-    """Weights that add up to one, from any numbers."""
-    top = max(row)
-    parts = [math.exp(x - top) for x in row]
-    return tuple(part / sum(parts) for part in parts)
-
-
 def settings_of(config: DareTies, seed: int) -> TiesSettings:
     """The form's settings as the merge's."""
     kept = config.model_dump(include={"density", "thin", "rescale", "normalize", "scale"})
@@ -77,17 +76,14 @@ def settings_of(config: DareTies, seed: int) -> TiesSettings:
 
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     """Look at how the models disagree, merge, and measure; or search for weights first."""
-    config: DareTies = ctx.config
-    dev, swarm = ctx.items["dev"], PARTICLES * config.search
-    most = len(ctx.models) + max(1, swarm)
-    verdict = preflight(ctx.models, ctx.folder, most * len(dev), whole=not config.rank)
-    yield verdict.artifact()
-    verdict.require()
+    config, dev, points = ctx.config, ctx.items["dev"], members_of(ctx.models)
+    most = len(ctx.models) + max(1, PARTICLES * config.search)
+    room = partial(ties_room, rank=config.rank)
+    async for step in looked_over(ctx, points, most * len(dev), room=room):
+        yield step
     ties = tie_members(ctx.models, config.rank, config.base)
-    points = members_of(ctx.models)
     bench = CandidateScorer(ctx, points, dev, expected=most)
     yield Phase(name="conflict", title="Where the models disagree", index=0, total=2)
-    yield await ctx.work(geometry, points)
     layers = await ctx.work(ties.conflicts, shown(ctx, "Comparing signs"))
     yield Artifact(name="conflict", data={"members": list(names(ties)), "layers": layers})
     yield Phase(name="merge", title="Merge and measure", index=1, total=2)
@@ -97,23 +93,29 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     async for step in weighted(ctx, ties, bench, tried):
         yield step
     best = max(tried, key=lambda key: bench.result(key).mean)
-    weights, solo = tried[best][0], [bench.of(row).mean for row in units(len(ctx.models))]
-    lost = await ctx.work(make, ctx, ties, weights, ctx.folder / "merged")
     metrics = {
         "dev": bench.result(best).mean,
-        "best_single": max(solo),
+        "best_single": max(bench.of(row).mean for row in units(len(ctx.models))),
         "density": config.density,
         "conflict": sum(one["conflict"] for one in layers) / len(layers),
-        "lost": lost,
         "n": len(dev),
     }
+    async for step in sealed(ctx, ties, tried[best][0], metrics):
+        yield step
+
+
+async def sealed(
+    ctx: FitContext, ties: TieMembers, weights: Weights, metrics: dict[str, JsonValue]
+) -> AsyncIterator[Step]:
+    """Write the merge with the chosen weights as the artifact's model."""
+    lost = await ctx.work(make, ctx, ties, weights, ctx.folder / "merged")
     recipe = Recipe(
         method="dare_ties", members=names(ties), weights=weights, seed=ctx.seed, lost=lost,
-        details=config.model_dump(mode="json"),
+        details=ctx.config.model_dump(mode="json"),
     )  # fmt: skip
     title, base = f"DARE-TIES of {len(weights)}", ties.models[0].id
     merged = Derived(name="dare_ties", base=base, folder="merged", kind=ties.kind, title=title)
-    async for step in seal_artifact(ctx, recipe, metrics, merged):
+    async for step in seal_artifact(ctx, recipe, metrics | {"lost": lost}, merged):
         yield step
 
 

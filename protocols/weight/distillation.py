@@ -25,7 +25,8 @@ from protocols.core.registry import (
     fit_setting,
 )
 from protocols.lib.coefficients import Recipe, interval, uniform
-from protocols.lib.merged_model import geometry, merged_model_answer, seal_artifact
+from protocols.lib.comparing import compared
+from protocols.lib.merged_model import merged_model_answer, seal_artifact
 from protocols.lib.model_cards import student_card
 from protocols.lib.prompts import question_messages
 from protocols.lib.roles import role_of, trained_model
@@ -74,7 +75,8 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     async for step in work.steps():
         yield step
     members = LoraMembers(list(work.students.values()))
-    yield await ctx.work(geometry, members)
+    async for step in compared(ctx, members):
+        yield step
     row = uniform(range(len(members.models)), len(members.models))
     merged = ctx.folder / "merged"
     lost = await ctx.work(members.make, row, merged)

@@ -8,6 +8,7 @@ models that do not come from one another the direction may well lead nowhere.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from protocols.core.call import Step
@@ -15,11 +16,15 @@ from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Decision, Phase
 from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
-from protocols.lib.candidates import CandidateScorer
-from protocols.lib.coefficients import Recipe, norm, uniform, units
-from protocols.lib.merged_model import estimate, geometry, merged_model_answer, store_merged_model
-from protocols.lib.preflight import preflight
-from protocols.lib.weight_space import Members, members_of
+from protocols.lib.candidates import CandidateScorer, Result
+from protocols.lib.coefficients import Recipe, Rows, norm, uniform, units
+from protocols.lib.merged_model import (
+    estimate,
+    looked_over,
+    merged_model_answer,
+    store_merged_model,
+)
+from protocols.lib.weight_space import members_of
 from protocols.training.distil_first import Unified, unified
 
 LEAST, MOST = -1.0, 2.0
@@ -68,55 +73,76 @@ def extrapolated(
     return [(1 + alpha) * t - alpha * b for t, b in zip(best, worst, strict=True)]
 
 
+@dataclass(frozen=True)
+class Line:
+    """The best and the worst models, by their places in the pool, and the points of the line."""
+
+    top: tuple[int, ...]
+    bottom: tuple[int, ...]
+    points: tuple[Point, ...]
+
+
+def line_through(solo: Sequence[Result], alphas: Sequence[float], k: int) -> Line:
+    """The line through the means of the ``k`` best and ``k`` worst of the models alone."""
+    order = sorted(range(len(solo)), key=lambda i: -solo[i].mean)
+    top, bottom = tuple(order[:k]), tuple(order[-k:])
+    rows = [tuple(extrapolated(top, bottom, alpha, len(solo))) for alpha in alphas]
+    return Line(top, bottom, tuple(zip(alphas, rows, strict=True)))
+
+
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     """Rank the models, then try the alphas along the line from the worst to the best."""
-    names, dev = [model.id for model in ctx.models], ctx.items["dev"]
-    count, alphas = len(names), read_alphas(ctx.config.alphas)
-    verdict = preflight(ctx.models, ctx.folder, (count + len(alphas)) * len(dev))
-    yield verdict.artifact()
-    verdict.require()
-    members = members_of(ctx.models)
-    bench = CandidateScorer(ctx, members, dev, expected=count + len(alphas))
-    yield await ctx.work(geometry, members)
+    count, dev, alphas = len(ctx.models), ctx.items["dev"], read_alphas(ctx.config.alphas)
+    members, most = members_of(ctx.models), count + len(alphas)
+    async for step in looked_over(ctx, members, most * len(dev)):
+        yield step
+    bench = CandidateScorer(ctx, members, dev, expected=most)
     yield Phase(name="solo", title="Every model alone", index=0, total=2)
     async for step in bench.rows(units(count)):
         yield step
     solo = [bench.of(row) for row in units(count)]
-    order, k = sorted(range(count), key=lambda i: -solo[i].mean), how_many(count, ctx.config.k)
-    top, bottom = order[:k], order[-k:]
     yield Phase(name="line", title="Along the line from worst to best", index=1, total=2)
-    line = [(alpha, tuple(extrapolated(top, bottom, alpha, count))) for alpha in alphas]
-    about = {
-        "k": k,
-        "top": [names[i] for i in top],
-        "bottom": [names[i] for i in bottom],
-        "solo": {name: one.summary() for name, one in zip(names, solo, strict=True)},
-    }
-    for done in range(1, len(line) + 1):
-        async for step in bench.rows([line[done - 1][1]]):
-            yield step
-        points = await ctx.work(curve, members, bench, line[:done])
-        yield Artifact(name="alpha", data=about | {"points": points})
+    line = line_through(solo, alphas, how_many(count, ctx.config.k))
+    async for step in along(ctx, bench, line, solo):
+        yield step
     # The list begins at 0, and only what is better replaces what came before.
-    alpha, row = max(line, key=lambda point: bench.of(point[1]).mean)
-    best, zero, alone = bench.of(row).mean, bench.of(line[0][1]).mean, solo[order[0]].mean
+    alpha, row = max(line.points, key=lambda point: bench.of(point[1]).mean)
+    best, zero = bench.of(row).mean, bench.of(line.points[0][1]).mean
     yield Decision(
         what="alpha",
-        options=tuple(f"{a:g}" for a, _ in line),
+        options=tuple(f"{a:g}" for a in alphas),
         chosen=f"{alpha:g}",
         why=f"{best:.1%} on {len(dev)} dev items; {zero:.1%} without extrapolation",
     )
-    recipe = Recipe(
-        method="expo", members=tuple(names), weights=row, seed=ctx.seed, details={"alpha": alpha}
-    )
+    alone = max(one.mean for one in solo)
     metrics = {"dev": best, "alpha": alpha, "alpha_0": zero, "best_single": alone, "n": len(dev)}
+    names, told = tuple(model.id for model in ctx.models), {"alpha": alpha}
+    recipe = Recipe(method="expo", members=names, weights=row, seed=ctx.seed, details=told)
     async for step in store_merged_model(ctx, members, row, recipe, metrics):
         yield step
 
 
-def curve(members: Members, bench: CandidateScorer, line: Sequence[Point]) -> list[dict[str, Any]]:
+async def along(
+    ctx: FitContext, bench: CandidateScorer, line: Line, solo: Sequence[Result]
+) -> AsyncIterator[Step]:
+    """Score one point after the other, and draw the curve as far as it is known."""
+    names = [model.id for model in ctx.models]
+    about = {
+        "k": len(line.top),
+        "top": [names[i] for i in line.top],
+        "bottom": [names[i] for i in line.bottom],
+        "solo": {name: one.summary() for name, one in zip(names, solo, strict=True)},
+    }
+    products = await ctx.work(bench.members.products)
+    for done in range(1, len(line.points) + 1):
+        async for step in bench.rows([line.points[done - 1][1]]):
+            yield step
+        points = curve(products, bench, line.points[:done])
+        yield Artifact(name="alpha", data=about | {"points": points})
+
+
+def curve(products: Rows, bench: CandidateScorer, line: Sequence[Point]) -> list[dict[str, Any]]:
     """What is known of the line, by alpha: scores, and how large the model's change has become."""
-    products = members.products()
     points = [
         {"alpha": alpha, "norm": round(norm(products, row), 6), **bench.of(row).summary()}
         for alpha, row in line

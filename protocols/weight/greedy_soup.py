@@ -8,6 +8,7 @@ coefficient space: a soup is a row of equal numbers.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from protocols.core.call import Step
@@ -16,8 +17,12 @@ from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import CandidateScorer, Result, flips
 from protocols.lib.coefficients import Recipe, sign_test, uniform, units
-from protocols.lib.merged_model import estimate, geometry, merged_model_answer, store_merged_model
-from protocols.lib.preflight import preflight
+from protocols.lib.merged_model import (
+    estimate,
+    looked_over,
+    merged_model_answer,
+    store_merged_model,
+)
 from protocols.lib.weight_space import members_of
 from protocols.training.distil_first import Unified, unified
 
@@ -51,45 +56,63 @@ def rung(before: Result, after: Result, names: Sequence[str], max_p: float) -> d
     }
 
 
+@dataclass
+class Soup:
+    """The models in the soup, by their places in the pool, its score, and the ladder so far."""
+
+    members: list[int]
+    best: Result
+    ladder: list[dict[str, Any]] = field(default_factory=list)
+
+
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     """Score all models, then climb the ladder from the best one down."""
-    names, dev = [model.id for model in ctx.models], ctx.items["dev"]
-    count = len(names)
-    verdict = preflight(ctx.models, ctx.folder, (2 * count - 1) * len(dev))
-    yield verdict.artifact()
-    verdict.require()
-    members = members_of(ctx.models)
-    bench = CandidateScorer(ctx, members, dev, expected=2 * count - 1)
-    yield await ctx.work(geometry, members)
-    yield Phase(name="solo", title="Every model alone", index=0, total=2)
-    rows = units(count)
-    async for step in bench.rows(rows):
+    count, dev = len(ctx.models), ctx.items["dev"]
+    members, most = members_of(ctx.models), 2 * count - 1
+    async for step in looked_over(ctx, members, most * len(dev)):
         yield step
-    solo = [bench.of(row) for row in rows]
-    order = sorted(range(count), key=lambda i: -solo[i].mean)
-    soup, best = [order[0]], solo[order[0]]
-    first = {"tried": names[order[0]], "soup": [names[order[0]]], "accepted": True}
-    ladder = [first | best.summary()]
-    scores = {name: one.summary() for name, one in zip(names, solo, strict=True)}
-    yield Artifact(name="ladder", data={"solo": scores, "rows": list(ladder)})
+    bench = CandidateScorer(ctx, members, dev, expected=most)
+    yield Phase(name="solo", title="Every model alone", index=0, total=2)
+    async for step in bench.rows(units(count)):
+        yield step
+    solo = [bench.of(row) for row in units(count)]
+    first, *others = sorted(range(count), key=lambda i: -solo[i].mean)
+    soup = Soup([first], solo[first])
     yield Phase(name="climb", title="One more at a time", index=1, total=2)
-    for candidate in order[1:]:
-        row = uniform([*soup, candidate], count)
-        async for step in bench.rows([row]):
-            yield step
-        tried = [names[i] for i in [*soup, candidate]]
-        found = rung(best, bench.of(row), tried, ctx.config.max_p)
-        ladder.append(found)
-        if found["accepted"]:
-            soup, best = [*soup, candidate], bench.of(row)
-        yield Artifact(name="ladder", data={"solo": scores, "rows": list(ladder)})
-        yield verdict_on(found)
-    row = uniform(soup, count)
-    recipe = Recipe(method="greedy_soup", members=tuple(names), weights=row, seed=ctx.seed)
-    alone = solo[order[0]].mean
-    metrics = {"dev": best.mean, "best_single": alone, "gain": best.mean - alone, "n": len(dev)}
+    async for step in climbed(ctx, bench, soup, others, solo):
+        yield step
+    row, best, alone = uniform(soup.members, count), soup.best.mean, solo[first].mean
+    names = tuple(model.id for model in ctx.models)
+    recipe = Recipe(method="greedy_soup", members=names, weights=row, seed=ctx.seed)
+    metrics = {"dev": best, "best_single": alone, "gain": best - alone, "n": len(dev)}
     async for step in store_merged_model(ctx, members, row, recipe, metrics):
         yield step
+
+
+async def climbed(
+    ctx: FitContext,
+    bench: CandidateScorer,
+    soup: Soup,
+    others: Sequence[int],
+    solo: Sequence[Result],
+) -> AsyncIterator[Step]:
+    """Try each of the others in the soup, and show the ladder as it grows."""
+    names = [model.id for model in ctx.models]
+    scores = {name: one.summary() for name, one in zip(names, solo, strict=True)}
+    start = [names[i] for i in soup.members]
+    soup.ladder.append({"tried": start[0], "soup": start, "accepted": True} | soup.best.summary())
+    yield Artifact(name="ladder", data={"solo": scores, "rows": list(soup.ladder)})
+    for candidate in others:
+        row = uniform([*soup.members, candidate], len(names))
+        async for step in bench.rows([row]):
+            yield step
+        tried = [names[i] for i in [*soup.members, candidate]]
+        found = rung(soup.best, bench.of(row), tried, ctx.config.max_p)
+        soup.ladder.append(found)
+        if found["accepted"]:
+            soup.members, soup.best = [*soup.members, candidate], bench.of(row)
+        yield Artifact(name="ladder", data={"solo": scores, "rows": list(soup.ladder)})
+        yield verdict_on(found)
 
 
 def verdict_on(found: dict[str, Any]) -> Decision:

@@ -19,9 +19,13 @@ from protocols.core.fit_types import FitContext
 from protocols.core.registry import Context, ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import CandidateScorer
 from protocols.lib.coefficients import Plane, Recipe, Rows, units
-from protocols.lib.merged_model import estimate, geometry, merged_model_answer, store_merged_model
+from protocols.lib.merged_model import (
+    estimate,
+    looked_over,
+    merged_model_answer,
+    store_merged_model,
+)
 from protocols.lib.particle_swarm import generator
-from protocols.lib.preflight import preflight
 from protocols.lib.weight_space import Members, members_of
 from protocols.training.distil_first import Unified, unified
 
@@ -96,11 +100,9 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     dev, count = ctx.items["dev"], len(ctx.models)
     few = dev[: config.shots]
     answers = config.budget * len(few) + (count + 1) * len(dev)
-    verdict = preflight(ctx.models, ctx.folder, answers, adapters_only=True)
-    yield verdict.artifact()
-    verdict.require()
     members = members_of(ctx.models)
-    yield await ctx.work(geometry, members)
+    async for step in looked_over(ctx, members, answers, adapters_only=True):
+        yield step
     plane = Plane(await ctx.work(members.products))
     places = [i for i, model in enumerate(ctx.models) if model.adapter]
     search = Search(np.zeros(len(places)), config.spread, ctx.seed)

@@ -18,9 +18,13 @@ from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.registry import ProtocolSpec, Reference, fit_setting
 from protocols.lib.candidates import CandidateScorer
 from protocols.lib.coefficients import Plane, Recipe, Rows, named, uniform, units
-from protocols.lib.merged_model import estimate, geometry, merged_model_answer, store_merged_model
+from protocols.lib.merged_model import (
+    estimate,
+    looked_over,
+    merged_model_answer,
+    store_merged_model,
+)
 from protocols.lib.particle_swarm import Swarm, SwarmSettings, mixtures, start
-from protocols.lib.preflight import preflight
 from protocols.lib.weight_space import members_of
 from protocols.training.distil_first import Unified, unified
 
@@ -83,11 +87,9 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     items, left = parted(ctx.items["dev"], config.fresh)
     places = opening(len(ctx.models), config.particles, ctx.seed)
     most = config.iterations * len(places)
-    verdict = preflight(ctx.models, ctx.folder, most * len(items) + (FINALISTS + 1) * left)
-    yield verdict.artifact()
-    verdict.require()
     members = members_of(ctx.models)
-    yield await ctx.work(geometry, members)
+    async for step in looked_over(ctx, members, most * len(items) + (FINALISTS + 1) * left):
+        yield step
     plane = Plane(await ctx.work(members.products))
     search = Search(
         start(places, settings(config, ctx.seed)), plane, CandidateScorer(ctx, members, items, most)
