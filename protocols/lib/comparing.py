@@ -7,6 +7,7 @@ of all is that one. Neither is forbidden; both are said.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from itertools import combinations
 from statistics import median
 
 import numpy as np
@@ -39,7 +40,8 @@ async def compared(ctx: FitContext, members: Members) -> AsyncIterator[Step]:
             "would be spoiled by them: leave it out, or hold it back on the Pool page."
         )
     sizes = [round(float(max(0.0, size)) ** 0.5, 6) for size in found]
-    remarks = [*outweighing(names, products, members.from_base), *copies(names, products)]
+    base = members.from_base
+    remarks = [*outweighing(names, products, base), *copies(names, products, base)]
     data = {"members": names, "cosine": cosines(products), "norm": sizes, "remarks": remarks}
     yield Artifact(name="deltas", data=data)
     for remark in remarks:
@@ -49,8 +51,9 @@ async def compared(ctx: FitContext, members: Members) -> AsyncIterator[Step]:
 def distances(products: Rows) -> Rows:
     """Between all models, from the inner products of their differences from one point."""
     size = np.diag(products)
-    squared: Rows = np.clip(size[:, None] + size[None, :] - 2 * products, 0.0, None)
-    return np.sqrt(squared)
+    squared = np.clip(size[:, None] + size[None, :] - 2 * products, 0.0, None)
+    found: Rows = np.sqrt(squared)
+    return found
 
 
 def outweighing(names: Sequence[str], products: Rows, from_base: bool) -> list[str]:
@@ -75,16 +78,20 @@ def outweighing(names: Sequence[str], products: Rows, from_base: bool) -> list[s
     return told
 
 
-def copies(names: Sequence[str], products: Rows) -> list[str]:
-    """Models that are another one again, or its opposite."""
+def copies(names: Sequence[str], products: Rows, from_base: bool) -> list[str]:
+    """Models that are another one again or, where there is a base to look from, its opposite."""
     size, apart = np.sqrt(np.clip(np.diag(products), 0.0, None)), distances(products)
-    together = np.sqrt(np.clip(2 * (size[:, None] ** 2 + size[None, :] ** 2) - apart**2, 0, None))
     told = []
-    for j in range(len(names)):
-        for i in range(j):
-            near = APART * max(size[i], size[j])
-            if near and apart[i, j] <= near:
-                told.append(f"'{names[j]}' is a copy of '{names[i]}': together they count twice.")
-            elif near and together[i, j] <= near:
-                told.append(f"'{names[j]}' is the opposite of '{names[i]}': they cancel out.")
+    for i, j in combinations(range(len(names)), 2):
+        others = [apart[k, m] for k in (i, j) for m in range(len(names)) if m not in (i, j)]
+        large = max(size[i], size[j]) if from_base else min(others, default=0.0)
+        if apart[i, j] <= APART * large and (large or not from_base):
+            told.append(f"'{names[j]}' is a copy of '{names[i]}': together they count twice.")
+        elif from_base and large and _sum(products, i, j) <= APART * large:
+            told.append(f"'{names[j]}' is the opposite of '{names[i]}': they cancel out.")
     return told
+
+
+def _sum(products: Rows, i: int, j: int) -> float:
+    """Size of the sum of two changes."""
+    return float(max(0.0, products[i, i] + products[j, j] + 2 * products[i, j])) ** 0.5

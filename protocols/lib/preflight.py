@@ -142,7 +142,7 @@ def sized(number: int) -> str:
     return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{number / 2**20:,.0f} MiB"
 
 
-UNLIKE = {"base", "kind", "architecture", "vocabulary", "tokenizer"}
+UNLIKE = {"base", "kind", "architecture", "vocabulary", "tokenizer", "tensors"}
 """Reasons against merging that distillation takes away."""
 
 

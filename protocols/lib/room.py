@@ -36,7 +36,8 @@ def linear_room(models: Sequence[ModelSpec]) -> Room:
     size, largest = _size(models[0]), _largest(models[0])
     # Every model's piece of one tensor and their sum; the rest of the time all of them are compared
     # piece by piece.
-    once = FP32 * max((len(models) + 2) * largest, 3 * len(models) * PIECE)
+    compared = 3 * len(models) * min(PIECE, largest)
+    once = FP32 * max((len(models) + 2) * largest, compared)
     return Room(size, once + min(2 * SHARD, size))
 
 

@@ -196,4 +196,5 @@ PROTOCOL = ProtocolSpec(
     fit=unified(fit),
     fit_answers=lambda c, n, dev: (n + max(1, PARTICLES * c.search)) * dev,
     needs_artifact=True,
+    profiles={"paper": {"density": 1.0, "normalize": False}},
 )

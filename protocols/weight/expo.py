@@ -176,4 +176,5 @@ PROTOCOL = ProtocolSpec(
     fit=unified(fit),
     fit_answers=lambda config, n, dev: (n + len(read_alphas(config.alphas))) * dev,
     needs_artifact=True,
+    profiles={"paper": {"alphas": "0.3", "k": 0}},
 )

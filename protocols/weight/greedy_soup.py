@@ -154,4 +154,5 @@ PROTOCOL = ProtocolSpec(
     fit=unified(fit),
     fit_answers=lambda config, models, dev: (2 * models - 1) * dev,
     needs_artifact=True,
+    profiles={"paper": {"max_p": 1.0}},
 )

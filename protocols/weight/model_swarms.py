@@ -192,5 +192,5 @@ PROTOCOL = ProtocolSpec(
     fit=unified(fit),
     fit_answers=lambda c, n, dev: c.iterations * max(c.particles, n) * dev,
     needs_artifact=True,
-    profiles={"paper": {"iterations": 10}},
+    profiles={"paper": {"iterations": 10, "patience": 5, "particles": 0, "fresh": 0.0}},
 )

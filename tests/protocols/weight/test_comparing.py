@@ -47,7 +47,8 @@ def fitted(protocol: str, pool: list[ModelSpec], world: World, root: Path) -> li
 def said(pool: list[ModelSpec]) -> list[str]:
     members = members_of(pool)
     names, products = [model.id for model in pool], members.products()
-    return [*outweighing(names, products, members.from_base), *copies(names, products)]
+    base = members.from_base
+    return [*outweighing(names, products, base), *copies(names, products, base)]
 
 
 @pytest.mark.parametrize("protocol", WEIGHT)
