@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from evals.power import least_gain
 from evals.records import read_records
 from evals.safety import read_influences
 from protocols.engines.scripted import ScriptedEngine
@@ -95,4 +96,5 @@ def test_a_dry_run_says_what_and_how_long_and_makes_nothing(path: Path, tmp_path
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row.get("step") for row in rows] == ["grow", "worth", None]
     assert rows[0]["protocols"]["majority_vote"] == 2 * 2 * 2 and rows[-1]["seconds"] > 0
+    assert all(row["finds"]["0.0"] == least_gain(row["items"], 0.0) for row in rows[:2])
     assert not work.exists() and not (tmp_path / "out").exists()
