@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from evals.bench import Runner
 from evals.bench_plan import BenchSpec
-from evals.tasks.fitting import fit_data
+from evals.tasks.fitting import fit_data_of
+from evals.tasks.suite import BenchTask
 from protocols.core.errors import EngineError, UserError
 from protocols.core.events import Ended, Event
 from protocols.core.fit import FitSpec, fit
@@ -34,20 +35,22 @@ def to_fit(spec: BenchSpec) -> list[FitSpec]:
 
 
 async def fit_all(
-    spec: BenchSpec, task: str, limit: int, runner: Runner
+    spec: BenchSpec, tasks: Sequence[BenchTask], limit: int, runner: Runner
 ) -> AsyncGenerator[Event, None]:
     """Fit what is not there yet; yields the fits' events.
 
-    Raises :class:`UserError` if ``task`` has nothing to learn from, and for a fit that fails
+    Raises :class:`UserError` if the tasks have nothing to learn from, and for a fit that fails
     :class:`UserError` or :class:`EngineError`, whoever can mend it.
     """
     if runner.artifacts is None:
         raise UserError("There is no folder for artifacts, so nothing can be fitted.")
-    data = fit_data(task, limit, spec.seeds[0])
+    data = fit_data_of(tasks, limit, spec.seeds[0])
     if not any(data.items.values()):
-        raise UserError(f"{task} has no train or dev items to fit to. Name others with --fit-task.")
+        raise UserError(
+            f"{data.task} has no train or dev items to fit to. Name others with --fit-task."
+        )
     for one in to_fit(spec):
-        asked = one.model_copy(update={"task": task, "limit": limit})
+        asked = one.model_copy(update={"task": data.task, "limit": limit})
         playing = fit(
             asked, runner.pool, runner.engine, data, runner.artifacts, stall_s=runner.stall_s
         )

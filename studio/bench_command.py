@@ -18,7 +18,7 @@ from evals.bench_plan import BenchSpec, Planner
 from evals.pool_designs import Design, designs
 from evals.records import BenchRecord, read_records
 from evals.results_file import KEPT, keep_records
-from evals.tasks.suite import open_tasks
+from evals.tasks.suite import BenchTask, open_tasks
 from protocols.core.engine import Engine
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Event, Progress
@@ -125,7 +125,7 @@ async def bench_live(
     composed = compose_pools(given["pools_of"], pick(pool, ids), given["pool_size"])
     spec = make_bench_spec(given, ids, composed)
     pool = tuple({model.id: model for model in chain(pool, *(d.pool for d in composed))}.values())
-    tasks = open_tasks(given["task"], given["data"], given["metric"])
+    tasks = chosen_tasks(given)
     store = Workspace(settings.workspace, settings.assets).artifacts
     hosted = engine or HostedEngine(prefer=given["engine"])
     traces = settings.workspace / "runs" if given["traces"] else None
@@ -133,8 +133,8 @@ async def bench_live(
     out: Path = given["out"]
     try:
         if given["fit"]:
-            fit_task = given["fit_task"] or given["task"]
-            await show_fits(fit_all(spec, fit_task, given["fit_limit"], runner))
+            taught = open_tasks(given["fit_task"], given["data"]) if given["fit_task"] else tasks
+            await show_fits(fit_all(spec, taught, given["fit_limit"], runner))
         planner = Planner(spec, tasks, pool, hosted, store)
         planner.systems()
         failed = await show(bench(planner, runner, out))
@@ -147,6 +147,27 @@ async def bench_live(
     finally:
         if engine is None:
             await hosted.close()
+
+
+def chosen_tasks(given: dict[str, Any]) -> tuple[BenchTask, ...]:
+    """The tasks to measure; tells what is to know about their data.
+
+    Raises :class:`UserError` for a task that cannot be read or has no item in the split.
+    """
+    folder: Path | None = given["data"]
+    if folder and not folder.is_dir():
+        raise UserError(
+            f"There is no folder '{folder}'; name the one of the task files with --data."
+        )
+    tasks, split = open_tasks(given["task"], folder, given["metric"]), given["split"]
+    for task in tasks:
+        if not task.splits.get(split):
+            there = [name for name, items in task.splits.items() if items and name != "train"]
+            known = ", ".join(there) or "none"
+            raise UserError(f"{task.name} has no {split} items; --split can be: {known}.")
+        for note in task.notes:
+            click.echo(f"{task.name}: {note}", err=True)
+    return tasks
 
 
 async def show_fits(events: AsyncIterator[Event]) -> None:

@@ -193,7 +193,12 @@ def fit_command(as_json: bool, **given: Any) -> None:
 @click.option("--protocol", required=True, help="Protocol ids, joined by commas, or all.")
 @click.option("--pool", default="", help="Pool preset or file (default: the opening pool).")
 @click.option("--task", required=True, help="Tasks or files of questions, joined by commas.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of results.",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the paper's task files.")
 @click.option("--metric", default="", help="Of your own questions: exact, choice, f1, reward, ...")
 @click.option("--models", default="", help="Model ids in order (default: the whole pool).")

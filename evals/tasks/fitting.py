@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
+from evals.code_version import scoring_digest
+from evals.metrics.overlap import aliases
 from evals.metrics.short_answer import RULES, score
 from evals.tasks.core import Item, load_task, task_names
+from evals.tasks.outside import half_of
+from evals.tasks.suite import FAMILY, BenchItem, BenchTask
 from protocols.core.errors import UserError, unknown
 from protocols.core.fit import FitData, FitItem, Part
 from protocols.core.models import content_hash
 
+T = TypeVar("T")
 PARTS: tuple[Part, ...] = ("train", "dev")
 Named = tuple[str, Item]
 """An item with the name of its task."""
@@ -44,6 +50,73 @@ def fit_data(task: str, limit: int = 0, seed: int = 0) -> FitData:
     )
 
 
+def fit_data_of(tasks: Sequence[BenchTask], limit: int = 0, seed: int = 0) -> FitData:
+    """Return what may be learned from tasks of any source, scored by their own metrics.
+
+    Tasks without train items lend half of dev to it. Tasks of the repository alone give what
+    :func:`fit_data` gives. Raises :class:`UserError` for a task that nothing scores here.
+    """
+    names = ",".join(task.name for task in tasks)
+    if all(task.family == FAMILY for task in tasks):
+        return fit_data(names, limit, seed)
+    for task in tasks:
+        if task.metric in UNSCORED:
+            raise UserError(
+                f"Nothing can be fitted to {task.name}: its answers are scored after a bench. Name "
+                "other tasks with --fit-task."
+            )
+    parts = [_parts(task) for task in tasks]
+    chosen = {part: _taken([one[part] for one in parts], part, limit, seed) for part in PARTS}
+    graders = {_public_id(item): item for items in chosen.values() for item in items}
+    digested = [[part, item.digest, item.gold] for part in PARTS for item in chosen[part]]
+    return FitData(
+        task=names,
+        items={part: tuple(_as_fit(item) for item in items) for part, items in chosen.items()},
+        score=lambda item, text: graders[item.id].grade(text).corrected.value,
+        digest=content_hash(scoring_digest(), digested),
+    )
+
+
+UNSCORED = ("reward", "diversity")
+"""Metrics that need a model or other texts."""
+
+
+def _parts(task: BenchTask) -> dict[Part, list[BenchItem]]:
+    train, dev = (list(task.splits.get(split, ())) for split in PARTS)
+    if not train:
+        train, dev = (
+            [i for i in dev if half_of(i.group or i.prompt) is side] for side in (True, False)
+        )
+    return {"train": train, "dev": dev}
+
+
+def _taken(
+    piles: Sequence[Sequence[BenchItem]], part: Part, limit: int, seed: int
+) -> list[BenchItem]:
+    """Shuffled items of each task in turn until ``limit`` is reached (0 = all)."""
+    shuffled = []
+    for pile in piles:
+        items = sorted(pile, key=lambda item: item.digest)
+        random.Random(f"{seed}/{part}").shuffle(items)
+        shuffled.append(items)
+    return _in_turn(shuffled, limit)
+
+
+def _in_turn(piles: Sequence[Sequence[T]], limit: int) -> list[T]:
+    longest = max(map(len, piles))
+    turns = [pile[place] for place in range(longest) for pile in piles if place < len(pile)]
+    return turns[:limit] if limit else turns
+
+
+def _public_id(item: BenchItem) -> str:
+    return f"{item.task}/{item.id}"
+
+
+def _as_fit(item: BenchItem) -> FitItem:
+    """An item to learn from; of several right answers the first."""
+    return FitItem(_public_id(item), item.prompt, aliases(item.gold)[0], item.task, item.domain)
+
+
 def _mixed(part: Part, names: Sequence[str], limit: int, seed: int) -> list[Named]:
     """Take shuffled items of each task in turn until ``limit`` is reached (0 = all)."""
     piles = []
@@ -51,9 +124,7 @@ def _mixed(part: Part, names: Sequence[str], limit: int, seed: int) -> list[Name
         items = sorted(load_task(name).splits[part], key=lambda item: item.id)
         random.Random(f"{seed}/{part}/{name}").shuffle(items)
         piles.append([(name, item) for item in items])
-    longest = max(map(len, piles))
-    turns = [pile[place] for place in range(longest) for pile in piles if place < len(pile)]
-    return turns[:limit] if limit else turns
+    return _in_turn(piles, limit)
 
 
 def _public(task: str, item: Item) -> FitItem:

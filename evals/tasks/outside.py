@@ -149,7 +149,12 @@ def held_out(row: Row) -> bool:
 
 def half(row: Row) -> bool:
     """Whether an item is for dev, where a source has one split; follows from its group or words."""
-    return hashlib.sha256(f"half/{row.group or row.asked}".encode()).digest()[0] % 2 == 0
+    return half_of(row.group or row.asked)
+
+
+def half_of(words: str) -> bool:
+    """A draw of one in two that follows from the words alone."""
+    return hashlib.sha256(f"half/{words}".encode()).digest()[0] % 2 == 0
 
 
 def label_sets(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:

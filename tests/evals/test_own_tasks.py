@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.tasks.fitting import fit_data, fit_data_of
 from evals.tasks.own import read_own_file
-from evals.tasks.suite import BenchItem, BenchTask, open_tasks
+from evals.tasks.suite import BenchItem, BenchTask, open_embedded, open_tasks
 from protocols.core.errors import UserError
 
 CHOICES = {"A": "flig", "B": "morp"}
@@ -151,3 +152,44 @@ def test_hostile_rows_are_read_or_refused(
         return
     for item in everything(task):
         item.grade("some text 12")
+
+
+# What a protocol may learn from them
+
+
+def test_a_fit_learns_from_dev_items_and_never_from_held_out_or_test_ones(tmp_path: Path) -> None:
+    task = read_own_file(write(tmp_path, [plain(n) for n in range(80)]))
+    data = fit_data_of([task])
+    asked = {part: {item.question for item in items} for part, items in data.items.items()}
+    assert asked["train"] and asked["dev"] and not asked["train"] & asked["dev"]
+    assert asked["train"] | asked["dev"] == {item.prompt for item in task.splits["dev"]}
+    for item in (*data.items["train"], *data.items["dev"]):
+        assert data.score(item, f"The answer is {item.answer}.") == 1.0
+        assert data.score(item, "The answer is 0.") == 0.0 and data.score(item, "") is None
+
+
+def test_two_tasks_share_the_limit_and_their_ids_do_not_collide(tmp_path: Path) -> None:
+    first = read_own_file(write(tmp_path, [plain(n) for n in range(60)], "first.jsonl"))
+    rows = [{"question": f"Where is {n}?", "answer": [f"Port {n}", "port"]} for n in range(60)]
+    second = read_own_file(write(tmp_path, rows, "second.jsonl"), "f1")
+    data = fit_data_of([first, second], limit=8, seed=1)
+    for items in data.items.values():
+        assert [item.task for item in items].count("first") == 4 and len(items) == 8
+        assert len({item.id for item in items}) == 8
+        port = next(item for item in items if item.task == "second")
+        assert port.answer.startswith("Port ") and data.score(port, "port") == 1.0
+    assert data.task == "first,second"
+    assert data.digest != fit_data_of([first, second], limit=8, seed=2).digest
+
+
+def test_tasks_of_the_repository_are_fitted_to_as_ever(tmp_path: Path) -> None:
+    one, other = open_embedded("roman"), fit_data("roman", 10, 3)
+    assert fit_data_of([one], 10, 3).digest == other.digest
+    mixed = fit_data_of([one, read_own_file(write(tmp_path, [plain(n) for n in range(40)]))], 6)
+    assert {item.task for item in mixed.items["train"]} == {"roman", "ours"}
+
+
+def test_what_nothing_scores_cannot_be_fitted_to(tmp_path: Path) -> None:
+    task = read_own_file(write(tmp_path, [{"prompt": "Sing."}]), "reward")
+    with pytest.raises(UserError, match="Nothing can be fitted to ours"):
+        fit_data_of([task])

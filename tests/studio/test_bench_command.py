@@ -32,6 +32,8 @@ def studio(out: Path, *words: str) -> Result:
         (["--protocol", "majority_vote", "--task", "romans"], "Did you mean 'roman'"),
         (["--protocol", "majority_vote", "--task", "human_interest"], "--data"),
         ([*TWO, "--metric", "exact"], "--metric is for a file of your own questions"),
+        ([*TWO, "--data", "no-such-folder"], "no folder 'no-such-folder'"),
+        ([*TWO, "--split", "nothing"], "'nothing' is not one of"),
         ([*TWO, "--models", "nobody"], "nobody"),
         ([*TWO, "--sizes", "2,x"], "--sizes takes whole numbers from 1"),
         ([*TWO, "--sizes", "99"], "--sizes takes whole numbers"),
@@ -57,6 +59,16 @@ def test_unusable_arguments_are_one_sentence(
     monkeypatch.setenv("STUDIO_WORKSPACE", str(tmp_path))
     result = studio(tmp_path / "out", *words)
     assert result.exit_code == 2 and says in result.stderr and not result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_without_items_is_one_sentence(tmp_path: Path) -> None:
+    """As a stranger may have it: every row of the file is a dev item, and test is asked for."""
+    ours = tmp_path / "ours.jsonl"
+    ours.write_text('{"question": "What is 1 + 1?", "answer": "2", "split": "dev"}')
+    result = studio(tmp_path / "out", "--protocol", "majority_vote", "--task", str(ours),
+                    "--split", "test")  # fmt: skip
+    assert result.exit_code == 2 and "ours has no test items" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
