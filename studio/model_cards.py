@@ -29,6 +29,7 @@ def details(entry: Entry, pool: Pool, assets: Path) -> dict[str, Any]:
         "parameters": spec.parameters,
         "paper": spec.contributor.paper,
         "needs": NEEDS if on_hub(entry) else "",
+        "contributed": "contributed" in spec.tags,
         "facts": facts(entry),
         "bars": bars(entry),
         "tested": tested(entry, assets),

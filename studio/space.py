@@ -32,7 +32,10 @@ SDKS = {"gradio", "docker", "static"}
 SECRETS = {
     "STUDIO_ADMIN_PASSWORD": "password of the lab's pages; without it only named accounts get in",
     "STUDIO_API_KEYS": "keys of the API, separated by commas; without any the API is closed",
-    "STUDIO_DATABASE_URL": "PostgreSQL for studies: the only place where no vote can be lost",
+    "STUDIO_DATABASE_URL": (
+        "PostgreSQL for studies: the only place where no vote can be lost; a Space reaches other "
+        "machines on ports 80, 443 and 8080 only, so its server has to answer on one of them"
+    ),
     "HF_TOKEN": "writes the dataset replica; needed with STUDIO_REPLICA_REPO",
 }
 
@@ -52,7 +55,8 @@ FLAVOURS: Mapping[Kind, Flavour] = {
     "cpu": Flavour(
         "The embedded pool on a processor; every model is real and small.",
         "cpu-basic", "3.11", {"STUDIO_POOL": "embedded", "STUDIO_ENGINE": "transformers"},
-        ("The processor sleeps when nobody comes; the first visit then takes a minute.",),
+        ("The processor sleeps when nobody comes; the first visit then takes a minute.",
+         "The hub lets accounts with a paid plan create this kind; others may use ZeroGPU."),
     ),
     "zerogpu": Flavour(
         "The embedded pool on a GPU that is lent by the call.",
@@ -69,7 +73,10 @@ FLAVOURS: Mapping[Kind, Flavour] = {
 }  # fmt: skip
 COMMON_VARIABLES = {
     "STUDIO_ADMIN_USERS": "account names of the lab, separated by commas; they log in on the Space",
-    "STUDIO_WORKSPACE": "folder for runs and votes; /data/studio where a volume is attached there",
+    "STUDIO_WORKSPACE": (
+        "folder for models and runs; on an attached volume only with STUDIO_DATABASE_URL, because "
+        "the votes' SQLite file does not belong on object storage"
+    ),
     "STUDIO_MIRROR": "second folder in which every vote is written too, for example on a volume",
     "STUDIO_REPLICA_REPO": "private dataset repository that studies are copied to every 5 minutes",
     "STUDIO_VISITOR_RUNS": "runs of one visitor at a time (2)",
@@ -122,7 +129,7 @@ def card(kind: Kind, title: str, requirements: str) -> str:
         "A Space's disk is emptied when it restarts. Votes and runs last if `STUDIO_DATABASE_URL` "
         "names a PostgreSQL (no vote can be lost), or `STUDIO_REPLICA_REPO` a dataset repository "
         "(copied every five minutes and at the end), or `STUDIO_MIRROR` a folder on an attached "
-        "volume. Do not put SQLite itself on object storage.", "",
+        "volume (a Storage Bucket of the hub's). Do not put SQLite itself on object storage.", "",
         "`/health` answers 200 while runs are played.", "",
     ])  # fmt: skip
 
@@ -171,7 +178,8 @@ def requirements(kind: Kind) -> str:
         about = "# A Space on a processor: the transformers engine serves the models."
         return "\n".join([about, CPU_WHEELS, *kept, ""])
     kept = [_zero_gpu_line(line) for line in kept]
-    lent = f"{'spaces==0.51.3':<31}# lends the GPU to a call"
+    # No version: the hub installs its own beside these, and two different ones have no solution.
+    lent = f"{'spaces':<31}# lends the GPU to a call, in the hub's own version"
     return "\n".join(["# A Space whose GPU is lent by the call (ZeroGPU).", *kept, lent, ""])
 
 

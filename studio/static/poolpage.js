@@ -182,10 +182,10 @@ function moreButton(pool, cards, grid) {
   more.type = 'button';
   more.addEventListener('click', () => {
     whole.add(pool.title);
-    const rest = cards.slice(FIRST).map(cardNode);
-    grid.append(...rest);
+    const known = grid.childElementCount;
+    grid.replaceChildren(...cards.map(cardNode));
     more.remove();
-    rest[0].querySelector('input:not(:disabled), a').focus();
+    grid.children[Math.min(known, FIRST)].querySelector('input:not(:disabled), a').focus();
   });
   return more;
 }
@@ -198,8 +198,10 @@ function drawCards() {
     const inside = shown.filter((card) => (chosen.pool || card.pool) === pool.title);
     if (!inside.length) continue;
     const grid = el('div', 'studio-pool-grid');
-    const all = narrowed() || whole.has(pool.title) || inside.length <= FIRST;
-    grid.append(...(all ? inside : inside.slice(0, FIRST)).map(cardNode));
+    // What people handed in here, and what is held, is always to be seen.
+    const first = inside.filter((card, place) => place < FIRST || card.contributed || card.held);
+    const all = narrowed() || whole.has(pool.title) || first.length === inside.length;
+    grid.append(...(all ? inside : first).map(cardNode));
     groups.push(el('h2', '', pool.title), el('p', 'studio-pool-about', pool.about), grid);
     if (!all) groups.push(moreButton(pool, inside, grid));
   }
