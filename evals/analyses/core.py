@@ -145,6 +145,23 @@ def difference(first: pd.Series, second: pd.Series, seed: int = 0) -> Estimate:
     return mean_of(both[:, 0] - both[:, 1], seed)
 
 
+def on_same_items(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The rows of those items that were answered at every value of a column.
+
+    Numbers of pools that answered different items would differ by their items, too. All rows where
+    no item was answered at every value.
+    """
+    answered = rows.groupby(["task", "item"])[by].transform("nunique")
+    kept = rows[answered == rows[by].nunique()]
+    return kept if len(kept) else rows
+
+
+def of_items(rows: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the items that stand in ``like``."""
+    items = pd.MultiIndex.from_frame(like[["task", "item"]])
+    return rows[pd.MultiIndex.from_frame(rows[["task", "item"]]).isin(items)]
+
+
 def of_role(frame: pd.DataFrame, *roles: str) -> pd.DataFrame:
     """The rows of some roles on the split that is reported (held-out items only rank models)."""
     return frame[frame["role"].isin(roles) & (frame["split"] != "heldout")]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evals.analyses.core import Claim, Finding, nothing, of_role
+from evals.analyses.core import Claim, Finding, nothing, of_items, of_role, on_same_items
 from evals.analyses.strength import whole_pool
 from evals.names import protocol_title
 
@@ -30,10 +30,7 @@ def diversity(frame: pd.DataFrame) -> Finding:
     member score), value (system score), gain. ``more["regressions"]``: per protocol the slope of
     gain on diversity at equal strength, with its interval, and Spearman's rho.
     """
-    systems = of_role(frame, "system")
-    systems = _composed(systems[~systems["protocol"].isin(YARDSTICKS) & (systems["n"] > 1)])
-    size = _size_with_most_pools(systems)
-    pools = systems[systems["n"] == size]
+    pools = random_pools(frame)
     if pools["pool"].nunique() < FEWEST_POOLS:
         why = (
             f"Pools of one size that were run: {pools['pool'].nunique()}; at least {FEWEST_POOLS} "
@@ -42,10 +39,21 @@ def diversity(frame: pd.DataFrame) -> Finding:
         return nothing("diversity", TITLE, why)
     table = pd.DataFrame(_rows(frame, pools))
     found = pd.DataFrame(_regressions(table))
-    return Finding(
-        "diversity", TITLE, _sentence(found, table, size), table, {"regressions": found},
-        _claims(found), _notes(),
-    )  # fmt: skip
+    sentence = _sentence(found, table, int(table["n"].max()))
+    more = {"regressions": found}
+    return Finding("diversity", TITLE, sentence, table, more, _claims(found), _notes())
+
+
+def random_pools(frame: pd.DataFrame) -> pd.DataFrame:
+    """The answers of the pools of one size, of the size that has most; on items that all answered.
+
+    Without the yardsticks.
+    """
+    systems = of_role(frame, "system")
+    systems = _composed(systems[~systems["protocol"].isin(YARDSTICKS) & (systems["n"] > 1)])
+    pools = systems[systems["n"] == _size_with_most_pools(systems)]
+    cells = pools["protocol"] + "/" + pools["pool"]
+    return on_same_items(pools.assign(cell=cells), "cell")
 
 
 def _composed(systems: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +86,7 @@ def disagreement(answers: Sequence[Sequence[str]]) -> float:
 
 
 def _rows(frame: pd.DataFrame, pools: pd.DataFrame) -> list[dict[str, object]]:
-    solo = of_role(frame, "solo")
+    solo = of_items(of_role(frame, "solo"), pools)
     said = solo.pivot_table(
         index=["task", "item", "seed"],
         columns="pool",

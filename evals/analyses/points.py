@@ -17,13 +17,15 @@ import numpy as np
 import pandas as pd
 
 from evals.analyses.core import Finding, first_pool, growing, of_role, ordinary
+from evals.analyses.diversity import random_pools
+from evals.analyses.scaling import best_of, curves_of
 from evals.analyses.singles import NO_ROWS, Singles
 from evals.analyses.strength import whole_pool
 from protocols.core.errors import UserError
 
 BEST = "best single model"
 NAMED = re.compile(r"([a-z_]{1,40})/(\d{1,6})(?:/(\d{1,6}))?")
-NEEDED = ("role", "split", "task", "protocol", "pool", "n", "order", "design", "value")
+NEEDED = ("role", "split", "task", "item", "protocol", "pool", "n", "order", "design", "value")
 """The columns that tell which rows a point is made of: few, so that they are cut fast."""
 
 
@@ -125,6 +127,27 @@ class PointRows:
         places = self._groups[names].get(asked if len(asked) > 1 else asked[0], NO_ROWS)
         return self._parts[names].index[places]
 
+    @cached_property
+    def _curves(self) -> pd.DataFrame:
+        return curves_of(self._growing)
+
+    @cached_property
+    def _random_pools(self) -> pd.DataFrame:
+        return random_pools(self._ordinary)
+
+    def of_curves(self, point: Mapping[str, Any]) -> pd.Index:
+        """Those of a protocol at a pool size, or of the best single model, in growing pools."""
+        n = int(point["n"])
+        if point["protocol"] == BEST:
+            return best_of(self._growing, self._singles, n).index
+        rows = self._curves
+        return rows.index[(rows["protocol"] == point["protocol"]) & (rows["n"] == n)]
+
+    def of_random_pools(self, point: Mapping[str, Any]) -> pd.Index:
+        """Those of a protocol and one of several pools of a size."""
+        rows = self._random_pools
+        return rows.index[(rows["protocol"] == point["protocol"]) & (rows["pool"] == point["pool"])]
+
     def of_sizes(self, point: Mapping[str, Any]) -> pd.Index:
         """Those of a protocol at a pool size; of the best single model for each task."""
         if point["protocol"] != BEST:
@@ -155,11 +178,11 @@ class PointRows:
 
 PICKS: Mapping[str, Callable[[PointRows, Mapping[str, Any]], pd.Index]] = MappingProxyType(
     {
-        "scaling": PointRows.of_sizes,
+        "scaling": PointRows.of_curves,
         "emergence": PointRows.of_systems,
         "cost": PointRows.of_systems,
         "strength": PointRows.of_member,
-        "diversity": PointRows.of_systems,
+        "diversity": PointRows.of_random_pools,
         "settings": PointRows.of_design,
         "humans": PointRows.of_people,
     }

@@ -21,7 +21,9 @@ from evals.analyses.core import (
     level_of,
     mean_of,
     nothing,
+    of_items,
     of_role,
+    on_same_items,
     row,
     verdict_on,
 )
@@ -44,15 +46,14 @@ def scaling(frame: pd.DataFrame, seed: int = 0) -> Finding:
     and the difference to the best single model, paired by item, in ``more["against_best"]``.
     """
     frame = growing(frame)
-    systems = of_role(frame, "system", "baseline")
-    systems = systems[systems["protocol"] != "self_consistency"]
-    sizes = sorted(int(n) for n in systems["n"].unique() if n > 1)
+    systems = _systems(frame)
+    sizes = sorted(int(n) for n in systems["n"].unique())
     if len(sizes) < 2:
         why = "Pools of one size only were run; scaling needs two."
         return nothing("scaling", TITLE, why, FROM_2, ABOVE_BEST, FIRST)
-    singles = Singles(frame)
-    table = pd.DataFrame(_levels(systems, seed) + _best_levels(frame, singles, sizes, seed))
-    slopes = pd.DataFrame(_slopes(systems, seed))
+    curves, singles = curves_of(frame), Singles(frame)
+    table = pd.DataFrame(_levels(curves, seed) + _best_levels(frame, singles, sizes, seed))
+    slopes = pd.DataFrame(_slopes(curves, seed))
     against = pd.DataFrame(_against_best(singles, systems, seed))
     return Finding(
         "scaling",
@@ -60,24 +61,48 @@ def scaling(frame: pd.DataFrame, seed: int = 0) -> Finding:
         _sentence(slopes, against, sizes),
         table,
         {"slopes": slopes, "against_best": against},
-        _claims(systems, slopes, against, sizes, seed),
+        _claims(curves, slopes, against, sizes, seed),
         _notes(systems),
     )
 
 
+def _systems(frame: pd.DataFrame) -> pd.DataFrame:
+    found = of_role(frame, "system", "baseline")
+    return found[(found["protocol"] != "self_consistency") & (found["n"] > 1)]
+
+
+def curves_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """The answers that curves over growing pools are made of.
+
+    Each protocol keeps to the items that it answered at every one of its sizes.
+    """
+    systems = _systems(frame)
+    parts = [on_same_items(part, "n") for _, part in systems.groupby("protocol", sort=False)]
+    return pd.concat(parts) if parts else systems
+
+
+def best_of(frame: pd.DataFrame, singles: Singles, n: int) -> pd.DataFrame:
+    """The rows of the best single model of the first pool of a size, chosen for each task.
+
+    They keep to the items that were asked at every size.
+    """
+    rows = singles.rows(first_pool(frame, n))
+    systems = _systems(frame)
+    return of_items(rows, on_same_items(systems, "n")) if len(systems) else rows
+
+
 def _levels(systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
-    groups = systems[systems["n"] > 1].groupby(["protocol", "n"])
     return [
-        row(level_of(by_item(part), seed), protocol=str(p), n=int(n)) for (p, n), part in groups
+        row(level_of(by_item(part), seed), protocol=str(p), n=int(n))
+        for (p, n), part in systems.groupby(["protocol", "n"])
     ]
 
 
 def _best_levels(
     frame: pd.DataFrame, singles: Singles, sizes: list[int], seed: int
 ) -> list[dict[str, object]]:
-    """The best single member for each task in the first pool of each size."""
     return [
-        row(level_of(singles.items(first_pool(frame, n)), seed), protocol="best single model", n=n)
+        row(level_of(by_item(best_of(frame, singles, n)), seed), protocol="best single model", n=n)
         for n in sizes
     ]
 
@@ -94,7 +119,7 @@ def item_slopes(part: pd.DataFrame) -> Floats:
 
 def _slopes(systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
     rows = []
-    for protocol, part in systems[systems["n"] > 1].groupby("protocol"):
+    for protocol, part in systems.groupby("protocol"):
         if part["n"].nunique() > 1:
             rows.append(row(mean_of(item_slopes(part), seed), protocol=str(protocol)))
     return rows
@@ -102,7 +127,7 @@ def _slopes(systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
 
 def _against_best(singles: Singles, systems: pd.DataFrame, seed: int) -> list[dict[str, object]]:
     rows = []
-    for (protocol, pool), part in systems[systems["n"] > 1].groupby(["protocol", "pool"]):
+    for (protocol, pool), part in systems.groupby(["protocol", "pool"]):
         names = str(pool).split(",")
         found = difference(by_item(part), singles.items(names), seed)
         rows.append(row(found, protocol=str(protocol), n=len(names), pool=str(pool)))
@@ -217,5 +242,7 @@ def _notes(systems: pd.DataFrame) -> list[str]:
     return [
         f"From {told}: a larger pool also holds other models, so size and membership are mixed"
         + (" unless more orders are run." if orders == 1 else "; orders average over that."),
+        "Each curve keeps to the items that its protocol answered at every size, and the line of "
+        "the best single model to those that were asked at every size.",
         "More contributors also mean more calls: see the cost analysis for equal budgets.",
     ]

@@ -6,6 +6,7 @@ of all is that one. Neither is forbidden; both are said.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from itertools import combinations
 from statistics import median
@@ -94,4 +95,4 @@ def copies(names: Sequence[str], products: Rows, from_base: bool) -> list[str]:
 
 def _sum(products: Rows, i: int, j: int) -> float:
     """Size of the sum of two changes."""
-    return float(max(0.0, products[i, i] + products[j, j] + 2 * products[i, j])) ** 0.5
+    return math.sqrt(max(0.0, products[i, i] + products[j, j] + 2 * products[i, j]))

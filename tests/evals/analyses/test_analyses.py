@@ -17,6 +17,7 @@ from evals.analyses.core import best_alone, by_item, mean_of, paired
 from evals.analyses.cost import cheapest, cost
 from evals.analyses.diversity import disagreement, diversity, regression
 from evals.analyses.emergence import emergence
+from evals.analyses.points import PointRows
 from evals.analyses.scaling import item_slopes, scaling
 from evals.analyses.singles import Singles
 from evals.analyses.strength import (
@@ -122,6 +123,31 @@ def test_a_planted_gain_is_found_and_flat_is_not() -> None:
     assert "32 contributors, the largest pool here has 8" in small.claims[0].why
     few = scaling(planted({2: 0.2, 32: 0.8}, items=5))
     assert few.claims[0].verdict == "not testable at this size" and "too few" in few.claims[0].why
+
+
+def test_sizes_are_compared_on_the_items_that_all_of_them_answered() -> None:
+    """Forty easy items were asked of the small pool alone; they must not lift its end."""
+    alone = solos({m: [1.0] * 60 for m in MANY})
+    few = rows("system", "p", MANY[:2], [0.0] * 20 + [1.0] * 40)
+    whole = frame(alone, few, rows("system", "p", MANY[:4], [0.0] * 20))
+    found = scaling(whole)
+    levels = found.table.set_index(["protocol", "n"])
+    assert levels.loc[("p", 2), "value"] == 0.0
+    assert levels["items"].tolist() == [20, 20, 20, 20]
+    counted = PointRows(whole).counts(found)
+    assert [counted[at] for at in found.table.index] == found.table["items"].tolist()
+
+
+def test_random_pools_are_compared_on_the_items_that_all_of_them_answered() -> None:
+    pools = list(itertools.combinations(MODELS, 2))
+    alone = solos({m: [float(n % 2)] * 10 + [1.0] * 30 for n, m in enumerate(MODELS)})
+    asked = [rows("system", "p", pool, [1.0] * 10) for pool in pools[1:]]
+    whole = frame(alone, rows("system", "p", pools[0], [0.0] * 40), *asked)
+    found = diversity(whole)
+    assert set(found.table["items"]) == {10}
+    assert found.table["strength"].max() <= 1.0 == found.table["value"].max()
+    assert found.table.set_index("pool").loc["a,b", "strength"] == 0.5
+    assert set(PointRows(whole).counts(found).values()) == {10}
 
 
 def test_slopes_are_least_squares() -> None:
