@@ -30,9 +30,10 @@ def level_title(name: str) -> str:
 
 @dataclass(frozen=True)
 class Names:
-    """Names of models by id."""
+    """Names of models and of automatic judges by id."""
 
     models: Mapping[str, str] = field(default_factory=dict)
+    judges: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, name: str) -> str:
         """A model's name; a copy in a pool that holds it several times says which it is."""
@@ -40,6 +41,10 @@ class Names:
         if copied and name not in self.models:
             return f"{self.model(copied[1])} (copy {copied[2]})"
         return self.models.get(name, name)
+
+    def judge(self, name: str) -> str:
+        """What a judge is called; people are called what the study calls them."""
+        return self.judges.get(name, name)
 
     def pool(self, names: str, most: int = 4) -> str:
         """The names of models joined by commas, the first ``most`` and a count of the others."""

@@ -172,7 +172,8 @@ def _cost(finding: Finding, names: Names) -> Facets:
             continue
         sizes = [4 + 3 * len(bin(int(n))[2:]) for n in part["n"]]
         titles = [protocol_title(one) for one in part["protocol"]]
-        first = [title if at in best else "" for title, at in zip(titles, part.index, strict=True)]
+        named = zip(titles, part["n"], part.index, strict=True)
+        first = [f"{title}, {n}" if at in best else "" for title, n, at in named]
         facets.add(
             0, level, x=part["tokens"], y=part["value"], mode="markers+text", text=first,
             textposition="top center", textfont_size=11,
@@ -240,7 +241,8 @@ def _correlated(r: float | None, p: float | None) -> str:
 
 
 def _diversity(finding: Finding, names: Names) -> Facets:
-    table, shown = finding.table, ordered(finding.table, "gain")
+    table = finding.table[finding.table.groupby("protocol")["pool"].transform("nunique") > 1]
+    shown = ordered(table, "gain")
     facets = Facets(
         [protocol_title(one) for one in shown], "disagreement", "gain over the members' mean"
     )
@@ -259,7 +261,8 @@ def _diversity(finding: Finding, names: Names) -> Facets:
 
 def _settings(finding: Finding, names: Names) -> Facets:
     table = finding.table
-    shown = list(dict.fromkeys(table["setting"]))
+    pools = table.groupby("setting")["pool"].nunique()
+    shown = [one for one in dict.fromkeys(table["setting"]) if pools[one] > 1]
     facets = Facets(
         [one.capitalize() for one in shown], "less to more diverse", "mean score", height=220
     )
@@ -305,7 +308,7 @@ def _participants(finding: Finding, names: Names) -> Figure:
     ):
         figure.add_scatter(
             x=list(map(names.model, part["model"])), y=part["value"], mode="markers",
-            name=names.model(str(judge)),
+            name=names.judge(str(judge)),
             marker=style | {"size": 10}, error_y=error_bars(part, "value", "low", "high"),
             customdata=_named(finding, part, "wins", "losses", "ties"),
             hovertemplate="%{x}: %{y:.0%}<br>%{customdata[1]} wins, %{customdata[2]} losses, "

@@ -24,6 +24,8 @@ from evals.human.report import report_json
 from protocols.core.errors import StudioError
 from studio.context import StudioContext
 from studio.rating.preview import preview
+from studio.result_parts import TABLES, table_csv
+from studio.stored_results import current, participants_of
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -42,6 +44,7 @@ def lab_routes(ctx: StudioContext) -> list[BaseRoute]:
         Route("/lab/studies/{slug}/export.zip", _for_lab(ctx, export_zip)),
         Route("/lab/studies/{slug}/preview", _preview(ctx)),
         Route("/published/{slug}", _for_all(ctx, published_page)),
+        Route(f"{TABLES}/{{slug}}.csv", _for_all(ctx, results_csv)),
         Route("/contributor/{model}", to_contributor),
     ]
 
@@ -124,6 +127,16 @@ def export_zip(ctx: StudioContext, slug: str) -> Response:
 def published_page(ctx: StudioContext, slug: str) -> Response:
     """The report of a recorded example or of a study that its lab has published."""
     return _document(render_html(ctx.lab.published(slug)))
+
+
+def results_csv(ctx: StudioContext, name: str) -> Response:
+    """A table of the Results page."""
+    found = current(ctx.settings)
+    text = table_csv(found, participants_of(ctx.lab, found.names), name)
+    if text is None:
+        return nothing()
+    attached = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(text, media_type="text/csv", headers=HEADERS | attached)
 
 
 def _document(page: str) -> Response:

@@ -194,7 +194,7 @@ def _verdict(one: Attacked) -> str:
     return f"<span class='studio-outcome' data-outcome='{after}'>{before}, then {after}</span>"
 
 
-def study_html(finding: Finding, point: Point) -> str:
+def study_html(finding: Finding, point: Point, names: Names = IDS) -> str:
     """What is behind a point of the studies: its verdicts, and the way to the report.
 
     Raises :class:`UserError` for a point that is not there.
@@ -202,7 +202,7 @@ def study_html(finding: Finding, point: Point) -> str:
     if point.row not in finding.table.index:
         raise UserError(f"'{finding.title}' has no point {point.row}.")
     row = finding.table.loc[point.row]
-    name = escape(f"{row['judge']}, {row['model']}")
+    name = escape(f"{names.judge(str(row['judge']))}, {names.model(str(row['model']))}")
     slug = escape(str(row["study"]))
     return (
         f"<section class='studio-behind' tabindex='-1' aria-label='Verdicts behind {name}'>"
@@ -226,12 +226,16 @@ def points_html(finding: Finding, counts: Mapping[int, int], names: Names = IDS)
         for at, row in finding.table.iterrows()
     )  # fmt: skip
     return (
-        f"<details class='studio-points'><summary>{len(finding.table)} points and the runs behind "
-        "each</summary><div class='studio-scroll' role='region' tabindex='0' "
+        f"<details class='studio-points'><summary>{_points(len(finding.table))}</summary>"
+        "<div class='studio-scroll' role='region' tabindex='0' "
         f"aria-label='Points: {escape(finding.title)}'><table class='studio-table'>"
         f"<thead><tr>{head}<th scope='col'>Runs</th></tr></thead><tbody>{rows}</tbody></table>"
         "</div></details>"
     )
+
+
+def _points(count: int) -> str:
+    return "1 point and the runs behind it" if count == 1 else f"{count} points and their runs"
 
 
 COLUMNS = {
@@ -265,6 +269,8 @@ def _called(column: str, value: object, names: Names) -> object:
         return protocol_title(str(value))
     if column == "attack":
         return str(value).replace("_", " ")
+    if column == "judge":
+        return names.judge(str(value))
     return names.model(str(value)) if column == "model" else value
 
 

@@ -7,7 +7,10 @@ machine. Differences are paired over the items.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
+
+import pandas as pd
 
 from evals.analyses.core import Estimate
 from evals.frames import to_frame
@@ -109,6 +112,24 @@ def _long(one: System, line: Line) -> list[str]:
         points(line.again), f"{line.calls:.1f}", f"{line.score_calls:.1f}", f"{line.tokens:.0f}",
         f"{line.seconds:.1f}",
     ]  # fmt: skip
+
+
+def results_frame(kept: Kept) -> pd.DataFrame:
+    """A file's table for programs: one row per system and pool size, with the ids."""
+    return pd.DataFrame(
+        [_numbers(one.name, line) for one in of_file(kept) for _, line in sorted(one.lines.items())]
+    )
+
+
+def _numbers(name: str, line: Line) -> dict[str, object]:
+    found = asdict(line) | {"system": name}
+    for column in ("score", "single", "again"):
+        ends = found.pop(column) or {}
+        title = {"single": "against_best_single", "again": "against_its_votes"}.get(column, column)
+        found[title] = ends.get("value")
+        found |= {f"{title}_{end}": ends.get(end) for end in ("low", "high")}
+        found[f"{title}_items"] = ends.get("n")
+    return found
 
 
 def score(found: Estimate) -> str:

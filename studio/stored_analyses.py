@@ -67,7 +67,7 @@ def everything(
     found = Stored(records, influences, seed, names).findings
     lab = Lab(settings)
     try:
-        made = {**found, "participants": participants_of(lab)}
+        made = {**found, "participants": participants_of(lab, names)}
     finally:
         lab.close()
     return [made[name] for name in ANALYSES]

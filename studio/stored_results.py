@@ -7,15 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import RLock
 
 import pandas as pd
 
 from evals.analyses.core import Finding
-from evals.analyses.everything import analyse
+from evals.analyses.everything import OF_RECORDS, Evidence
 from evals.analyses.harm import harm
 from evals.analyses.participants import StudyReport, participants
 from evals.analyses.points import Point, PointRows, behind
-from evals.frames import to_frame
+from evals.judges.registry import judge_entries
 from evals.names import IDS, Names
 from evals.records import BenchRecord, newest
 from evals.results_file import KEPT, Kept, kept
@@ -38,6 +39,8 @@ class Stored:
     seed: int = 0
     names: Names = IDS
     files: Mapping[str, Kept] = field(default_factory=dict)
+    _made: dict[str, Finding] = field(default_factory=dict)
+    _making: RLock = field(default_factory=RLock)
 
     @cached_property
     def reported(self) -> Sequence[BenchRecord]:
@@ -49,16 +52,34 @@ class Stored:
         return [one for one in self.records if not (tested and one.split == "dev")]
 
     @cached_property
+    def evidence(self) -> Evidence:
+        """What the analyses read."""
+        return Evidence(self.reported, self.seed, self.names)
+
+    @property
     def frame(self) -> pd.DataFrame:
         """One row per reported record, in their order."""
-        return to_frame(self.reported)
+        return self.evidence.frame
 
-    @cached_property
+    @property
+    def analyses(self) -> tuple[str, ...]:
+        """What can be found here, the participants' apart: that one needs the studies."""
+        return (*(OF_RECORDS if self.records else ()), "harm")
+
+    def finding(self, analysis: str) -> Finding:
+        """One analysis, made when it is first asked for. Raises :class:`UserError` for others."""
+        if analysis not in self.analyses:
+            raise UserError(f"There is no analysis '{analysis}'.")
+        with self._making:
+            if analysis not in self._made:
+                make = OF_RECORDS.get(analysis)
+                self._made[analysis] = make(self.evidence) if make else harm(self.influences)
+            return self._made[analysis]
+
+    @property
     def findings(self) -> dict[str, Finding]:
-        """Every analysis by its id, the participants' apart: that one needs the studies."""
-        made = analyse(self.reported, self.seed, self.names) if self.records else ()
-        found = [*made, harm(self.influences)]
-        return {finding.id: finding for finding in found}
+        """Every analysis by its id."""
+        return {name: self.finding(name) for name in self.analyses}
 
     @cached_property
     def book(self) -> dict[str, BenchRecord]:
@@ -67,7 +88,7 @@ class Stored:
 
     def counts(self, analysis: str) -> dict[int, int]:
         """How many records stand behind each row of an analysis' table."""
-        finding = self.findings[analysis]
+        finding = self.finding(analysis)
         if analysis == "harm":
             return {int(row): len(self.attack(int(row)).answers) for row in finding.table.index}
         return self._point_rows.counts(finding)
@@ -78,14 +99,12 @@ class Stored:
 
     def behind(self, point: Point) -> list[BenchRecord]:
         """The records of a point, the most telling first. Raises :class:`UserError`."""
-        finding = self.findings.get(point.analysis)
-        if finding is None:
-            raise UserError(f"There is no analysis '{point.analysis}'.")
+        finding = self.finding(point.analysis)
         return [self.book[key] for key in behind(self.frame, finding, point.row)["key"]]
 
     def attack(self, row: int) -> Influence:
         """What was measured at a row of the finding ``harm``. Raises :class:`UserError`."""
-        table = self.findings["harm"].table
+        table = self.finding("harm").table
         if row not in table.index:
             raise UserError(f"No attack stands behind point {row}.")
         at = table.loc[row]
@@ -124,12 +143,15 @@ def stored(assets: Path, workspace: Path, state: State) -> Stored:
 
 
 def names_of(settings: Settings) -> Names:
-    """The names of all models of the pools here; a damaged pool file gives none."""
+    """The names of all models of the pools and of all judges here; a damaged file gives none."""
     found: dict[str, str] = {}
     for pool in known_names(settings):
         with suppress(StudioError):
             entries = load_pool(pool, settings).entries
             found |= {entry.spec.id: entry.spec.name or entry.spec.id for entry in entries}
+    with suppress(StudioError):
+        judges = judge_entries(settings.assets, settings.workspace)
+        return Names(found, {name: one.model.title for name, one in judges.items()})
     return Names(found)
 
 
@@ -153,6 +175,12 @@ def published_studies(lab: Lab) -> list[StudyReport]:
     return [StudyReport(row.slug, lab.published(row.slug), row.simulated) for row in rows]
 
 
-def participants_of(lab: Lab) -> Finding:
+def participants_of(lab: Lab, names: Names = IDS) -> Finding:
     """The participants' finding over the studies of an installation."""
-    return participants(published_studies(lab))
+    return participants(published_studies(lab), names)
+
+
+def current(settings: Settings) -> Stored:
+    """What is stored now. Raises :class:`UserError` for a damaged file."""
+    assets, workspace = settings.assets, settings.workspace
+    return stored(assets, workspace, state_of(assets, workspace))

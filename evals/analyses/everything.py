@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -20,12 +23,6 @@ from evals.names import IDS, Names
 from evals.records import BenchRecord, newest, read_records
 from evals.results_file import kept_records
 from protocols.core.errors import UserError
-
-ANALYSES = (
-    *("scaling", "emergence", "cost", "strength", "diversity", "settings"),
-    *("humans", "participants", "harm"),
-)
-"""All analyses in the order in which they are shown; the last two are not made of records."""
 
 
 def load(sources: Sequence[Path]) -> list[BenchRecord]:
@@ -44,24 +41,59 @@ def _read(source: Path) -> list[BenchRecord]:
     return read_records(source) if source.is_dir() else kept_records(source)
 
 
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Records as the frames that analyses read, each made when it is first asked for."""
+
+    records: Sequence[BenchRecord]
+    seed: int = 0
+    names: Names = IDS
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per record, in their order."""
+        return to_frame(self.records)
+
+    @cached_property
+    def plain(self) -> pd.DataFrame:
+        """Those of pools that were not composed to be more or less diverse."""
+        return ordinary(self.frame)
+
+    @cached_property
+    def numbers(self) -> pd.DataFrame:
+        """The same without texts."""
+        return slim(self.plain)
+
+    @cached_property
+    def members(self) -> pd.DataFrame:
+        """One row per record and member."""
+        return members_frame(self.records)
+
+
+OF_RECORDS: Mapping[str, Callable[[Evidence], Finding]] = MappingProxyType(
+    {
+        "scaling": lambda found: scaling(found.numbers, found.seed),
+        "emergence": lambda found: emergence(found.plain, found.members),
+        "cost": lambda found: cost(found.numbers, found.seed),
+        "strength": lambda found: strength(found.numbers, found.seed, found.names),
+        "diversity": lambda found: diversity(found.numbers),
+        "settings": lambda found: settings(found.frame, found.seed),
+        "humans": lambda found: humans(found.plain, found.seed),
+    }
+)
+"""The analyses that are made of records, in the order in which they are shown."""
+ANALYSES = (*OF_RECORDS, "participants", "harm")
+"""All analyses in the order in which they are shown; the last two are not made of records."""
+
+
 def analyse(
     records: Sequence[BenchRecord],
     seed: int = 0,
     names: Names = IDS,
 ) -> list[Finding]:
     """Every analysis, each with what it could find in these records."""
-    frame = to_frame(records)
-    plain, members = ordinary(frame), members_frame(records)
-    numbers = slim(plain)
-    return [
-        scaling(numbers, seed),
-        emergence(plain, members),
-        cost(numbers, seed),
-        strength(numbers, seed, names),
-        diversity(numbers),
-        settings(frame, seed),
-        humans(plain, seed),
-    ]
+    evidence = Evidence(records, seed, names)
+    return [make(evidence) for make in OF_RECORDS.values()]
 
 
 def claims_table(findings: Sequence[Finding]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from evals.analyses.core import Claim, Finding, Verdict, nothing
 from evals.human.reporting.basics import Counts
 from evals.human.reporting.model import Report
 from evals.human.statistics.proportions import clopper_pearson
+from evals.names import IDS, Names
 
 TITLE = "Participants' own domains"
 PAPER = "the system is preferred in the contributors' own domains (people, LLM judge, reward model)"
@@ -36,8 +37,10 @@ class StudyReport:
         return "simulated raters" if self.simulated else PEOPLE
 
 
-def participants(studies: Sequence[StudyReport]) -> Finding:
+def participants(studies: Sequence[StudyReport], names: Names = IDS) -> Finding:
     """How often the system wins against each contributor's own model, by who judged.
+
+    ``names`` are for the sentence; the table keeps the judges' ids.
 
     ``table``: study, judge, model, value (share of wins among decided verdicts), low, high
     (Clopper-Pearson), wins, losses, ties, items (verdicts), p (planned test, only for all of the
@@ -48,7 +51,12 @@ def participants(studies: Sequence[StudyReport]) -> Finding:
         return nothing("participants", TITLE, "No study with votes is published here.", PAPER)
     table = pd.DataFrame([row for study in found for row in _rows(study)])
     return Finding(
-        "participants", TITLE, _sentence(found), table, claims=[_claim(found)], notes=_notes(found)
+        "participants",
+        TITLE,
+        _sentence(found, names),
+        table,
+        claims=[_claim(found)],
+        notes=_notes(found),
     )
 
 
@@ -75,7 +83,7 @@ def _row(study: StudyReport, judge: str, model: str, counts: Counts) -> dict[str
     }  # fmt: skip
 
 
-def _sentence(studies: Sequence[StudyReport]) -> str:
+def _sentence(studies: Sequence[StudyReport], names: Names) -> str:
     told = []
     for study in studies:
         label = "Simulated raters, no people: " if study.simulated else ""
@@ -83,7 +91,8 @@ def _sentence(studies: Sequence[StudyReport]) -> str:
         for judge in study.report.judges.judges:
             counts = judge.counts
             told.append(
-                f"{judge.name}: {counts.wins} wins, {counts.losses} losses, {counts.ties} ties."
+                f"{names.judge(judge.name)}: {counts.wins} wins, {counts.losses} losses, "
+                f"{counts.ties} ties."
             )
     return " ".join(told)
 

@@ -6,8 +6,7 @@ the records that ship with the studio, when the page is first asked for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from html import escape
 from typing import Any
 
@@ -17,15 +16,13 @@ from evals.analyses.core import Finding
 from evals.analyses.everything import ANALYSES
 from evals.analyses.points import Point
 from protocols.core.errors import StudioError
-from studio.charts import draw
 from studio.context import StudioContext
 from studio.files import asset
 from studio.lab import Published
 from studio.pages.common import PRIVATE
-from studio.provenance import PointRecords, attack_html, points_html, provenance_html, study_html
-from studio.results_tables import results_html
-from studio.stored_analyses import claims_html, described
-from studio.stored_results import Stored, participants_of, state_of, stored
+from studio.provenance import PointRecords, attack_html, provenance_html, study_html
+from studio.result_parts import Part, overview, part, shown_of
+from studio.stored_results import Stored, current, names_of, participants_of
 
 INTRO = (
     "<h1>Results</h1><p>Each number carries its count, its interval and what it was tested "
@@ -45,21 +42,38 @@ def build(ctx: StudioContext) -> None:
     gr.HTML(INTRO, elem_classes="studio-brand")
     with gr.Tabs() as tabs:
         with gr.Tab("The paper's questions", id="questions"):
-            overview = gr.HTML(READING)
-            parts = [_part() for _ in ANALYSES]
-            point = gr.HTML(
-                "", html_template="<i></i>", js_on_load=asset("points.js"), visible="hidden"
-            )
+            _questions(ctx)
         with gr.Tab("Blinded studies", id="studies"):
-            chosen = gr.Dropdown([], label="Study", elem_id="result")
-            about = gr.HTML("")
-            shown = gr.HTML("", padding=False)
+            _studies(ctx, tabs)
 
-    def analyses() -> list[Any]:
-        return questions(ctx)
+
+def _questions(ctx: StudioContext) -> None:
+    """The analyses of stored runs, and what is behind a point of them."""
+    overview = gr.HTML(READING)
+    parts = [_part() for _ in ANALYSES]
+    standings = gr.HTML("")
+    point = gr.HTML("", html_template="<i></i>", js_on_load=asset("points.js"), visible="hidden")
+
+    def analyses() -> Iterator[list[Any]]:
+        yield from questions(ctx)
 
     def pick(asked: str) -> list[Any]:
         return runs_behind(ctx, str(asked))
+
+    shown = [overview, standings, *(one for part in parts for one in part)]
+    page = gr.context.Context.root_block
+    page.load(analyses, None, shown, concurrency_limit=2, **PRIVATE)
+    panels = [panel for *_, panel in parts]
+    point.change(pick, point, panels, concurrency_limit=None, **PRIVATE).then(
+        None, None, None, js=FOCUS, **PRIVATE
+    )
+
+
+def _studies(ctx: StudioContext, tabs: gr.Tabs) -> None:
+    """The reports of published studies."""
+    chosen = gr.Dropdown([], label="Study", elem_id="result")
+    about = gr.HTML("")
+    shown = gr.HTML("", padding=False)
 
     def arrive(request: gr.Request) -> Any:
         rows = available(ctx)
@@ -78,17 +92,11 @@ def build(ctx: StudioContext) -> None:
     page.load(arrive, None, [chosen, tabs], queue=False, **PRIVATE).then(
         show, chosen, [about, shown], **PRIVATE
     )
-    shown_parts = [one for part in parts for one in part]
-    page.load(analyses, None, [overview, *shown_parts], concurrency_limit=2, **PRIVATE)
-    panels = [panel for *_, panel in parts]
-    point.change(pick, point, panels, concurrency_limit=None, **PRIVATE).then(
-        None, None, None, js=FOCUS, **PRIVATE
-    )
     chosen.change(show, chosen, [about, shown], concurrency_limit=None, **PRIVATE)
 
 
 def _part() -> tuple[gr.HTML, gr.Plot, gr.HTML, gr.HTML]:
-    """One analysis: its sentence, its figure, its points as a table, the runs behind one."""
+    """One analysis: its sentence, its figure, its files and points, the runs behind one."""
     with gr.Column(elem_classes="studio-analysis"):
         told, figure = gr.HTML(""), gr.Plot(visible=False, show_label=False)
         return told, figure, gr.HTML(""), gr.HTML("")
@@ -96,76 +104,68 @@ def _part() -> tuple[gr.HTML, gr.Plot, gr.HTML, gr.HTML]:
 
 def everything(ctx: StudioContext) -> Stored:
     """What is stored now. Raises :class:`UserError` for a damaged file."""
-    assets, workspace = ctx.settings.assets, ctx.settings.workspace
-    return stored(assets, workspace, state_of(assets, workspace))
+    return current(ctx.settings)
 
 
-def questions(ctx: StudioContext) -> list[Any]:
-    """The overview, then sentence, figure, points and an empty panel of each analysis."""
+def questions(ctx: StudioContext) -> Iterator[list[Any]]:
+    """The overview, the protocols' tables, then four parts of each analysis.
+
+    What takes long comes one after another, what is made already at once; parts that stay as they
+    are are skipped.
+    """
     try:
         found = everything(ctx)
     except StudioError as error:
-        return [f"<p role='alert'>{escape(error.message)}</p>", *nothing_shown()]
-    findings = {**found.findings, "participants": participants_of(ctx.lab)}
-    return [_overview(found, list(findings.values())), *_parts(found, findings)]
-
-
-def _overview(found: Stored, findings: list[Finding]) -> str:
+        yield [f"<p role='alert'>{escape(error.message)}</p>", "", *nothing_shown()]
+        return
     if not found.records:
-        return NONE_STORED
-    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in found.reported}))
-    left = len(found.records) - len(found.reported)
-    dev = f"{left:,} more on dev items stand in the tables of protocols only. " if left else ""
-    return (
-        f"<h2>The paper and here</h2><p>{len(found.reported):,} answers, seeds {seeds}. {dev}"
-        "Intervals are 95 %. Pick a point of a figure, or a button in the table under it, to read "
-        f"the runs behind it.</p>{claims_html(findings)}"
-        f"<h2 id='protocols'>Every protocol and what it has to beat</h2>{_tables(found)}"
-    )
+        yield [NONE_STORED, "", *_all_parts(ctx, found)]
+        return
+    shown = shown_of(found)
+    seen = not shown.whole
+    if seen:
+        yield from _one_by_one(found)
+    everyone = participants_of(ctx.lab, found.names)
+    findings = [everyone if name == everyone.id else found.finding(name) for name in ANALYSES]
+    parts = [
+        gr.skip() if seen and place // 4 != ANALYSES.index(everyone.id) else one
+        for place, one in enumerate(_all_parts(ctx, found))
+    ]
+    yield [overview(found, findings), shown.standings(), *parts]
 
 
-@lru_cache(maxsize=2)
-def _tables(found: Stored) -> str:
-    """The table of every stored file."""
-    return "".join(results_html(name, kept) for name, kept in found.files.items())
-
-
-def _parts(found: Stored, findings: Mapping[str, Finding]) -> Iterator[Any]:
-    for name in ANALYSES:
-        finding = findings.get(name)
-        if finding is None:
-            yield from nothing_shown(1)
+def _one_by_one(found: Stored) -> Iterator[list[Any]]:
+    """Each analysis when it is done, with what is known until then; nothing of it is final."""
+    unchanged = [gr.skip()] * (4 * len(ANALYSES))
+    yield [overview(found, (), len(ANALYSES)), "", *nothing_shown()]
+    known: list[Finding] = []
+    for place, name in enumerate(ANALYSES):
+        if name not in found.analyses:
             continue
-        stays = name in found.findings  # The studies' finding is another one after every lock.
-        figure, points = _drawn_once(found, name) if stays else _drawn(found, finding)
-        yield f"<h2 id='{name}'>{escape(finding.title)}</h2>{described(finding)}"
-        yield gr.Plot(figure, visible=figure is not None)
-        yield points
-        yield ""
+        made = _shown(shown_of(found).part(name))
+        known.append(found.finding(name))
+        parts = [*unchanged[: 4 * place], *made, *unchanged[4 * place + 4 :]]
+        yield [overview(found, known, len(ANALYSES) - len(known)), gr.skip(), *parts]
 
 
-@lru_cache(maxsize=2 * len(ANALYSES))
-def _drawn_once(found: Stored, name: str) -> tuple[Any, str]:
-    """Counting what is behind each point takes seconds for many records."""
-    return _drawn(found, found.findings[name])
+def _all_parts(ctx: StudioContext, found: Stored) -> Iterator[Any]:
+    """The parts of every analysis; the studies' is another one after every lock."""
+    for name in ANALYSES:
+        if name in found.analyses:
+            yield from _shown(shown_of(found).part(name))
+        elif name == "participants":
+            yield from _shown(part(found, participants_of(ctx.lab, found.names)))
+        else:
+            yield from nothing_shown(1)
 
 
-def _drawn(found: Stored, finding: Finding) -> tuple[Any, str]:
-    """A finding's figure without its title, and its points as a table."""
-    points = points_html(finding, links(finding, found), found.names) if len(finding.table) else ""
-    return draw(finding, found.names, titled=False), points
+def _shown(made: Part) -> list[Any]:
+    return [made.told, gr.Plot(made.figure, visible=made.figure is not None), made.points, ""]
 
 
 def nothing_shown(times: int = len(ANALYSES)) -> list[Any]:
     """The parts of analyses of which nothing is known."""
     return ["", gr.Plot(visible=False), "", ""] * times
-
-
-def links(finding: Finding, found: Stored) -> dict[int, int]:
-    """How many runs or verdicts stand behind each point of a finding."""
-    if finding.id == "participants":
-        return {int(at): int(n) for at, n in finding.table["items"].items()}
-    return found.counts(finding.id)
 
 
 def runs_behind(ctx: StudioContext, asked: str) -> list[Any]:
@@ -186,12 +186,13 @@ def runs_behind(ctx: StudioContext, asked: str) -> list[Any]:
 def told_behind(ctx: StudioContext, point: Point) -> str:
     """What is behind a point as HTML. Raises :class:`UserError` for a point that is not there."""
     if point.analysis == "participants":
-        return study_html(participants_of(ctx.lab), point)
+        names = names_of(ctx.settings)
+        return study_html(participants_of(ctx.lab, names), point, names)
     found = everything(ctx)
     if point.analysis == "harm":
         return attack_html(found.attack(point.row), point, found.names)
     records = found.behind(point)
-    title = f"point {point.row + 1} of {found.findings[point.analysis].title}"
+    title = f"point {point.row + 1} of {found.finding(point.analysis).title}"
     point_records = PointRecords(point, title, records, found.book, found.names)
     return provenance_html(point_records, ctx.workspace)
 

@@ -14,7 +14,52 @@ document.addEventListener('click', (event) => {
   if (sorting) sort(sorting);
   const button = event.target.closest('[data-point]');
   if (button) ask(button.dataset.point);
-});
+  const saving = event.target.closest('[data-picture]');
+  if (saving) save(saving);
+  const entry = event.target.closest('.studio-contents a');
+  if (!entry) return;
+  event.preventDefault(); // Gradio would load the whole page anew.
+  event.stopPropagation();
+  if (reach(entry.hash)) history.replaceState(history.state, '', entry.hash);
+}, true);
+
+// The contents lead to a heading, and so does an address once what it names is on the page.
+let wanted = window.location.hash;
+function reach(hash) {
+  const heading = hash.length > 1 && document.getElementById(hash.slice(1));
+  if (!heading) return false;
+  wanted = '';
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+  heading.scrollIntoView();
+  return true;
+}
+
+// A figure as a file: wide, with dark words on white, whatever the page looks like.
+function save(button) {
+  const plot = button.closest('.studio-analysis')?.querySelector('.js-plotly-plot');
+  if (!plot || !window.Plotly) return;
+  const layout = structuredClone(plot.layout);
+  for (const [path, value] of Object.entries((layout.meta && layout.meta.wide) || {})) {
+    put(layout, path, value);
+  }
+  Object.assign(layout, { paper_bgcolor: '#fff', plot_bgcolor: '#fff', width: 1100 });
+  layout.font = { ...layout.font, color: '#222' };
+  for (const note of layout.annotations || []) note.font = { ...note.font, color: '#222' };
+  const { picture: format, name: filename } = button.dataset;
+  window.Plotly.downloadImage({ data: plot.data, layout }, {
+    format, filename, width: 1100, height: layout.height || 440, scale: format === 'png' ? 2 : 1,
+  });
+}
+
+// The keys of a relayout are paths: 'xaxis2.domain', 'annotations[3].x'.
+function put(layout, path, value) {
+  const steps = path.replaceAll(/\[(\d+)\]/g, '.$1').split('.');
+  const last = steps.pop();
+  let at = layout;
+  for (const step of steps) at = at[step] ??= {};
+  at[last] = value;
+}
 
 // Tables: a heading's button sorts, a word filters. What has no number sorts last.
 function sort(button) {
@@ -75,5 +120,8 @@ function hook() {
   }
 }
 
-new MutationObserver(hook).observe(document.body, { childList: true, subtree: true });
+new MutationObserver(() => {
+  hook();
+  if (wanted) reach(wanted);
+}).observe(document.body, { childList: true, subtree: true });
 hook();
