@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import html
+import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from evals.analyses.core import nothing
 from evals.analyses.everything import ANALYSES, claims_table
@@ -20,10 +26,11 @@ from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.cli import main
 from studio.context import StudioContext
+from studio.lab_routes import lab_routes
 from studio.pages.results import NONE_STORED, everything, questions, runs_behind
 from studio.provenance import AT_A_TIME, PointRecords, provenance_html
 from studio.settings import REPOSITORY, Settings
-from studio.stored_results import Stored, state_of
+from studio.stored_results import Stored, state_of, stored
 from tests.evals.bench.helpers import measure, spec
 
 
@@ -84,9 +91,65 @@ def ctx(assets: Path, tmp_path: Path) -> Iterator[StudioContext]:
     made.lab.close()
 
 
+def whole(ctx: StudioContext) -> list[Any]:
+    """The page when all of it has come: each part as it was last sent."""
+    page: list[Any] = []
+    for step in questions(ctx):
+        page = [b if s == gr.skip() else s for s, b in zip(step, page or step, strict=True)]
+    return page
+
+
+def test_the_page_comes_in_parts_and_the_second_time_at_once(ctx: StudioContext) -> None:
+    first = list(questions(ctx))
+    assert len(first) > len(ANALYSES) and "Working on 9 of 9" in first[0][0]
+    changed = [[at for at, one in enumerate(step) if one != gr.skip()] for step in first]
+    assert changed[1][:1] == [0] and changed[1][1:] == [2, 3, 4, 5], "the first analysis alone"
+    assert "Working on" not in first[-1][0] and changed[-1][:2] == [0, 1]
+    (second,) = questions(ctx)
+    assert [one for one in second if isinstance(one, str)] == [
+        one for one in whole(ctx) if isinstance(one, str)
+    ]
+    fresh = ctx_of(ctx.settings.assets, ctx.settings.workspace)
+    try:
+        stored.cache_clear()
+        assert [one for one in whole(fresh) if isinstance(one, str)] == [
+            one for one in second if isinstance(one, str)
+        ], "step by step or at once, the page is the same"
+    finally:
+        fresh.manager.close()
+        fresh.lab.close()
+
+
+def test_the_contents_lead_to_what_is_there(ctx: StudioContext) -> None:
+    overview, *parts = whole(ctx)
+    text = overview + "".join(one for one in parts if isinstance(one, str))
+    linked = re.findall(r"href='#([a-z]+)'", overview)
+    assert linked == ["claims", *ANALYSES, "protocols"]
+    assert all(text.count(f"id='{name}'") == 1 for name in linked)
+    assert "In short" in overview and "claims of the paper" in overview
+
+
+def test_every_table_can_be_taken_along(ctx: StudioContext) -> None:
+    text = "".join(one for one in whole(ctx) if isinstance(one, str))
+    links = re.findall(r"href='(/results/tables/[^']+)'", text)
+    assert {"/results/tables/claims.csv", "/results/tables/protocols-small.csv"} < set(links)
+    client = TestClient(Starlette(routes=lab_routes(ctx)))
+    for link in links:
+        answer = client.get(link)
+        assert answer.status_code == 200 and "attachment" in answer.headers["content-disposition"]
+        assert len(pd.read_csv(io.StringIO(answer.text))), link
+    scaling = pd.read_csv(io.StringIO(client.get("/results/tables/scaling.csv").text))
+    pd.testing.assert_frame_equal(
+        scaling, everything(ctx).finding("scaling").table, check_dtype=False
+    )
+    for junk in ("nothing", "scaling-nothing", "protocols-x", "..%2f..%2fetc"):
+        assert client.get(f"/results/tables/{junk}.csv").status_code == 404
+
+
 def test_the_page_shows_each_analysis_once(ctx: StudioContext) -> None:
-    overview, *parts = questions(ctx)
+    overview, standings, *parts = whole(ctx)
     assert "Intervals are 95 %" in overview and "seeds 0, 1" in overview
+    assert "studio-standings" in standings
     assert len(parts) == 4 * len(ANALYSES)
     told = dict(zip(ANALYSES, parts[::4], strict=True))
     shown = {name: one.visible for name, one in zip(ANALYSES, parts[1::4], strict=True)}
@@ -96,7 +159,7 @@ def test_the_page_shows_each_analysis_once(ctx: StudioContext) -> None:
 
 
 def test_each_headline_of_the_paper_has_a_verdict(ctx: StudioContext) -> None:
-    overview = questions(ctx)[0]
+    overview = whole(ctx)[0]
     for headline in (
         "15.4 %",
         "28.78 %",
@@ -185,7 +248,7 @@ def test_new_records_are_noticed(assets: Path, tmp_path: Path) -> None:
 def test_without_results_the_page_says_how_to_make_some(tmp_path: Path) -> None:
     made = ctx_of(tmp_path / "assets", tmp_path)
     try:
-        assert questions(made)[0] == NONE_STORED
+        assert whole(made)[0] == NONE_STORED
     finally:
         made.manager.close()
         made.lab.close()
