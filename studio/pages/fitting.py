@@ -32,7 +32,7 @@ ITEMS = 12
 SMALL = "small"
 NEWEST = ("The newest that fits the picked models", "")
 CLOSED = "On this hosted demo the lab starts fits. On a machine of your own, this does the same:"
-PRESS_STOP = "() => document.querySelector('.ps-stop-all:not([hidden])')?.click()"
+PRESS_STOP = "() => document.querySelector(':is(.ps-stop-all, .ps-leave):not([hidden])')?.click()"
 Values = dict[Component, Any]
 
 

@@ -58,7 +58,7 @@
     const bar = S.bar('', 'ps-progress');
     bar.node.dataset.open = 'true';
     bar.set(1, '');
-    const leave = S.button('Leave the queue', 'ps-stop-all', () => controller.stop(''));
+    const leave = S.button('Leave the queue', 'ps-leave', () => controller.stop(''));
     const node = S.el('section', 'ps-card ps-waiting', title, text, bar.node, leave);
     node.setAttribute('role', 'status');
     return {
