@@ -115,7 +115,13 @@ def _setup(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
     effort = gr.Radio(list(cost.EFFORTS), value="balanced", label="Effort", elem_id="effort")
     with gr.Accordion("Details", open=False):
         tokens = gr.Slider(8, 1024, cost.MAX_TOKENS["balanced"], step=8, label="Tokens per answer")
-        seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="Equal seeds repeat a run.")
+        seed = gr.Number(
+            0,
+            precision=0,
+            minimum=0,
+            label="Seed",
+            info="Equal seeds draw alike; rounding may still change a word.",
+        )
         settings = form.build("settings", first, run_fields(first), pool.specs)
     return {
         "protocol": protocol, "about": about, "record": record, "fitting": panel, "pool": preset,

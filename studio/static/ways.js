@@ -57,9 +57,7 @@
     const answer = S.el('span', 'ps-way-answer', one.answer || (one.calls ? 'No answer.' : '…'));
     answer.dir = 'auto';
     const cost = one.calls ? [S.count(one.models, 'model'), S.count(one.tokens, 'token'), S.clock(one.t)] : [];
-    const head = S.el('span', 'ps-way-head', S.el('strong', '', one.title),
-      one.current ? S.el('span', 'ps-chip', 'on show') : null);
-    node.append(head, answer, S.el('span', 'ps-cost', cost.join(' · ')));
+    node.append(S.el('strong', 'ps-way-head', one.title), answer, S.el('span', 'ps-cost', cost.join(' · ')));
     return node;
   }
 
