@@ -54,6 +54,7 @@ def test_a_lab_walks_a_study_from_plan_to_report(scripted_app: Launch, visit: Op
     expect(lab.locator(".studio-review")).to_contain_text("3 pairs", timeout=60_000)
     lab.locator(".studio-review details").first.click()
     expect(lab.locator(".studio-pairtext").first).to_be_visible()
+    look_as_a_rater(visit, lab, address)
     lab.get_by_role("button", name="I have looked at the pairs").click()
     expect(lab.locator(".studio-steps [data-done='true']")).to_have_count(2)
     lab.get_by_role("button", name="Open the study to raters").click()
@@ -72,6 +73,7 @@ def test_a_lab_walks_a_study_from_plan_to_report(scripted_app: Launch, visit: Op
     walk.guess()
     lab.get_by_role("tab", name="Monitor").click()
     expect(lab.locator(".studio-monitor")).to_contain_text("3 of 3")
+    expect(lab.locator(".studio-monitor")).to_contain_text("finished")
     lab.get_by_role("tab", name="Results").click()
     expect(lab.get_by_text("Sealed until the study is locked.", exact=True)).to_be_visible()
     lab.get_by_role("button", name="Verify the blinding").click()
@@ -87,6 +89,31 @@ def test_a_lab_walks_a_study_from_plan_to_report(scripted_app: Launch, visit: Op
     assert report.status == 200 and "<html" in report.text()
     packed = lab.request.get(address + "/lab/studies/made-up-study/export.zip")
     assert packed.status == 200 and packed.body().startswith(b"PK")
+
+
+def look_as_a_rater(visit: Open, lab: Page, address: str) -> None:
+    """The preview shows the pair to the lab only, and nothing comes of pressing its buttons."""
+    link = lab.locator(".studio-review details a").first.get_attribute("href")
+    assert link and visit(address + "/").page.request.get(address + link).status == 404
+    shown = lab.context.new_page()
+    shown.goto(address + link)
+    expect(shown.locator("#status")).to_contain_text("nothing is saved")
+    expect(shown.locator("[data-side]")).to_have_count(2)
+    shown.close()
+
+
+def test_a_draft_is_discarded_by_its_name_only(scripted_app: Launch, visit: Open) -> None:
+    address = scripted_app(ScriptedEngine(), admin_password=PASSWORD)
+    lab = visit(address + "/studies").page
+    log_in(lab, address)
+    plan(lab, "a-mistake")
+    lab.get_by_role("button", name="Discard the chosen study").click()
+    discard = lab.get_by_role("button", name="Discard the study")
+    discard.click()
+    expect(lab.locator(".studio-warn").first).to_contain_text("Type 'a-mistake' to confirm")
+    lab.get_by_label("To discard, type the study's short name").fill("a-mistake")
+    discard.click()
+    expect(lab.get_by_text("No study yet")).to_be_visible()
 
 
 def test_a_visitor_gets_nothing_of_the_lab(scripted_app: Launch, visit: Open) -> None:

@@ -25,10 +25,13 @@ def tiny(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelSpe
 def one_by_one(spec: ModelSpec, answer: str) -> float:
     """The same sum, by asking for the next token again and again, by transformers itself."""
     import torch
+    from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(spec.source)
     network = AutoModelForCausalLM.from_pretrained(spec.source, dtype=torch.bfloat16).eval()
+    if spec.adapter:
+        network = PeftModel.from_pretrained(network, spec.adapter)
     turns = [dict(turn) for turn in question_messages(QUESTION)]
     ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
     total = 0.0
@@ -48,16 +51,15 @@ def test_it_is_the_sum_over_the_answers_tokens(tiny: ModelSpec) -> None:
     assert found[2] == 0.0 > found[1] > found[0]
 
 
-def test_what_was_trained_on_becomes_likelier(tiny: ModelSpec, tmp_path: Path) -> None:
-    before = load_likelihood(tiny)(QUESTION, ["It is 2.", "No idea"])
-    config = sft.SftConfig(steps=6, batch=2, warmup=1, learning_rate=0.05)
+def test_an_adapter_counts(tiny: ModelSpec, tmp_path: Path) -> None:
+    config = sft.SftConfig(steps=2, batch=2, warmup=1, learning_rate=1.0)
     out = tmp_path / "adapter"
-    sft.train_sft(
-        Path(tiny.source), [(QUESTION, "It is 2.")] * 4, out, base_id="tiny-base", config=config
-    )
+    rows = [(QUESTION, "It is 2.")] * 4
+    sft.train_sft(Path(tiny.source), rows, out, base_id="tiny-base", config=config)
     taught = tiny.model_copy(update={"adapter": str(out)})
-    after = load_likelihood(taught)(QUESTION, ["It is 2.", "No idea"])
-    assert after[0] > before[0] + 1 and after[0] - before[0] > after[1] - before[1]
+    before, after = (load_likelihood(one)(QUESTION, ["It is 2."])[0] for one in (tiny, taught))
+    assert abs(after - before) > 0.5
+    assert after == pytest.approx(one_by_one(taught, "It is 2."), abs=0.3)
 
 
 def test_written_control_tokens_are_no_tokens(tiny: ModelSpec) -> None:
