@@ -33,7 +33,7 @@ def list_judges(as_json: bool) -> None:
 
 @judges.command("train")
 @click.option(
-    "--judge", is_flag=True, help="Train the yes or no judge too; it learned nothing so far."
+    "--judge", is_flag=True, help="Train the judge too, which prefers what it finds likelier."
 )
 @JSON
 def train(judge: bool, as_json: bool) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 from evals.human.records import Verdict
 from evals.judges.baselines import FirstJudge, LongerJudge
 from evals.judges.core import Judge
+from evals.judges.likelihood import LikelihoodJudge
 from evals.judges.llm_judge import LlmJudge
 from evals.judges.margin import calibrate_tau, margin_verdict
 from evals.judges.measure import accuracy_rows, as_pair, finding, margin_row
-from evals.judges.pointwise import PointwiseJudge
 from evals.judges.preference_data import GoldPair, counts, split_pairs
 from evals.judges.prompt import prompt_hash
 from evals.judges.registry import BASELINES_CARD
@@ -100,7 +100,7 @@ async def _measure_all(base: Path, out: Path, pairs: Exam, say: Say) -> None:
         reward = RewardJudge(REWARD, _model(REWARD, base, out / REWARD))
         await _measure_margins(reward, out, pairs, say)
         if read_card(out / JUDGE):
-            judge = PointwiseJudge(JUDGE, _model(JUDGE, base, out / JUDGE), engine)
+            judge = LikelihoodJudge(JUDGE, _model(JUDGE, base, out / JUDGE))
             await _measure_margins(judge, out, pairs, say)
     finally:
         await engine.close()

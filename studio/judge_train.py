@@ -1,37 +1,30 @@
 """Train and measure the embedded judges: ``studio judges train``.
 
-A reward model is made on the embedded base and, where asked for, a judge that says of one answer
-whether it is right, yes or no. Both learn from pairs of the tasks' train splits only; what they are
-worth is measured by ``studio.judge_measure`` on test splits. Work that is there and was made from
-the same data and settings is kept.
+Two are made on the embedded base: a reward model, which learns from pairs of a right and a wrong
+answer, and a judge, which learns right answers and then prefers the answer that it finds likelier.
+(Trained to say of an answer whether it is right, yes or no, the base learned nothing: it cannot
+check what it cannot answer.) Both learn from the tasks' train splits only; what they are worth is
+measured by ``studio.judge_measure`` on test splits. Work that is there and was made from the same
+data and settings is kept.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import random
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.judges.pointwise import LABELS, answer_messages
-from evals.judges.preference_data import (
-    GoldPair,
-    counts,
-    split_items,
-    split_pairs,
-)
+from evals.judges.preference_data import counts, split_items, split_pairs
 from evals.tasks import Split
-from protocols.core.models import ModelSpec, content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
-from protocols.training.labels import LabelRow
 from protocols.training.preferences import Preference, preference_fingerprint
 from protocols.training.reward import RewardSettings, train_reward
-from protocols.training.sft import Trained, load_base
-from protocols.training.shared_prefix import SharedPrefixSettings, train_shared_prefix
-from protocols.training.students import Student
+from protocols.training.sft import SftConfig, Trained, fingerprint, load_base, train_sft
 from protocols.training.trainers import device, threads
 from studio.pool_cards import CARD, read_card, write_card
 
@@ -49,17 +42,15 @@ TRAINED_ON = (
 the others are measured as unseen domains."""
 REWARD_EACH = 300
 """Items of each of these tasks that become pairs."""
-JUDGE_EACH = 60
-"""Items of each of these tasks whose answers the language judge learns to tell right from wrong."""
+ALL = 10_000
+"""More items than any task has."""
 JUDGE_DRAWS = 2
-"""Pairs made of each of them: as many right and as many wrong answers."""
+"""Right answers, in different words, that the judge may learn of each item of these tasks."""
 SAID_EACH: Mapping[Split, int] = {"train": 24, "dev": 4, "test": 10}
 """Items of every task that the untrained base answers, for wrong answers as models give them."""
 SAID_TOKENS = 40
 REWARD_SETTINGS = RewardSettings()
-JUDGE_SETTINGS = SharedPrefixSettings(first_layer=10)
-"""Trained so, seed 7, it learned nothing: mean loss 0.695 (a coin has 0.693), right on 49 % of 215
-dev pairs (42 to 55 %) and 53 % of 431 test pairs (48 to 57 %). So the untrained base stays."""
+JUDGE_SETTINGS = SftConfig(steps=160, learning_rate=3e-3, rank=3, alpha=12)
 
 
 def train_judges(
@@ -112,7 +103,7 @@ def read_said(out: Path) -> dict[str, str]:
 class Lesson:
     """What one training is made of, for its card."""
 
-    settings: SharedPrefixSettings | RewardSettings
+    settings: SftConfig | RewardSettings
     tasks: tuple[str, ...]
     examples: int
     pairs: Mapping[str, int]
@@ -125,32 +116,20 @@ def reward_rows(said: Mapping[str, str]) -> tuple[list[Preference], dict[str, in
     return rows, counts(pairs)
 
 
-def judge_rows(said: Mapping[str, str]) -> tuple[list[list[LabelRow]], dict[str, int]]:
-    """Return the judge's training rows, those about one question together, and the pairs of each
-    source.
+def judge_rows(said: Mapping[str, str]) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """Return the questions with right answers that the judge learns, as many as its steps take,
+    and the sources of the pairs they are from.
 
-    Half of the rows of every question are right answers.
+    The answers are worded as in the pairs, so that no wording is new to the judge.
     """
     drawn = [
-        split_pairs("train", JUDGE_EACH, said, SEED + draw, TRAINED_ON)
-        for draw in range(JUDGE_DRAWS)
+        split_pairs("train", ALL, said, SEED + draw, TRAINED_ON) for draw in range(JUDGE_DRAWS)
     ]
-    groups: dict[str, list[GoldPair]] = {}
-    for pair in (pair for pairs in drawn for pair in pairs):
-        others = groups.setdefault(pair.item, [])
-        if not {pair.good, pair.bad} & {text for one in others for text in (one.good, one.bad)}:
-            others.append(pair)
-    kept = [pair for pairs in groups.values() for pair in pairs]
-    return [[row for pair in pairs for row in _rows(pair)] for pairs in groups.values()], counts(
-        kept
-    )
-
-
-def _rows(pair: GoldPair) -> list[LabelRow]:
-    return [
-        LabelRow(tuple(answer_messages(pair.question, text)), LABELS, target)
-        for text, target in ((pair.good, (1.0, 0.0)), (pair.bad, (0.0, 1.0)))
-    ]
+    found = {(pair.question, pair.good): pair for pairs in drawn for pair in pairs}
+    kept = list(found.items())
+    random.Random(SEED).shuffle(kept)
+    kept = kept[: JUDGE_SETTINGS.steps * JUDGE_SETTINGS.batch]
+    return [row for row, _ in kept], counts(pair for _, pair in kept)
 
 
 def train_reward_model(
@@ -175,29 +154,23 @@ def train_reward_model(
 
 
 def train_judge(base: Path, out: Path, said: Mapping[str, str], scratch: Path, say: Say) -> None:
-    """Train the judge unless its card says that it was made from the same rows."""
-    groups, sources = judge_rows(said)
-    rows = [row for group in groups for row in group]
-    made_from = content_hash(asdict(JUDGE_SETTINGS), [[asdict(row) for row in g] for g in groups])
-    who = Student(ModelSpec(id=BASE_ID, name=BASE_ID, source=str(base)), base)
+    """Train the judge unless its card says that it was made from the same rows; resumes."""
+    rows, sources = judge_rows(said)
+    made_from = fingerprint(rows, JUDGE_SETTINGS)
 
     def train(partial: Path) -> Trained:
-        return train_shared_prefix(
-            who,
-            groups,
+        return train_sft(
+            base,
+            rows,
             partial,
-            state=scratch / f"{JUDGE}-{made_from}",
+            base_id=BASE_ID,
             config=JUDGE_SETTINGS,
-            watch=lambda step, told: _step(step, told, say),
+            on_step=lambda step, loss: say(f"{JUDGE}: step {step}, loss {loss:.3f}"),
+            state=scratch / f"{JUDGE}-{made_from}",
         )
 
     lesson = Lesson(JUDGE_SETTINGS, TRAINED_ON, len(rows), sources)
     _made(JUDGE, out, made_from, lesson, train, scratch, say)
-
-
-def _step(step: int, told: Mapping[str, float], say: Say) -> None:
-    if "loss" in told and step % 5 == 0:
-        say(f"{JUDGE}: step {step}, loss {told['loss']:.3f}")
 
 
 def _made(
@@ -224,7 +197,7 @@ def _made(
 
 
 def _training(trained: Trained, lesson: Lesson) -> dict[str, Any]:
-    kept = ("steps", "epochs", "batch", "learning_rate", "rank", "alpha", "seed", "first_layer")
+    kept = ("steps", "epochs", "batch", "learning_rate", "rank", "alpha", "seed")
     settings = asdict(lesson.settings)
     return {name: settings[name] for name in kept if name in settings} | {
         "tasks": list(lesson.tasks),

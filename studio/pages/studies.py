@@ -45,6 +45,7 @@ def build(ctx: StudioContext) -> None:
     lab.connect_answers(tabs.answers)
     lab.connect_raters(tabs.raters)
     lab.connect_results(tabs.ending)
+    lab.connect_record(tabs.ending)
 
 
 def _tabs(ctx: StudioContext) -> Tabs:

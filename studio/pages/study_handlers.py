@@ -32,14 +32,18 @@ class Handlers:
     def __init__(self, ctx: StudioContext, panels: Panels) -> None:
         self.ctx, self.panels = ctx, panels
 
-    def guarded(self, act: Act, outputs: int) -> Act:
-        """A handler that answers with a notice and ``outputs`` values, for the lab only."""
+    def guarded(self, act: Act, outputs: int, said: str = "") -> Act:
+        """A handler that answers with a notice and ``outputs`` values, for the lab only.
+
+        ``said`` is what stands there when it could be done.
+        """
 
         def handle(request: gr.Request, *values: Any) -> list[Any]:
             try:
                 if not self.ctx.admin.allowed(request):
                     raise UserError("You are not logged in any more. Log in and try again.")
-                return [notice(""), *act(*values)]
+                done = act(*values)
+                return [notice(said, "status"), *done]
             except StudioError as error:
                 return [notice(error.message), *[gr.skip()] * outputs]
 
@@ -258,7 +262,7 @@ class Handlers:
         made.renew.click(renew, [panels.study, made.rater], told, **QUIET)
 
     def connect_results(self, end: Ending) -> None:
-        """Judge, lock, publish, verify, note what went otherwise."""
+        """Judge, lock, verify."""
         lab, panels, shown = self.ctx.lab, self.panels, self.panels.shown()
 
         def close(slug: str | None, typed: str) -> list[Any]:
@@ -275,14 +279,6 @@ class Handlers:
             )
             return []
 
-        def publish(slug: str | None) -> list[Any]:
-            publish_study(lab.store, chosen(slug), "lab")
-            return []
-
-        def note(slug: str | None, text: str) -> list[Any]:
-            studies.note_deviation(lab.store, chosen(slug), text or "")
-            return [""]
-
         end.lock.click(
             self.guarded(close, 1 + len(shown)), [panels.study, end.confirm],
             [panels.told, panels.study, *shown], **QUIET,
@@ -291,12 +287,25 @@ class Handlers:
             self.guarded(examine, 1), panels.study, [panels.told, end.verdict],
             **{**QUIET, "show_progress": "minimal"},
         )  # fmt: skip
-        for button, act in ((end.judge, judge), (end.publish, publish)):
-            button.click(self.guarded(act, 0), panels.study, [panels.told], **QUIET)
-        end.note.click(
-            self.guarded(note, 1), [panels.study, end.departure],
-            [panels.told, end.departure], **QUIET,
-        )  # fmt: skip
+        end.judge.click(self.guarded(judge, 0), panels.study, [panels.told], **QUIET)
+
+    def connect_record(self, end: Ending) -> None:
+        """What a lab makes public: its report, and what it did otherwise than planned."""
+        lab, panels = self.ctx.lab, self.panels
+
+        def publish(slug: str | None) -> list[Any]:
+            publish_study(lab.store, chosen(slug), "lab")
+            return []
+
+        def note(slug: str | None, text: str) -> list[Any]:
+            studies.note_deviation(lab.store, chosen(slug), text or "")
+            return [""]
+
+        public = self.guarded(publish, 0, "The report is on the Results page now, for everybody.")
+        end.publish.click(public, panels.study, [panels.told], **QUIET)
+        noted = self.guarded(note, 1, "It is noted in the record and will stand in the report.")
+        told = [panels.told, end.departure]
+        end.note.click(noted, [panels.study, end.departure], told, **QUIET)
 
 
 def chosen(slug: str | None) -> str:

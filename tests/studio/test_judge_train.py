@@ -57,6 +57,10 @@ def test_committed_cards_belong_to_the_committed_data() -> None:
 def test_training_saw_train_items_only() -> None:
     said = read_said(OUT)
     asked = {one.question for one in judge_train.reward_rows(said)[0]}
+    taught, sources = judge_train.judge_rows(said)
+    asked |= {question for question, _ in taught}
+    steps = judge_train.JUDGE_SETTINGS.steps * judge_train.JUDGE_SETTINGS.batch
+    assert len(set(taught)) == len(taught) == sum(sources.values()) == steps
     for pair in (*exam(said).test, *exam(said).dev):
         assert pair.item.split("-")[-2] in ("test", "dev")
         assert pair.question not in asked
@@ -84,9 +88,9 @@ def small(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(judge_train, "SAID_EACH", {"train": 1, "dev": 1, "test": 1})
     monkeypatch.setattr(judge_train, "SAID_TOKENS", 4)
     monkeypatch.setattr(judge_train, "REWARD_EACH", 1)
-    monkeypatch.setattr(judge_train, "JUDGE_EACH", 1)
+    monkeypatch.setattr(judge_train, "ALL", 4)
     rewarding = replace(judge_train.REWARD_SETTINGS, **few)
-    judging = replace(judge_train.JUDGE_SETTINGS, warmup=1, first_layer=1, batch=12)
+    judging = replace(judge_train.JUDGE_SETTINGS, **few)
     monkeypatch.setattr(judge_train, "REWARD_SETTINGS", rewarding)
     monkeypatch.setattr(judge_train, "JUDGE_SETTINGS", judging)
     monkeypatch.setattr(judge_measure, "TEST_EACH", 1)
@@ -107,7 +111,7 @@ def test_judges_are_trained_measured_and_kept(small: Path) -> None:
         assert card["training"]["split"] == "train" and card["tested"]["all"]["n"] >= 12
     for name in (REWARD, JUDGE):
         assert "tau" in read_card(out / name) and "swap" not in read_card(out / name)["tested"]
-    assert read_card(out / JUDGE)["training"]["first_layer"] == 1
+    assert read_card(out / JUDGE)["training"]["examples"] == 4
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     again: list[str] = []
     judge_train.train_judges(small, out, again.append, with_judge=True)
