@@ -65,6 +65,9 @@ class SwitchGeneration(Config):
         description="The model that decides; automatic takes a trained one, else a generalist.",
         json_schema_extra={"choices": "models"},
     )
+    student: str = fit_setting(
+        "", "The model on whose base the switcher is trained.", choices="models"
+    )
     states: int = fit_setting(48, "Texts at which a decision is tried out.", ge=1, le=100_000)
     rollouts: int = fit_setting(
         6, "Continuations of each text, the same number by every model.", ge=1, le=1024

@@ -48,6 +48,9 @@ class TrainedRouter(RouterConfig):
     kind: Literal["embedding", "lora"] = fit_setting(
         "embedding", "A light classifier over vectors, or a LoRA that reads and scores letters."
     )
+    student: str = fit_setting(
+        "", "LoRA: the model on whose base the router is trained.", choices="models"
+    )
     orders: int = Field(
         2, ge=1, le=8, description="In how many orders a LoRA router is shown the models."
     )
@@ -63,9 +66,8 @@ class TrainedRouter(RouterConfig):
 async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     """Gather answers, train, calibrate on one half of dev, measure on the other."""
     if ctx.config.kind == "lora":
-        student_for_role(
-            ctx.models
-        )  # says so before anything is asked, if there is nobody to train
+        # Says so before anything is asked, if there is nobody to train.
+        student_for_role(ctx.models, ctx.config.student)
     collector = RoutingDataCollector(ctx, encode=ctx.config.kind == "embedding")
     async for step in collector.gather():
         yield step

@@ -52,7 +52,11 @@ def train_label_router(ctx: FitContext, part: AnsweredQuestions) -> Path:
     Raises :class:`EngineError` if no question tells the models apart, and :class:`UserError` if the
     generalist's weights are not on this machine.
     """
-    folder, config, who = ctx.state / NAME, ctx.config, student_for_role(ctx.models)
+    folder, config, who = (
+        ctx.state / NAME,
+        ctx.config,
+        student_for_role(ctx.models, ctx.config.student),
+    )
     if folder.is_dir():
         return folder
     rows = training_rows(part, ctx.models, config.epochs, ctx.rng("rows"))
@@ -89,7 +93,9 @@ class Reading:
 
     def __init__(self, ctx: FitContext, adapter: Path, part: AnsweredQuestions) -> None:
         self.ctx, self.part = ctx, part
-        self.model = student_for_role(ctx.models).trained(f"candidate.{NAME}", adapter)
+        self.model = student_for_role(ctx.models, ctx.config.student).trained(
+            f"candidate.{NAME}", adapter
+        )
         self.logits: NDArray[np.float64] = np.zeros_like(part.labels)
 
     async def asked(self) -> AsyncIterator[Step]:
@@ -121,5 +127,8 @@ def keep(ctx: FitContext, adapter: Path) -> Derived:
     """Copy the adapter into the artifact."""
     shutil.copytree(adapter, ctx.folder / NAME)
     return Derived(
-        name=NAME, base=student_for_role(ctx.models).model.id, folder=NAME, title="Trained router"
+        name=NAME,
+        base=student_for_role(ctx.models, ctx.config.student).model.id,
+        folder=NAME,
+        title="Trained router",
     )

@@ -253,7 +253,8 @@ async def measure(
 
 async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
     """States, rollouts, training, measurement; each of them goes on after a kill."""
-    who, writer = student_for_role(ctx.models), RolloutWriter(ctx, ctx.config.rollout_patch)
+    who = student_for_role(ctx.models, ctx.config.student)
+    writer = RolloutWriter(ctx, ctx.config.rollout_patch)
     items, dev = learning_items(ctx)
     if ctx.config.judge == "reward":
         reward_spec(ctx)  # says so before anything is written, if there is none

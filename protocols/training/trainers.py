@@ -75,15 +75,18 @@ def fresh_lora(
 
     With ``fp32`` it is trained in fp32 beside a bf16 base, for gradients whose steps are too small
     for bf16; the paper's learning rates always are. Without, it has the base's own type: on a CPU
-    fp32 doubles the time of a step and the size of the file.
+    fp32 doubles the time of a step and the size of the file. A model that calls none of its layers
+    by the names of ``target_modules`` is adapted in all linear ones.
     """
     from peft import LoraConfig, get_peft_model
 
+    layers = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    named = [name for name in settings.target_modules if name in layers]
     lora = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=0.0,
-        target_modules=list(settings.target_modules),
+        target_modules=named or "all-linear",
         task_type=task,
         **more,
     )

@@ -35,11 +35,14 @@ def experts(pool: tuple[ModelSpec, ...]) -> ScriptedEngine:
 def test_a_reading_router_is_trained_calibrated_and_kept(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
     pool, store = pool_on(tiny), ArtifactStore(tmp_path)
     engine = experts(pool)
-    config: dict[str, Any] = {"kind": "lora", "epochs": 2, "batch": 4, "rank": 2, "orders": 2}
+    config: dict[str, Any] = {
+        "kind": "lora", "epochs": 2, "batch": 4, "rank": 2, "orders": 2, "student": "beta",
+    }  # fmt: skip
     events = asyncio.run(fit_topics("trained_router", pool, store, engine, **config))
     assert isinstance(events[-1], Ended) and events[-1].status == "ok", events[-1]
     made = next(store.list("trained_router"))
     router = made.derived(pool)[0]
+    assert made.manifest.derived[0].base == "beta", "the one that was named, not the generalist"
     assert router.id == "derived.router" and router.source == str(tiny)
     check_model(router)
     assert sorted(p.name for p in Path(router.adapter).iterdir()) == [

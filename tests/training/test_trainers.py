@@ -154,3 +154,12 @@ def test_a_row_that_is_too_long_is_left_out_and_not_cut(base_model: Path, tmp_pa
     assert len(trainer.train_dataset) == 3
     with pytest.raises(EngineError, match="at most 96 tokens"):
         sft._trainer(adapted, tokenizer, rows[3:], settings, tmp_path, None)
+
+
+def test_a_model_with_other_names_for_its_layers_is_adapted_too() -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=32, n_positions=8, n_embd=8, n_layer=1, n_head=1))
+    adapted = fresh_lora(model, FINE_SFT, fp32=True)
+    trained = {name for name, one in adapted.named_parameters() if one.requires_grad}
+    assert any("c_attn" in name for name in trained) and any("c_fc" in name for name in trained)
