@@ -95,4 +95,5 @@ def copies(names: Sequence[str], products: Rows, from_base: bool) -> list[str]:
 
 def _sum(products: Rows, i: int, j: int) -> float:
     """Size of the sum of two changes."""
-    return math.sqrt(max(0.0, products[i, i] + products[j, j] + 2 * products[i, j]))
+    squared = float(products[i, i] + products[j, j] + 2 * products[i, j])
+    return math.sqrt(max(0.0, squared))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -163,6 +163,8 @@ def _advice(models: Sequence[ModelSpec], findings: Sequence[Finding]) -> str:
     )
 
 
+ENOUGH = 64
+"""Training questions of each task from which a student is worth its training."""
 BYTES_TRAINED = 3
 """Times the size of its base that training a student takes at most: weights, states, activity."""
 
@@ -176,10 +178,12 @@ def distillable(
     answers: int,
     rank: int,
     steps: int,
+    questions: Mapping[str, int],
 ) -> Verdict:
     """Look at everything that distilling ``taught`` into students of ``base`` depends on.
 
     Teachers only have to answer: they may be of any architecture, or be served elsewhere.
+    ``questions`` are those that they are asked for training, by task.
     """
     findings = _files([base])
     if findings[0].state == "refused":
@@ -194,10 +198,25 @@ def distillable(
     if away:
         told = f"Served elsewhere, and asked there: {', '.join(away)}."
         findings.append(Finding("teachers", "warning", told))
+    findings += few_questions(questions) if taught else []
     disk = 2 * len(taught) * adapter_bytes(base, rank)
     memory = BYTES_TRAINED * linear_room([base]).disk
     findings += enough(folder, disk, memory)
     return Verdict(tuple(findings), disk, memory, answers, work="distilled")
+
+
+def few_questions(questions: Mapping[str, int]) -> list[Finding]:
+    """A student learns from what its teacher answers well, which may be one of the tasks only."""
+    short = {task: count for task, count in questions.items() if count < ENOUGH}
+    if not short:
+        return []
+    task, count = min(short.items(), key=lambda pair: pair[1])
+    told = (
+        f"Only {count} training questions of {task} are asked. Students of so few learn them by "
+        f"heart and little else; {ENOUGH} or more of each task make students worth merging: take "
+        "more items or fewer tasks."
+    )
+    return [Finding("questions", "warning", told)]
 
 
 def _templates(base: ModelSpec) -> list[Finding]:

@@ -6,6 +6,8 @@ questions: how often they agree is the fidelity, beside how often the untrained 
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,19 +15,21 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from protocols.core.artifacts import content_print, fingerprint
+from protocols.core.artifacts import Derived, content_print, fingerprint
 from protocols.core.call import Step
 from protocols.core.errors import UserError
-from protocols.core.events import Artifact, Phase, Progress
+from protocols.core.events import Artifact, Decision, Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
 from protocols.lib.answer_cache import AnswerCache, CachedAnswer
 from protocols.lib.coefficients import interval
+from protocols.lib.model_cards import student_card
 from protocols.lib.parsing import read_answer
 from protocols.lib.preflight import distillable
 from protocols.lib.roles import role_of
 from protocols.lib.teachers import bare, student_base, teachers
 from protocols.lib.text import repeats
+from protocols.lib.weight_space import LoraMembers
 from protocols.training.distill import (
     DistilSettings,
     controls_of,
@@ -69,7 +73,7 @@ class Distilling:
         verdict = distillable(
             self.ctx.models, self.teachers, self.base, self.ctx.folder,
             answers=asked * len(self.teachers) + len(self.dev), rank=self.settings.rank,
-            steps=self.settings.steps * len(self.teachers),
+            steps=self.settings.steps * len(self.teachers), questions=self._questions(),
         )  # fmt: skip
         yield verdict.artifact()
         verdict.require()
@@ -91,6 +95,10 @@ class Distilling:
                 f"No model gave the {self.settings.least} answers that a student needs at least. "
                 "Fit to more questions, or to a task that one of the models knows."
             )
+
+    def _questions(self) -> dict[str, int]:
+        """Training questions by task."""
+        return dict(Counter(item.task for item in self.prompts))
 
     async def _heard(self) -> AsyncIterator[Step]:
         for number, teacher in enumerate(self.teachers):
@@ -191,6 +199,50 @@ class Distilling:
         said = zip(self.dev, self.answers.of(model, self.dev), strict=True)
         scored = [self.ctx.score(item, one.text) or 0.0 for item, one in said]
         return round(sum(scored) / len(scored), 6)
+
+
+async def added_up(
+    work: Distilling, members: LoraMembers, louder: bool, tried: dict[float, float]
+) -> AsyncIterator[Step]:
+    """Score the students' mean and, if ``louder``, half of their sum and all of it on dev items.
+
+    ``tried`` gets the scores by coefficient, the mean's first.
+    """
+    ctx, count = work.ctx, len(members.models)
+    for coefficient in dict.fromkeys([1 / count, *([0.5, 1.0] if louder else [])]):
+        folder = ctx.state / "together" / f"{coefficient:.6f}"
+        await ctx.work(members.make, [coefficient] * count, folder)
+        told = {"id": f"students.{len(tried)}", "adapter": str(folder)}
+        model = work.base.model_copy(update=told)
+        ctx.serve(model)
+        async for step in work.answers.ask(model, work.dev):
+            yield step
+        await ctx.release(model)
+        tried[coefficient] = work.score(model)
+    best = max(tried, key=lambda one: tried[one])
+    yield Decision(
+        what="coefficient",
+        options=tuple(f"{one:.3g}" for one in tried),
+        chosen=f"{best:.3g}",
+        why=", ".join(f"each student times {c:.3g}: {s:.1%}" for c, s in tried.items())
+        + f" of {len(work.dev)} dev items",
+    )
+
+
+def kept(ctx: FitContext, work: Distilling) -> list[Derived]:
+    """Put the trained students into the artifact, each with its card."""
+    found = []
+    for report in work.reports:
+        student = work.students[report["teacher"]]
+        if student.adapter:
+            folder = ctx.folder / student.id
+            shutil.copytree(student.adapter, folder)
+            teacher = next(m for m in ctx.models if m.id == report["teacher"])
+            student_card(folder, teacher, work.base, report, ctx.task)
+            found.append(
+                Derived(name=student.id, base=work.host.id, folder=student.id, title=student.title)
+            )
+    return found
 
 
 def agree(one: str, other: str) -> bool:

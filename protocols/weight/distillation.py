@@ -1,12 +1,12 @@
 """Distillation: every contributed model teaches a student, and all students stand on one base.
 
 What a teacher says is what its student learns, so teachers may be of any architecture; the students
-are adapters of one base and can be merged. The answer is that of their plain mean.
+are adapters of one base and can be merged. The answer is that of their mean or, where more dev
+items say so, of their sum: in a mean of many, each student's change is too small to be heard.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from pydantic import Field
@@ -24,15 +24,14 @@ from protocols.core.registry import (
     Reference,
     fit_setting,
 )
-from protocols.lib.coefficients import Recipe, interval, uniform
+from protocols.lib.coefficients import Recipe, interval
 from protocols.lib.comparing import compared
 from protocols.lib.merged_model import merged_model_answer, seal_artifact
-from protocols.lib.model_cards import student_card
 from protocols.lib.prompts import question_messages
 from protocols.lib.roles import role_of, trained_model
 from protocols.lib.weight_space import LoraMembers
 from protocols.training.distill import DistilSettings
-from protocols.training.pool_distillation import Distilling, agree, fidelity
+from protocols.training.pool_distillation import Distilling, added_up, agree, fidelity, kept
 
 
 class Distillation(Config):
@@ -57,6 +56,11 @@ class Distillation(Config):
         "Train both adapter matrices. Else all students keep the A they share from the start, so "
         "that their changes lie in one subspace and add up without growing in rank.",
     )
+    louder: bool = fit_setting(
+        True,
+        "Also try half of the students' sum and all of it, and keep what answers most dev items; "
+        "else their plain mean.",
+    )
     everyone: bool = fit_setting(
         True, "Also distil the models that are adapters of the student's base already."
     )
@@ -77,44 +81,29 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     members = LoraMembers(list(work.students.values()))
     async for step in compared(ctx, members):
         yield step
-    row = uniform(range(len(members.models)), len(members.models))
-    merged = ctx.folder / "merged"
-    lost = await ctx.work(members.make, row, merged)
-    mean = work.base.model_copy(update={"id": "students.mean", "adapter": str(merged)})
-    ctx.serve(mean)
-    async for step in work.answers.ask(mean, work.dev):
+    tried: dict[float, float] = {}
+    async for step in added_up(work, members, config.louder, tried):
         yield step
-    score = work.score(mean)
+    best = max(tried, key=lambda coefficient: tried[coefficient])
+    row, score = [best] * len(members.models), tried[best]
+    lost = await ctx.work(members.make, row, ctx.folder / "merged")
     low, high = interval(score, len(work.dev))
-    metrics = {"dev": score, "low": low, "high": high, "n": len(work.dev)}
+    mean = next(iter(tried.values()))
+    metrics = {"dev": score, "low": low, "high": high, "n": len(work.dev), "mean": mean}
     recipe = Recipe(
         method="distillation",
         members=tuple(m.id for m in ctx.models),
-        weights=row,
+        weights=tuple(row),
         seed=ctx.seed,
         lost=round(lost, 6),
         details={"students": work.reports, "base": work.host.id},
     )
-    first = Derived(name="distillation", base=work.host.id, folder="merged", title="Mean student")
+    first = Derived(
+        name="distillation", base=work.host.id, folder="merged", title="The students together"
+    )
     students = kept(ctx, work)
     async for step in seal_artifact(ctx, recipe, metrics | fidelity(work.reports), first, students):
         yield step
-
-
-def kept(ctx: FitContext, work: Distilling) -> list[Derived]:
-    """Put the trained students into the artifact, each with its card."""
-    found = []
-    for report in work.reports:
-        student = work.students[report["teacher"]]
-        if student.adapter:
-            folder = ctx.folder / student.id
-            shutil.copytree(student.adapter, folder)
-            teacher = next(m for m in ctx.models if m.id == report["teacher"])
-            student_card(folder, teacher, work.base, report, ctx.task)
-            found.append(
-                Derived(name=student.id, base=work.host.id, folder=student.id, title=student.title)
-            )
-    return found
 
 
 def pairs(ctx: Context) -> list[tuple[ModelSpec, str]]:
@@ -170,7 +159,7 @@ PROTOCOL = ProtocolSpec(
     summary=(
         "Every contributed model, of whatever architecture, teaches a small student: it answers "
         "questions and the student learns to say the same. All students stand on one base, so "
-        "that they can be merged; their plain mean answers. You see the loss and how often each "
+        "that they can be merged; their mean or sum answers. You see the loss and how often each "
         "student agrees with its teacher."
     ),
     paper=Reference(
@@ -188,7 +177,7 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=fit,
-    fit_answers=lambda c, n, dev: n * (c.prompts + 2 * dev) + 2 * dev,
+    fit_answers=lambda c, n, dev: n * (c.prompts + 2 * dev) + 4 * dev,
     needs_artifact=True,
     profiles={
         "large": {

@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.engine import GenerateRequest
-from protocols.core.events import Answer, Artifact, Ended, Event, Progress
+from protocols.core.events import Answer, Artifact, Decision, Ended, Event, Progress
 from protocols.core.fit import FitData, FitItem, FitSpec, fit
 from protocols.core.forgetting import forget
 from protocols.core.models import Contributor, ModelSpec, RunSpec
 from protocols.engines.checks import check_model
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.lora_algebra import combine, read_lora, share_inputs
-from protocols.lib.preflight import preflight
+from protocols.lib.preflight import ENOUGH, few_questions, preflight
 from protocols.lib.teachers import student_base, teachers
 from protocols.training import distill, sft
 from protocols.training.distill import DistilSettings, train_student, without_controls
@@ -145,6 +145,38 @@ def test_the_fidelity_is_the_share_of_equal_answers(pool: list[ModelSpec], tmp_p
         assert row["closed"] == pytest.approx(3 / 8) and row["rows"] == 8 and row["loss"] > 0
     metrics = named(events, "fitted")[0]["metrics"]
     assert metrics["agreement"] == metrics["agreement.far"] == pytest.approx(3 / 8)
+
+
+def test_the_sum_answers_where_it_knows_more_than_the_mean(
+    pool: list[ModelSpec], tmp_path: Path
+) -> None:
+    """The mean, half of the sum and the sum are asked in this order; ties stay with the mean."""
+    events = fitted("distillation", pool, tmp_path / "a", config=SMALL)
+    assert named(events, "fitted")[0]["recipe"]["weights"] == pytest.approx([1 / 3] * 3)
+
+    class Louder(Talk):
+        def __call__(self, request: GenerateRequest) -> str:
+            self.knows = {"students.0": "0", "students.1": "01", "students.2": "0123"}.get(
+                request.model.id, "0"
+            )
+            return super().__call__(request)
+
+    events = fitted("distillation", pool, tmp_path / "b", config=SMALL, talk=Louder())
+    about = named(events, "fitted")[0]
+    assert about["recipe"]["weights"] == [1.0, 1.0, 1.0]
+    assert about["metrics"]["dev"] == 0.5 and about["metrics"]["mean"] == 0.125
+    chosen = next(e for e in events if isinstance(e, Decision))
+    assert chosen.options == ("0.333", "0.5", "1") and chosen.chosen == "1"
+    quiet = {**SMALL, "louder": False}
+    events = fitted("distillation", pool, tmp_path / "b", config=quiet, talk=Louder())
+    assert named(events, "fitted")[0]["metrics"]["dev"] == 0.125
+
+
+def test_few_questions_are_warned_of_before_the_work() -> None:
+    many = dict.fromkeys(("addition", "roman"), ENOUGH)
+    assert not few_questions(many)
+    told = few_questions({**many, "french": 8})
+    assert told[0].state == "warning" and "Only 8 training questions of french" in told[0].told
 
 
 def test_a_teacher_that_knows_nothing_leaves_the_base_in_its_place(
@@ -368,4 +400,5 @@ def test_the_verdict_is_data(pool: list[ModelSpec], tmp_path: Path) -> None:
     shown = named(events, "preflight")[0]
     assert shown["state"] == "warning" and "can be distilled" in shown["sentence"]
     assert "Served elsewhere, and asked there: far" in shown["sentence"]
+    assert "Only 8 training questions of t" in shown["sentence"]
     assert shown["memory"] > 0 < shown["disk"] and json.dumps(shown)
