@@ -6,7 +6,7 @@ import pytest
 
 from evals.analyses.core import growing
 from evals.analyses.emergence import emergence
-from evals.analyses.scaling import item_slopes
+from evals.analyses.scaling import item_slopes, ranks
 from evals.analyses.strength import attribution, whole_pool
 from tests.evals.analyses.frames import frame, members, rows, solos
 
@@ -45,3 +45,13 @@ def test_two_models_and_each_alone_are_no_pool_to_leave_one_out_of() -> None:
 def test_an_item_without_an_answer_at_each_size_has_no_slope() -> None:
     whole = frame(rows("system", "p", "ab", [0.0, 1.0]), rows("system", "p", "abcd", [1.0]))
     assert item_slopes(whole).tolist() == [1.0]
+
+
+def test_a_protocol_that_lacks_a_task_has_no_rank() -> None:
+    """Its mean over fewer tasks would stand beside means over all."""
+    whole = frame(
+        rows("system", "p", "ab", [0.0], task="one"), rows("system", "p", "ab", [0.0], task="two"),
+        rows("system", "q", "ab", [1.0], task="one"), rows("system", "q", "ab", [1.0], task="two"),
+        rows("system", "r", "ab", [1.0], task="one"),
+    )  # fmt: skip
+    assert ranks(whole, 2).to_dict() == {"q": 1.0, "p": 2.0}
