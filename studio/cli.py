@@ -130,8 +130,9 @@ def list_models(pool: str, as_json: bool) -> None:
 @main.command("tasks")
 @JSON
 def list_tasks(as_json: bool) -> None:
-    """List the evaluation tasks."""
+    """List the evaluation tasks: those that ship, then the paper's and where they are read from."""
     from evals.tasks.core import load_task, task_names
+    from evals.tasks.paper import PAPER_TASKS
 
     for name in task_names():
         task = load_task(name)
@@ -139,6 +140,11 @@ def list_tasks(as_json: bool) -> None:
         sizes = ", ".join(f"{split} {count}" for split, count in counts.items() if count)
         row = {"id": name, "title": task.title, "description": task.description, "items": counts}
         say(row, as_json, f"{name:<24}{task.title:<36}{sizes}")
+    for paper in PAPER_TASKS:
+        where = f"from the hub: {paper.source.path}" if paper.source else "from a file, with --data"
+        about = {"id": paper.name, "title": paper.title, "family": paper.family}
+        say(about | {"metric": paper.metric, "where": where}, as_json,
+            f"{paper.name:<24}{paper.title:<36}{where}")  # fmt: skip
 
 
 @main.command("run")

@@ -101,12 +101,13 @@ def answer_span(text: str) -> tuple[int, int, str]:
     if boxes:
         begin = boxes[-1].end()
         return begin, balanced(text, begin), "boxed"
+    bare = list(BARE_BOX.finditer(text))
+    if bare:
+        begin, end = bare[-1].span(1)
+        return begin, begin + len(text[begin:end].rstrip(" .$")), "boxed"
     found = read_answer(text)
     if found.parsed:
         return *found.span, found.rule
-    bare = list(BARE_BOX.finditer(text))
-    if bare:
-        return *bare[-1].span(1), "boxed"
     return 0, 0, found.rule
 
 

@@ -29,7 +29,11 @@ def test_lists_are_json_lines() -> None:
     assert [row["id"] for row in listed] == list(protocols())
     models = rows(studio("models", "--json"))
     assert len(models) >= 11 and all(row["contributor"] for row in models)
-    assert {"composite", "addition"} <= {row["id"] for row in rows(studio("tasks", "--json"))}
+    listed = {row["id"]: row for row in rows(studio("tasks", "--json"))}
+    assert {"composite", "addition", "gsm8k", "human_interest"} <= set(listed)
+    assert (
+        "openai/gsm8k" in listed["gsm8k"]["where"] and "file" in listed["human_interest"]["where"]
+    )
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["pool"], ["serve"], ["doctor"], ["replay"]])

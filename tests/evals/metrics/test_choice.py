@@ -96,12 +96,21 @@ def test_options_inside_words_numbers_and_each_other() -> None:
     assert corrected_choice("It takes 2.5 days.", short, "B").value is None
 
 
+def test_an_option_that_holds_the_others() -> None:
+    """Every item of Value Kaleidoscope whose answer is the third option reads as the first."""
+    values = {"A": "Support", "B": "Oppose", "C": "Either support or oppose"}
+    said = "The answer is: either support or oppose."
+    assert compatible_choice(said, values, "C").parsed == "A"
+    assert corrected_choice(said, values, "C").value == 1.0
+
+
 def test_the_pronoun_and_a_word_that_ends_in_a_letter() -> None:
     many = {key: f"option number {n}" for n, key in enumerate(string.ascii_uppercase[:9])}
     assert compatible_choice("I do not know.", many, "I").value == 1.0
     assert corrected_choice("I do not know.", many, "I").value is None
-    assert compatible_choice("Use the formula.", OPTIONS, "A").value == 1.0
-    assert corrected_choice("Use the formula.", OPTIONS, "A").value is None
+    for text in ("Use the formula.", "Look at the data."):
+        assert compatible_choice(text, OPTIONS, "A").value == 1.0
+        assert corrected_choice(text, OPTIONS, "A").value is None
 
 
 def test_digit_keys_can_be_right_only_when_read_as_keys() -> None:

@@ -24,6 +24,9 @@ BUGS: list[tuple[str, str, str, float, float | None]] = [
     ("the first cue counts", "The answer is 4.\nNo, the answer is 5.", "5", 0.0, 1.0),
     ("commas in numbers", r"\box{1,000}", "1000", 1.0, 1.0),
     ("a sentence without a box", "So there are 7 of them, and the total is 7.", "7", 0.0, 1.0),
+    ("a box without braces", r"So the total is \box 7", "7", 1.0, 1.0),
+    ("more boxes without braces", "\\boxed 6\nNo: $\\boxed 7$.", "7", 1.0, 1.0),
+    ("a gold that is nothing", r"\box{}", "", 1.0, None),
     ("units", r"\box{5 \text{ cm}}", "5", 0.0, 1.0),
 ]
 """What happens, the text, the gold, the reference's score and the corrected one: section 3.2."""
