@@ -141,7 +141,9 @@ def list_tasks(as_json: bool) -> None:
         row = {"id": name, "title": task.title, "description": task.description, "items": counts}
         say(row, as_json, f"{name:<24}{task.title:<36}{sizes}")
     for paper in PAPER_TASKS:
-        where = f"from the hub: {paper.source.path}" if paper.source else "from a file, with --data"
+        where = (
+            f"from the hub: {paper.source.named}" if paper.source else "from a file, with --data"
+        )
         about = {"id": paper.name, "title": paper.title, "family": paper.family}
         say(about | {"metric": paper.metric, "where": where}, as_json,
             f"{paper.name:<24}{paper.title:<36}{where}")  # fmt: skip

@@ -94,7 +94,7 @@ def _rows(task: PaperTask, source: Source, split: str, load: Load) -> list[Row]:
                 row = _row(source, raw, f"{config}{split}-{number}", config)
             except (KeyError, TypeError, IndexError, ValueError) as error:
                 raise UserError(
-                    f"The data set '{source.path}' has no usable {error} in {split} row {number}; "
+                    f"The data set '{source.named}' has no usable {error} in {split} row {number}; "
                     "its columns may have changed. Use a file with --data instead."
                 ) from None
             rows += [row] if row else []

@@ -50,13 +50,18 @@ class Source:
     once: tuple[str, ...] = ()
 
     @property
+    def named(self) -> str:
+        """The data set's id, with a star where there are several."""
+        return self.path.replace("{config}", "*")
+
+    @property
     def origin(self) -> str:
         """Where items come from, in one sentence."""
         at = f" at {self.revision[:7]}" if self.revision else ""
         drawn = f", {self.most:,} rows drawn" if self.most else ""
         return (
-            f"Read from the hub ({self.path}{at}{drawn}; its licence is said to be {self.licence}),"
-            " which need not be the part of it that the paper asks."
+            f"Read from the hub ({self.named}{at}{drawn}; said to be under {self.licence}), which "
+            "need not be the part of it that the paper asks."
         )
 
 
@@ -124,7 +129,7 @@ PAPER_TASKS = (
             "hails/agieval-{config}",
             configs=EXAMS,
             shape=hub_rows.agieval,
-            licence="MIT, the exams belong to others",
+            licence="MIT, though the exams belong to others",
         ),
         note="Seven English exams.",
     ),
@@ -209,7 +214,7 @@ PAPER_TASKS = (
             configs=("4096",),
             splits=("validation", "test"),
             shape=hub_rows.citation_intent,
-            licence="ODC-BY 1.0, none named for this task",
+            licence="ODC-BY 1.0, with none named for this task",
         ),
         note="Citation intents only, six labels.",
     ),
@@ -218,7 +223,7 @@ PAPER_TASKS = (
         "knowledge",
         "f1",
         "WikiDYK",
-        Source("YWZBrandon/wikidyk", shape=hub_rows.wikidyk, licence="that of Wikipedia"),
+        Source("YWZBrandon/wikidyk", shape=hub_rows.wikidyk, licence="Wikipedia's licence"),
     ),
     PaperTask(
         "popqa",
@@ -352,7 +357,7 @@ PAPER_TASKS = (
             "liweijiang/infinite-chats-taxonomy",
             splits=("train",),
             shape=hub_rows.open_wish,
-            licence="unknown",
+            licence="a licence named on its page",
             most=2000,
         ),
     ),
@@ -365,7 +370,7 @@ PAPER_TASKS = (
             "liweijiang/infinite-chats-eval",
             _fields(input="query"),
             splits=("train",),
-            licence="unknown",
+            licence="a licence named on its page",
         ),
     ),
 )

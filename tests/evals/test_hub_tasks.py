@@ -269,7 +269,7 @@ def test_every_task_is_on_the_hub_or_says_which_file_it_wants() -> None:
             read_hub(task)
     for task in PAPER_TASKS:
         assert task.source is None or (
-            task.source.licence and task.source.path in task.source.origin
+            task.source.licence and task.source.named in task.source.origin
         )
 
 
