@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import optimize, stats
 
+from evals.human.statistics.power import critical_count
+
 ALPHA = 0.05
 WANTED = 0.8
 """The share of cases in which a difference is to be found."""
@@ -30,12 +32,11 @@ def power(n: int, gained: float, lost: float, alpha: float = ALPHA) -> float:
     if not apart:
         return 0.0
     sizes = np.arange(n + 1)
-    # The fewest and the most wins among ``size`` items that differ at which p is below alpha.
-    few = stats.binom.ppf(alpha / 2, sizes, 0.5) - 1
-    few = np.where(stats.binom.cdf(few + 1, sizes, 0.5) <= alpha / 2, few + 1, few)
+    # Among too few items that differ no number of wins is enough: more than all are wanted.
+    least = np.array([critical_count(size, alpha) or size + 1 for size in sizes.tolist()])
     won = gained / apart
-    found = stats.binom.cdf(few, sizes, won) + stats.binom.cdf(few, sizes, 1 - won)
-    return float(stats.binom.pmf(sizes, n, apart) @ np.where(few < 0, 0.0, found))
+    found = stats.binom.sf(least - 1, sizes, won) + stats.binom.sf(least - 1, sizes, 1 - won)
+    return float(stats.binom.pmf(sizes, n, apart) @ found)
 
 
 @lru_cache(maxsize=256)
