@@ -54,6 +54,7 @@ CONSENT = (
 )
 NO_CONSENT = "Tick the box that says that it may be used here."
 WAITS = "Thank you. '{}' is here and waits until the lab has looked at it."
+AGAIN = "<p>Your files are not kept. Choose them again for another try.</p>"
 BUSY = "Somebody else's contribution is being worked on."
 LONGEST_WORD = 1_000
 CURVE = (220, 48)
@@ -158,7 +159,9 @@ def _connect(
     prefix: str, label: str, begin: Callable[..., str], jobs: ContributionJobs,
     inputs: Sequence[Any], shown: gr.HTML, refresh: Refresh,
 ) -> None:  # fmt: skip
-    """A form's buttons: start, watch, stop."""
+    """A form's buttons: start, watch, stop. Uploads are the first inputs."""
+    uploads = [one for one in inputs if isinstance(one, gr.File)]
+    sent, kept = len(uploads), [gr.skip() for _ in uploads]
     with gr.Row():
         send = gr.Button(label, variant="primary", elem_id=f"{prefix}-send")
         halt = gr.Button("Stop", elem_id=f"{prefix}-stop", interactive=False)
@@ -169,17 +172,20 @@ def _connect(
         try:
             mine = begin(*given)
         except StudioError as error:
-            yield [problem_html(error.message), "", gr.Button(interactive=False), gr.skip()]
+            stopped = gr.Button(interactive=False)
+            yield [problem_html(error.message), "", stopped, gr.skip(), *kept]
             return
         last = Progress()
         for last in jobs.follow(mine):
             busy = gr.Button(interactive=not last.ended)
-            yield [progress_html(last), mine, busy, gr.skip()]
-        if last.thanks:
-            yield [gr.skip(), gr.skip(), gr.skip(), refresh()]
+            yield [progress_html(last), mine, busy, gr.skip(), *kept]
+        # The uploads are gone now; the form says so by being empty where they were.
+        told = progress_html(last) + (AGAIN if last.problem and any(given[:sent]) else "")
+        cards = refresh() if last.thanks else gr.skip()
+        yield [told, gr.skip(), gr.skip(), cards, *[None] * len(uploads)]
 
     watching: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
-    send.click(run, [*inputs], [verdict, ticket, halt, shown], **watching)
+    send.click(run, [*inputs], [verdict, ticket, halt, shown, *uploads], **watching)
     halt.click(lambda mine: jobs.stop(str(mine)) and None, ticket, None, queue=False, **PRIVATE)
 
 
@@ -189,18 +195,15 @@ def hand_in(
 ) -> Work:  # fmt: skip
     """The work on a model that was handed in. Its uploads are gone when it ends.
 
-    Raises :class:`UserError` for what is wrong before anything begins; then they are gone as well.
+    Raises :class:`UserError` for what is wrong before anything begins; then they stay for the next
+    try, until the web server clears what it was sent.
     """
     uploads = [Path(name) for name in [*(files or []), *([own] if own else [])]]
     sources, repo = [Path(name) for name in files or []], str(repo or "").strip()
-    try:
-        offer = _offer(words, pool, consent)
-        if bool(repo) == bool(sources):
-            raise UserError("Hand in either files or the id of a model on the hub.")
-        rows = read_examples(Path(own), TO_TEST) if own else ()
-    except StudioError:
-        _discard(uploads)
-        raise
+    offer = _offer(words, pool, consent)
+    if bool(repo) == bool(sources):
+        raise UserError("Hand in either files or the id of a model on the hub.")
+    rows = read_examples(Path(own), TO_TEST) if own else ()
 
     def work(report: Report) -> str:
         try:
@@ -227,12 +230,12 @@ def by_examples(
     ctx: StudioContext, file: str | None, table: Sequence[Sequence[Any]] | None, steps: float,
     consent: bool, *words: str, try_out: bool = True,
 ) -> Work:  # fmt: skip
-    """The work on examples. Raises :class:`UserError` for what is wrong before it begins."""
-    try:
-        offer = _offer(words, ctx.opening_pool.id, consent)
-        rows = read_examples(Path(file), TO_TRAIN) if file else typed(table or (), TO_TRAIN)
-    finally:
-        _discard([Path(file)] if file else [])
+    """The work on examples. Its upload is gone when it ends.
+
+    Raises :class:`UserError` as :func:`hand_in` does.
+    """
+    offer = _offer(words, ctx.opening_pool.id, consent)
+    rows = read_examples(Path(file), TO_TRAIN) if file else typed(table or (), TO_TRAIN)
 
     def work(report: Report) -> str:
         def step(number: int, steps: int, loss: float | None) -> None:
@@ -242,10 +245,13 @@ def by_examples(
 
         report.now("Reading the base model.")
         lesson = Lesson(step, _told(report), _counted(report, "held back"), report.stop)
-        teach(
-            offer, rows, ctx.settings, who="a visitor", wait=True, steps=int(steps or 0),
-            lesson=lesson, try_out=try_out,
-        )  # fmt: skip
+        try:
+            teach(
+                offer, rows, ctx.settings, who="a visitor", wait=True, steps=int(steps or 0),
+                lesson=lesson, try_out=try_out,
+            )  # fmt: skip
+        finally:
+            _discard([Path(file)] if file else [])
         return WAITS.format(offer.id)
 
     return work
