@@ -1,0 +1,77 @@
+"""How long the Results page takes in a real Chromium, just after a start and once more.
+
+An app of its own serves the results that ship with the studio. Told are seconds from opening the
+page to its first lines (the main finding so far and the contents), to its first figure and to all
+figures and tables, and processor seconds of the server. Aim on a quiet machine: the first lines
+within 2 s, everything behind a first opening in 4 processor seconds, the second opening in 1 s.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import Browser
+
+from tests.bench.common import table
+from tests.bench.page import cpu
+from tests.browser.harness import Chromiums, running_app
+
+SCRIPTED = """
+if __name__ == "__main__":
+    from studio.settings import Settings, no_telemetry
+    no_telemetry()
+    from protocols.engines.scripted import ScriptedEngine
+    from studio import app
+    ctx = app.compose(Settings(), ScriptedEngine("Some words."))
+    demo = app.build(ctx)
+    app.launch(demo, ctx, block=False)
+    print(f"http://127.0.0.1:{demo.server_port}", flush=True)
+    demo.block_thread()
+"""
+SEEN = {
+    "first lines": ".studio-short p",
+    "first figure": ".js-plotly-plot .points",
+    "everything": "#protocols",
+}
+"""What is waited for, by what is on the page then; the tables of protocols come last."""
+LONG = 300_000
+
+
+def opened(browser: Browser, url: str) -> list[float]:
+    """Seconds from opening the page until each of :data:`SEEN` is there."""
+    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    start = time.perf_counter()
+    page.goto(f"{url}/results", wait_until="commit")
+    took = []
+    for selector in SEEN.values():
+        page.locator(selector).first.wait_for(state="attached", timeout=LONG)
+        took.append(time.perf_counter() - start)
+    page.context.close()
+    return took
+
+
+def measure() -> None:
+    """Print the first and the second opening of one server."""
+    command = [sys.executable, "-c", SCRIPTED]
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Chromiums() as made,
+        running_app(command, Path(name)) as (url, process),
+    ):
+        browser, server = made.running(), psutil.Process(process.pid)
+        rows = []
+        for which in ("first", "second"):
+            before = cpu(server)
+            took = opened(browser, url)
+            rows.append([which, *(f"{one:.2f}" for one in took), f"{cpu(server) - before:.2f}"])
+    load = psutil.getloadavg()[0]
+    head = ["opening", *SEEN, "server processor s"]
+    table(f"Results page, seconds from opening it (load {load:.1f})", head, rows)
+
+
+if __name__ == "__main__":
+    measure()
