@@ -20,7 +20,9 @@ from evals.safety import Attacked, Influence
 from evals.safety.influence import Share
 from protocols.core.errors import UserError
 from studio.charts import FIGURES, draw
-from studio.settings import REPOSITORY
+from studio.provenance import points_html
+from studio.settings import REPOSITORY, Settings
+from studio.stored_results import names_of
 from tests.evals.analyses.frames import frame, rows, solos
 
 MODELS = ("a", "b", "c", "d")
@@ -168,6 +170,19 @@ def test_people_and_judges_stand_side_by_side(example: StudyReport) -> None:
         (found.table["judge"] == "simulated raters") & (found.table["model"] != ALL)
     ]
     assert parts["items"].sum() == people["items"]
+
+
+def test_judges_are_called_by_their_titles(example: StudyReport) -> None:
+    names = names_of(Settings(assets=REPOSITORY / "assets"))
+    found = participants([example], names)
+    assert "SmolLM2 judge: " in found.sentence and "smollm2-judge" not in found.sentence
+    assert set(found.table["judge"]) >= {"smollm2-judge"}, "tables keep the ids"
+    drawn = draw(found, names)
+    assert drawn is not None
+    assert {trace.name for trace in drawn.data} == {
+        "simulated raters", "SmolLM2 judge", "SmolLM2 reward model",
+    }  # fmt: skip
+    assert "smollm2-" not in points_html(found, {}, names)
 
 
 def test_simulated_raters_confirm_nothing(example: StudyReport) -> None:

@@ -67,11 +67,31 @@ def plain_best(frame: pd.DataFrame, pool: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts) if parts else solo
 
 
+def plain_curve(rows: pd.DataFrame, point: dict[str, Any]) -> list[int]:
+    """The rows of a protocol or of the best single model at a size, on items asked at each size."""
+    systems = [
+        r for r in rows.itertuples()
+        if r.role in ("system", "baseline") and r.split != "heldout" and r.n > 1
+        and r.protocol != "self_consistency"
+    ]  # fmt: skip
+    best = point["protocol"] == "best single model"
+    mine = systems if best else [r for r in systems if r.protocol == point["protocol"]]
+    asked: dict[tuple[str, str], set[int]] = {}
+    for r in mine:
+        asked.setdefault((r.task, r.item), set()).add(r.n)
+    sizes = {r.n for r in mine}
+    kept = {item for item, found in asked.items() if found == sizes} or set(asked)
+    if not best:
+        return [r.Index for r in mine if r.n == point["n"] and (r.task, r.item) in kept]
+    alone = plain_best(rows, first_pool(rows, point["n"]))
+    return [r.Index for r in alone.itertuples() if (r.task, r.item) in kept]
+
+
 def plain_rows(frame: pd.DataFrame, name: str, point: dict[str, Any]) -> list[int]:
     """The rows of a point by looking at every one."""
     plain = ordinary(frame)
-    if point.get("protocol") == "best single model":
-        return list(plain_best(plain, first_pool(plain, point["n"])).index)
+    if name == "scaling":
+        return plain_curve(growing(plain), point)
     if name == "strength":
         whole = whole_pool([
             frozenset(r.pool.split(",")) for r in plain.itertuples()
