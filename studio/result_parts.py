@@ -15,7 +15,7 @@ from evals.analyses.core import Finding
 from evals.analyses.everything import ANALYSES, claims_table
 from studio.charts import draw
 from studio.provenance import points_html
-from studio.results_tables import results_html
+from studio.results_tables import results_frame, results_html
 from studio.stored_analyses import claims_html, described
 from studio.stored_results import Stored
 
@@ -197,7 +197,7 @@ def _in_short(findings: Sequence[Finding], left: int) -> str:
 
 
 def _tally(findings: Iterable[Finding]) -> str:
-    verdicts = Counter(claim.verdict for finding in findings for claim in finding.claims)
+    verdicts = Counter[str](claim.verdict for finding in findings for claim in finding.claims)
     words = ("confirmed", "not confirmed", "not testable at this size")
     counts = ", ".join(f"{verdicts[word]} {word}" for word in words)
     return f"<p>Of {verdicts.total()} claims of the paper: {counts}.</p>"
@@ -226,15 +226,14 @@ def _standings(found: Stored) -> str:
 
 def table_csv(found: Stored, participants: Finding, name: str) -> str | None:
     """A table of the page as CSV, with the ids; None for a name that no link has."""
-    from studio.results_tables import results_frame
-
     first, _, more = name.partition("-")
     if name == "claims":
         findings = {**found.findings, participants.id: participants}
         made = [findings[one] for one in ANALYSES if one in findings]
-        return claims_table(made).to_csv(index=False)
+        return str(claims_table(made).to_csv(index=False))
     if first == STANDINGS:
-        return results_frame(found.files[more]).to_csv(index=False) if more in found.files else None
+        files = found.files
+        return str(results_frame(files[more]).to_csv(index=False)) if more in files else None
     if first != participants.id and first not in found.analyses:
         return None
     finding = participants if first == participants.id else found.finding(first)

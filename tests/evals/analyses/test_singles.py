@@ -28,7 +28,9 @@ from evals.analyses.strength import strength, whole_pool
 from evals.frames import slim
 from tests.evals.analyses.frames import rows
 
-MODELS = ("a", "b", "c")
+MODELS = ("a", "b", "c", "d")
+POOLS = ("ab", "abcd", "abc", "abd", "acd", "bcd")
+"""Two that grow, and the larger without each of its members."""
 TASKS = ("first", "second")
 SCORES = st.sampled_from([0.0, 0.5, 1.0])
 
@@ -45,15 +47,16 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
         group = draw(st.sampled_from(["", "g"]))
         for split in ("test", "heldout", "dev"):
             for model in draw(st.lists(st.sampled_from(MODELS), unique=True, min_size=1)):
-                about = {"task": task, "split": split, "design": ""}
-                made += rows("solo", "single_model", model, draw(some(3)), **about)
-        for pool in ("ab", "abc", "ac", "bc"):
-            about = {"task": task, "design": "", "group": group}
+                kind = {"task": task, "split": split, "design": ""}
+                made += rows("solo", "single_model", model, draw(some(3)), **kind)
+        for pool in POOLS:
+            about: dict[str, object] = {"task": task, "design": "", "group": group}
             made += rows("system", "vote", pool, draw(some(3)), **about)
             for asked in draw(st.lists(st.sampled_from([2, 4]), unique=True)):
                 about |= {"setting": f"samples={asked}", "calls": asked}
                 made += rows("baseline", "self_consistency", pool, draw(some(3)), **about)
-        made += rows("system", "vote", "cab", draw(some(2)), task=task, design="", order=1)
+        for pool in draw(st.sampled_from([("dc",), ("dc", "dcba")])):
+            made += rows("system", "vote", pool, draw(some(2)), task=task, design="", order=1)
     return pd.DataFrame(draw(st.permutations(made)))
 
 
@@ -117,7 +120,7 @@ def plain_rows(frame: pd.DataFrame, name: str, point: dict[str, Any]) -> list[in
 @given(frames())
 def test_the_best_member_is_the_same_however_it_is_looked_up(frame: pd.DataFrame) -> None:
     singles = Singles(frame)
-    for pool in ("abc", "cb", "a"):
+    for pool in ("abcd", "cb", "a"):
         expected = plain_best(frame, list(pool))
         pd.testing.assert_frame_equal(singles.rows(list(pool)), expected)
         pd.testing.assert_series_equal(singles.items(list(pool)), by_item(expected))
@@ -152,7 +155,7 @@ def test_every_number_is_that_of_the_plain_way(frame: pd.DataFrame) -> None:
 @given(frames())
 def test_numbered_units_pair_as_named_ones(frame: pd.DataFrame) -> None:
     cut = slim(frame)
-    parts = [(whole["pool"] == "a,b", whole["pool"] == "a,b,c") for whole in (frame, cut)]
+    parts = [(whole["pool"] == "a,b", whole["pool"] == "a,b,c,d") for whole in (frame, cut)]
     named = [by_item(frame[mask]) for mask in parts[0]]
     numbered = [by_item(cut[mask]) for mask in parts[1]]
     assert [one.tolist() for one in named] == [one.tolist() for one in numbered]
