@@ -23,6 +23,7 @@ from studio.endpoint.routes import api_routes
 from studio.files import asset
 from studio.lab import Lab
 from studio.lab_routes import lab_routes
+from studio.link_cards import LinkCards
 from studio.pages import compare, contributor, play, pool, replays, results, studies
 from studio.planner import hosted, with_preset
 from studio.pool import load_pool, preset_names
@@ -163,16 +164,18 @@ def launch(demo: gr.Blocks, ctx: StudioContext, *, block: bool = True) -> None:
         enable_monitoring=False,
         quiet=True,
         prevent_thread_lock=True,
-        app_kwargs={"routes": routes(ctx), "middleware": [_compression()]},
+        app_kwargs={"routes": routes(ctx), "middleware": _documents(ctx)},
     )
     housekeeping.begin(demo)
     if block:
         demo.block_thread()
 
 
-def _compression() -> Middleware:
-    paths = ["/", "/config", *(f"/{path}" for _, path, _, _ in PAGES)]
-    return Middleware(CompressedPages, paths=paths)
+def _documents(ctx: StudioContext) -> list[Middleware]:
+    """What happens to the pages' documents on their way out; the first is the last to see them."""
+    pages = ["/", *(f"/{path}" for _, path, _, _ in PAGES)]
+    cards = Middleware(LinkCards, paths=pages, spec_of=ctx.manager.spec_of)
+    return [Middleware(CompressedPages, paths=["/config", *pages]), cards]
 
 
 def _check_port(settings: Settings) -> None:

@@ -188,7 +188,7 @@ class CallExecutor:
         return [model for model in call.authors if model in self.control.stopped_models]
 
     def _stop_of(self, call: AnyCall) -> StudioError:
-        error = UserError("Stopped by a viewer.")
+        error = UserError("Stopped on request.")
         if isinstance(call, FusedCall):
             return LostModels(dict.fromkeys(self._stopped(call), error))
         return error

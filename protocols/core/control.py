@@ -20,7 +20,7 @@ class Control:
         """Whether the whole run was asked to stop."""
         return self._stop.is_set()
 
-    def stop(self, reason: str = "Stopped by a viewer.") -> None:
+    def stop(self, reason: str = "Stopped on request.") -> None:
         """Ask the run to end now with its best answer so far. Repeating it changes nothing."""
         if not self.stopped:
             self.reason = reason

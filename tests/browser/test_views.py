@@ -299,12 +299,12 @@ def test_a_stopped_run_shows_its_best_answer(page: Page) -> None:
     tail: list[Event] = [
         CallEnded(call="r0/alpha", text="From 14:50 to", finish="abort"),
         Answer(text="From 14:50 to", partial=True, note="The run ended early."),
-        Ended(status="cancelled", message="Stopped by a viewer.", calls=5),
+        Ended(status="cancelled", message="Stopped on request.", calls=5),
     ]
     whole = [e.model_copy(update={"seq": i}) for i, e in enumerate([*events, *tail])]
     feed(page, whole)
     assert page.locator(".ps-chip-partial").is_visible()
-    assert "Stopped by a viewer" in page.locator(".ps-status-line").inner_text()
+    assert "Stopped on request" in page.locator(".ps-status-line").inner_text()
     assert page.locator('[data-call="r0/alpha"]').get_attribute("data-state") == "stopped"
 
 

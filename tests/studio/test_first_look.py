@@ -17,10 +17,13 @@ from evals.frames import reported_rows, to_frame
 from evals.results_file import KEPT, kept_records
 from evals.tasks import load_task
 from protocols.core.call import Call
+from protocols.core.errors import UserError
+from protocols.core.models import RunSpec
 from protocols.core.registry import protocols
 from protocols.lib.votes import agreement, count
 from studio import static
 from studio.compression import CompressedPages
+from studio.link_cards import LinkCards
 from studio.model_standing import frame_of
 from studio.pages import picker
 from studio.pages.replays import row_fields
@@ -31,6 +34,7 @@ from studio.task_words import question_for, title_of
 from studio.track_record import record_html, track_record
 from studio.workspace import Workspace
 from tests.evals.analyses.frames import frame, rows, solos
+from tests.helpers import make_spec
 
 ASSETS = REPOSITORY / "assets"
 
@@ -156,3 +160,28 @@ def test_pages_travel_compressed_and_nothing_else_does() -> None:
     assert (
         "content-encoding" not in client.get("/", headers={"accept-encoding": "identity"}).headers
     )
+
+
+def test_a_pasted_link_shows_the_run_s_question_as_text() -> None:
+    page = '<head><meta charset="utf-8" /><meta property="og:title" content="Framework" /></head>'
+    hostile = make_spec("majority_vote", question='"><script>x</script> ' + "long " * 400)
+
+    def spec_of(run: str) -> RunSpec:
+        if run != "known-run-id":
+            raise UserError("There is no such run.")
+        return hostile
+
+    async def answer(request: Request) -> Response:
+        media = "text/html" if request.url.path != "/data" else "application/json"
+        return Response(page, media_type=media)
+
+    cards = Middleware(LinkCards, paths=["/", "/data"], spec_of=spec_of)
+    routes = [Route(path, answer) for path in ("/", "/data", "/rate/x")]
+    client = TestClient(Starlette(routes=routes, middleware=[cards]))
+    told = client.get("/?run=known-run-id").text
+    assert "&quot;&gt;&lt;script&gt;" in told and "<script>" not in told and len(told) < 1_200
+    assert "Majority vote with 3 models" in told and "Framework" not in told
+    for unknown in ("/", "/?run=other-run-id", "/?run="):
+        assert 'content="Participation Studio"' in client.get(unknown).text
+    assert client.get("/data").text == client.get("/rate/x").text == page
+    assert client.head("/").text == ""
