@@ -36,9 +36,17 @@ class Prompter:
     def __init__(self, tokenizer: Any, window: int) -> None:
         self.tokenizer, self.window = tokenizer, window
         self._markers: dict[str, re.Pattern[str]] = {}
+        self.__setstate__({})
+        renderer().start()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process: everything but the lock and what it guards."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_encoded")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._lock = threading.Lock()
         self._encoded: OrderedDict[str, list[int]] = OrderedDict()
-        renderer().start()
 
     @cached_property
     def _control(self) -> re.Pattern[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import signal
 import threading
 from pathlib import Path
@@ -108,6 +109,13 @@ def test_a_slow_prompt_holds_up_nobody(tokenizer: Any) -> None:
         return await asked
 
     assert asyncio.run(meanwhile()) == Prompter(tokenizer, 8192).fitting(MODEL, TURNS)
+
+
+def test_a_prompter_travels_to_another_process(tokenizer: Any) -> None:
+    """Engines on other machines send theirs, so that prompts can be counted here."""
+    prompter = Prompter(tokenizer, 8192)
+    ids = prompter.ids(MODEL, TURNS)
+    assert pickle.loads(pickle.dumps(prompter)).ids(MODEL, TURNS) == ids
 
 
 class Waiting:
