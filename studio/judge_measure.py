@@ -28,6 +28,7 @@ from evals.judges.reward_model import RewardJudge
 from protocols.core.errors import EngineError
 from protocols.core.models import ModelSpec, content_hash
 from protocols.engines.embedded_base import BASE_ID, ensure_base
+from protocols.training.answer_likelihood import load_likelihood
 from studio.judge_train import (
     JUDGE,
     REWARD,
@@ -44,6 +45,8 @@ TEST_EACH, DEV_EACH = 24, 12
 """Items of every task that become pairs."""
 DEV_TIES = 0.1
 """The share of dev pairs whose rewards are to tie; a study may set its own margin instead."""
+CONTRASTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the base's own log-probability among which dev pairs choose."""
 UNTRAINED = "untrained-base"
 CAUTION = (
     "A judge of 135 million parameters, made so that studies can be tried out without network and "
@@ -100,8 +103,7 @@ async def _measure_all(base: Path, out: Path, pairs: Exam, say: Say) -> None:
         reward = RewardJudge(REWARD, _model(REWARD, base, out / REWARD))
         await _measure_margins(reward, out, pairs, say)
         if read_card(out / JUDGE):
-            judge = LikelihoodJudge(JUDGE, _model(JUDGE, base, out / JUDGE))
-            await _measure_margins(judge, out, pairs, say)
+            await _measure_likelihood(_model(JUDGE, base, out / JUDGE), out, pairs, say)
     finally:
         await engine.close()
 
@@ -119,6 +121,36 @@ async def _measure_baselines(base: Path, out: Path, pairs: Exam, engine: Any, sa
     rows = {judge.id: tested(await _judged(judge, pairs.test, say), pairs.test) for judge in judges}
     card = {"method": METHOD, "base": BASE_ID, "tested": rows, "tested_on": pairs.mark}
     write_card(out / BASELINES_CARD, card)
+
+
+async def _measure_likelihood(model: ModelSpec, out: Path, pairs: Exam, say: Say) -> None:
+    """Choose the contrast with the base on dev pairs, then measure with it."""
+    card = _trained(out, JUDGE)
+    if card.get("tested_on") == content_hash(pairs.mark, card["made_from"]):
+        return
+    say(f"{JUDGE}: choosing its contrast on {len(pairs.dev)} dev pairs")
+    scorer = await asyncio.to_thread(load_likelihood, model)
+    parts = [scorer.parts(pair.question, [pair.good, pair.bad]) for pair in pairs.dev]
+    contrast = choose_contrast(parts)
+    write_card(out / JUDGE / CARD, {**card, "contrast": contrast})
+    judge = LikelihoodJudge(JUDGE, model, contrast=contrast)
+    await _measure_margins(judge, out, pairs, say)
+
+
+def choose_contrast(parts: Sequence[Sequence[tuple[float, float]]]) -> float:
+    """Return the contrast with most dev pairs right, the smallest of equals.
+
+    ``parts`` holds for each pair the log-probabilities with and without the adapter, of the better
+    answer first.
+    """
+
+    def right(contrast: float) -> int:
+        return sum(
+            good - contrast * plain_good > bad - contrast * plain_bad
+            for (good, plain_good), (bad, plain_bad) in parts
+        )
+
+    return max(CONTRASTS, key=lambda contrast: (right(contrast), -contrast))
 
 
 async def _measure_margins(judge: Judge, out: Path, pairs: Exam, say: Say) -> None:

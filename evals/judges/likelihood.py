@@ -19,14 +19,19 @@ from protocols.training.answer_likelihood import load_likelihood
 
 @dataclass
 class LikelihoodJudge(RewardJudge):
-    """Implements :class:`evals.judges.core.Judge`; ``tau`` is in natural logs of probability."""
+    """Implements :class:`evals.judges.core.Judge`; ``tau`` is in natural logs of probability.
+
+    ``contrast`` is the share of the base's own log-probability that is taken off.
+    """
+
+    contrast: float = 0.0
 
     @property
     def prompt_hash(self) -> str:
-        """Names the kind of score and the margin."""
-        return content_hash(["likelihood", self.tau])
+        """Names the kind of score, its contrast and the margin."""
+        return content_hash(["likelihood", self.contrast, self.tau])
 
     async def load(self, progress: LoadProgress | None = None) -> None:
         """Load the model. Raises :class:`EngineError` if this machine does not have it."""
         if self.scorer is None:
-            self.scorer = await asyncio.to_thread(load_likelihood, self.model)
+            self.scorer = await asyncio.to_thread(load_likelihood, self.model, self.contrast)

@@ -162,7 +162,8 @@ def _made(entry: JudgeEntry, engine: Engine, *, rubric: str, seed: int) -> Judge
     if entry.spec.kind == "pointwise":
         return PointwiseJudge(entry.spec.id, entry.model, engine, tau=entry.tau)
     if entry.spec.kind == "likelihood":
-        return LikelihoodJudge(entry.spec.id, entry.model, tau=entry.tau)
+        contrast = float(entry.card.get("contrast", 0.0))
+        return LikelihoodJudge(entry.spec.id, entry.model, tau=entry.tau, contrast=contrast)
     judge = LlmJudge(entry.spec.id, entry.model, engine, repeats=entry.spec.repeats, seed=seed)
     if rubric and not entry.spec.own_words:
         judge.rubric = rubric

@@ -3,6 +3,9 @@
 Nothing is generated and nothing is read from words: the answer's tokens are read in one pass after
 the question, as the model would be asked, and their natural log-probabilities are added up. The end
 of the answer does not count, so a text that breaks off is not punished for it.
+
+A fluent wrong answer is likely too. With ``contrast`` that part of the log-probability is taken off
+which the base model without its adapter gives the text: what is left is what the adapter taught.
 """
 
 from __future__ import annotations
@@ -23,8 +26,11 @@ WINDOW = 4096
 """Tokens of question and answer together; what is beyond is left out at the answer's end."""
 
 
-def load_likelihood(model: ModelSpec) -> AnswerLikelihood:
+def load_likelihood(model: ModelSpec, contrast: float = 0.0) -> AnswerLikelihood:
     """Load a language model, or a LoRA on one, from this machine.
+
+    ``contrast`` is the share of the base's own log-probability that is taken off (0 = none of it);
+    it means nothing without an adapter.
 
     Raises:
         EngineError: the model is not a folder on this machine.
@@ -41,30 +47,44 @@ def load_likelihood(model: ModelSpec) -> AnswerLikelihood:
         from peft import PeftModel
 
         network = PeftModel.from_pretrained(network, model.adapter)
-    return AnswerLikelihood(model, network.eval(), tokenizer)
+    return AnswerLikelihood(model, network.eval(), tokenizer, contrast)
 
 
 class AnswerLikelihood:
     """Scores answers by a causal language model. One thread at a time may call it."""
 
-    def __init__(self, model: ModelSpec, network: Any, tokenizer: Any) -> None:
+    def __init__(
+        self, model: ModelSpec, network: Any, tokenizer: Any, contrast: float = 0.0
+    ) -> None:
         self._model, self._network = model, network
+        self._contrast = contrast if model.adapter else 0.0
         self._prompter = Prompter(tokenizer, WINDOW)
 
     def __call__(self, question: str, answers: Sequence[str]) -> list[float]:
-        """Return log p(answer | question) of each answer, in natural logs.
+        """Return each answer's score in natural logs: log p(answer | question), less the contrast.
 
         Raises :class:`ContributorError` for a question that leaves no room for an answer.
         """
+        if not self._contrast:
+            return self._logps(question, answers)
+        parts = self.parts(question, answers)
+        return [own - self._contrast * base for own, base in parts]
+
+    def parts(self, question: str, answers: Sequence[str]) -> list[tuple[float, float]]:
+        """Return log p(answer | question) with the adapter and without it; needs an adapter."""
+        own = self._logps(question, answers)
+        with self._network.disable_adapter():
+            return list(zip(own, self._logps(question, answers), strict=True))
+
+    def _logps(self, question: str, answers: Sequence[str]) -> list[float]:
         import torch
 
         asked = self._prompter.ids(self._model, question_messages(question))
         if len(asked) >= WINDOW:
             raise ContributorError(f"'{self._model.title}' has no room for so long a question.")
+        room = WINDOW - len(asked)
         with torch.inference_mode():
-            return [
-                self._logp(asked, self._answer(answer, WINDOW - len(asked))) for answer in answers
-            ]
+            return [self._logp(asked, self._answer(answer, room)) for answer in answers]
 
     def _answer(self, text: str, room: int) -> list[int]:
         cleaned = self._prompter.clean(text)

@@ -16,7 +16,7 @@ from protocols.training.preferences import preference_fingerprint
 from protocols.training.sft import CONFIG, WEIGHTS
 from studio import judge_measure, judge_train
 from studio.cli import main
-from studio.judge_measure import UNTRAINED, exam
+from studio.judge_measure import UNTRAINED, choose_contrast, exam
 from studio.judge_train import JUDGE, REWARD, SAID, read_said
 from studio.pool_cards import CARD, read_card
 from studio.settings import Settings
@@ -112,12 +112,23 @@ def test_judges_are_trained_measured_and_kept(small: Path) -> None:
     for name in (REWARD, JUDGE):
         assert "tau" in read_card(out / name) and "swap" not in read_card(out / name)["tested"]
     assert read_card(out / JUDGE)["training"]["examples"] == 4
+    assert read_card(out / JUDGE)["contrast"] in judge_measure.CONTRASTS
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     again: list[str] = []
     judge_train.train_judges(small, out, again.append, with_judge=True)
     judge_measure.measure_judges(small, out, again.append)
     assert again == [f"{name}: kept, nothing changed" for name in (REWARD, JUDGE)]
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_the_contrast_is_the_one_with_most_dev_pairs_right() -> None:
+    """A wrong answer that the base finds likely is only seen through with a contrast."""
+    plain = [((-1.0, -1.0), (-2.0, -2.0))]
+    fluent = [((-5.0, -9.0), (-3.0, -3.0))]
+    assert choose_contrast(plain) == choose_contrast([]) == 0.0
+    assert choose_contrast(fluent) == 0.5
+    assert choose_contrast(3 * plain + fluent) == 0.5
+    assert choose_contrast(plain + 3 * fluent) == 0.5
 
 
 def test_the_command_line_lists_every_judge_with_its_worth() -> None:

@@ -60,6 +60,10 @@ def test_an_adapter_counts(tiny: ModelSpec, tmp_path: Path) -> None:
     before, after = (load_likelihood(one)(QUESTION, ["It is 2."])[0] for one in (tiny, taught))
     assert abs(after - before) > 0.5
     assert after == pytest.approx(one_by_one(taught, "It is 2."), abs=0.3)
+    contrasted = load_likelihood(taught, 0.5)
+    assert contrasted(QUESTION, ["It is 2."])[0] == pytest.approx(after - 0.5 * before, abs=1e-3)
+    assert contrasted.parts(QUESTION, ["It is 2."]) == [pytest.approx((after, before), abs=1e-3)]
+    assert load_likelihood(tiny, 0.5)(QUESTION, ["It is 2."]) == [before]
 
 
 def test_written_control_tokens_are_no_tokens(tiny: ModelSpec) -> None:
