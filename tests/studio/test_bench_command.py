@@ -101,7 +101,7 @@ def test_arguments_become_a_spec() -> None:
 @pytest.mark.parametrize(("profile", "tokens"), [("", 64), ("paper", 512)])
 def test_answers_are_as_long_as_the_profile_has_them(profile: str, tokens: int) -> None:
     given = {**GIVEN, "protocol": "sparta", "profile": profile, "max_tokens": None}
-    assert make_bench_spec(given, ("a", "b")).sampling.max_tokens == tokens
+    assert make_bench_spec(given, ("a", "b", "c", "d")).sampling.max_tokens == tokens
 
 
 def test_settings_belong_to_their_protocol() -> None:

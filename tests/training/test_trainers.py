@@ -157,9 +157,11 @@ def test_a_row_that_is_too_long_is_left_out_and_not_cut(base_model: Path, tmp_pa
 
 
 def test_a_model_with_other_names_for_its_layers_is_adapted_too() -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=32, n_positions=8, n_embd=8, n_layer=1, n_head=1))
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1}
+    model = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=32, num_attention_heads=1, **sizes))
     adapted = fresh_lora(model, FINE_SFT, fp32=True)
     trained = {name for name, one in adapted.named_parameters() if one.requires_grad}
-    assert any("c_attn" in name for name in trained) and any("c_fc" in name for name in trained)
+    assert any("query_key_value" in name for name in trained)
+    assert any("dense_h_to_4h" in name for name in trained)
