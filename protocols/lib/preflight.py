@@ -165,6 +165,8 @@ def _advice(models: Sequence[ModelSpec], findings: Sequence[Finding]) -> str:
 
 ENOUGH = 64
 """Training questions of each task from which a student is worth its training."""
+SEEN = 1280
+"""Answers that the embedded specialists were trained on, as a rule."""
 BYTES_TRAINED = 3
 """Times the size of its base that training a student takes at most: weights, states, activity."""
 
@@ -178,19 +180,21 @@ def distillable(
     answers: int,
     rank: int,
     steps: int,
+    batch: int,
     questions: Mapping[str, int],
 ) -> Verdict:
     """Look at everything that distilling ``taught`` into students of ``base`` depends on.
 
     Teachers only have to answer: they may be of any architecture, or be served elsewhere.
-    ``questions`` are those that they are asked for training, by task.
+    Each student is trained for ``steps`` of ``batch`` answers; ``questions`` are those that its
+    teacher is asked for them, by task.
     """
     findings = _files([base])
     if findings[0].state == "refused":
         return Verdict(tuple(findings), work="distilled")
     kept = [model.title for model in models if model not in taught]
     told = f"{len(taught)} of {len(models)} models are taught to the base of {base.title}"
-    told += f" in {steps} training steps" + (
+    told += f" in {steps * len(taught)} training steps" + (
         f"; kept as they are: {', '.join(kept)}." if kept else "."
     )
     findings = [Finding("student", "ok", told), *_templates(base)]
@@ -198,7 +202,7 @@ def distillable(
     if away:
         told = f"Served elsewhere, and asked there: {', '.join(away)}."
         findings.append(Finding("teachers", "warning", told))
-    findings += few_questions(questions) if taught else []
+    findings += [*few_questions(questions), *few_answers(steps * batch)] if taught else []
     disk = 2 * len(taught) * adapter_bytes(base, rank)
     memory = BYTES_TRAINED * linear_room([base]).disk
     findings += enough(folder, disk, memory)
@@ -217,6 +221,18 @@ def few_questions(questions: Mapping[str, int]) -> list[Finding]:
         "more items or fewer tasks."
     )
     return [Finding("questions", "warning", told)]
+
+
+def few_answers(seen: int) -> list[Finding]:
+    """Whether a student is trained for long enough to be more than a show."""
+    if seen >= SEEN:
+        return []
+    told = (
+        f"Each student is trained on {seen:,} answers (steps times batch), which shows how it is "
+        f"done; skills took the embedded specialists about {SEEN:,}. Raise both, or take the "
+        "profile 'large'."
+    )
+    return [Finding("training", "warning", told)]
 
 
 def _templates(base: ModelSpec) -> list[Finding]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from protocols.core.errors import UserError
+from protocols.core.errors import UserError, unknown
 from protocols.core.models import ModelSpec
 from protocols.lib.choice import generalist
 from protocols.lib.full_models import WEIGHT, write_changed
@@ -117,7 +117,10 @@ class TieModels(TieMembers):
 
     def __init__(self, models: Sequence[ModelSpec], base: str) -> None:
         name = base or generalist(models)
-        self.base = next(model for model in models if model.id == name)
+        by_id = {model.id: model for model in models}
+        if name not in by_id:
+            raise unknown("picked model", name, by_id)
+        self.base = by_id[name]
         super().__init__(models, [model for model in models if model.id != name])
         self._tensors = [open_tensors(local_folder(m)) for m in (self.base, *self.members)]
 

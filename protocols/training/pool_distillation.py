@@ -73,7 +73,7 @@ class Distilling:
         verdict = distillable(
             self.ctx.models, self.teachers, self.base, self.ctx.folder,
             answers=asked * len(self.teachers) + len(self.dev), rank=self.settings.rank,
-            steps=self.settings.steps * len(self.teachers), questions=self._questions(),
+            steps=self.settings.steps, batch=self.settings.batch, questions=self._questions(),
         )  # fmt: skip
         yield verdict.artifact()
         verdict.require()

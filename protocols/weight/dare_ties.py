@@ -47,15 +47,12 @@ class DareTies(Unified):
     density: float = fit_setting(0.5, "Part of each model's change that is kept.", gt=0.0, le=1.0)
     thin: Thin = fit_setting("random", "Keep a random part (DARE) or the largest (TIES).")
     rescale: Rescale = fit_setting(
-        "density", "Make up for what was dropped: by the density, to the same L1 norm, or not."
+        "density", "Make up for what was dropped: by density, to the L1 norm (whole models), not."
     )
     normalize: bool = fit_setting(True, "Divide by the weights of those who agreed on the sign.")
     scale: float = fit_setting(1.0, "Multiply the merged change by this.", ge=0.0, le=4.0)
     search: int = fit_setting(
-        0,
-        "Scorings of a swarm over the weights; 0 keeps them equal, as the paper does.",
-        ge=0,
-        le=50,
+        0, "Scorings of a swarm over the weights; 0 keeps them equal, as the paper.", ge=0, le=50
     )
     rank: int = fit_setting(
         0,

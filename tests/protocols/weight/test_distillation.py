@@ -22,7 +22,7 @@ from protocols.core.models import Contributor, ModelSpec, RunSpec
 from protocols.engines.checks import check_model
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.lora_algebra import combine, read_lora, share_inputs
-from protocols.lib.preflight import ENOUGH, few_questions, preflight
+from protocols.lib.preflight import ENOUGH, few_answers, few_questions, preflight
 from protocols.lib.teachers import student_base, teachers
 from protocols.training import distill, sft
 from protocols.training.distill import DistilSettings, train_student, without_controls
@@ -172,11 +172,14 @@ def test_the_sum_answers_where_it_knows_more_than_the_mean(
     assert named(events, "fitted")[0]["metrics"]["dev"] == 0.125
 
 
-def test_few_questions_are_warned_of_before_the_work() -> None:
+def test_too_little_training_is_warned_of_before_the_work() -> None:
     many = dict.fromkeys(("addition", "roman"), ENOUGH)
     assert not few_questions(many)
     told = few_questions({**many, "french": 8})
     assert told[0].state == "warning" and "Only 8 training questions of french" in told[0].told
+    assert not few_answers(160 * 8)
+    told = few_answers(60 * 4)
+    assert told[0].state == "warning" and "trained on 240 answers" in told[0].told
 
 
 def test_a_teacher_that_knows_nothing_leaves_the_base_in_its_place(

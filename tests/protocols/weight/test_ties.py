@@ -230,6 +230,11 @@ def test_a_pool_of_bases_has_nothing_to_merge(tmp_path: Path) -> None:
 # The same model from the same row
 
 
+def test_a_base_that_is_not_picked_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no picked model 'whole9'"):
+        TieModels(full_pool(tmp_path, 2), "whole9")
+
+
 def test_equal_models_make_an_equal_soup(tmp_path: Path) -> None:
     pool = tiny_pool(tmp_path, 2)
     twins = [pool[0], pool[0].model_copy(update={"id": "twin"})]
