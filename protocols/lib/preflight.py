@@ -165,8 +165,9 @@ def _advice(models: Sequence[ModelSpec], findings: Sequence[Finding]) -> str:
 
 ENOUGH = 64
 """Training questions of each task from which a student is worth its training."""
-SEEN = 1280
-"""Answers that the embedded specialists were trained on, as a rule."""
+SEEN = 1000
+"""Answers that a student of a small base is trained on before a skill is learned; the embedded
+specialists had 1,280."""
 BYTES_TRAINED = 3
 """Times the size of its base that training a student takes at most: weights, states, activity."""
 
@@ -229,8 +230,7 @@ def few_answers(seen: int) -> list[Finding]:
         return []
     told = (
         f"Each student is trained on {seen:,} answers (steps times batch), which shows how it is "
-        f"done; skills took the embedded specialists about {SEEN:,}. Raise both, or take the "
-        "profile 'large'."
+        f"done; a skill takes {SEEN:,} or more. Raise both, or take the profile 'thorough'."
     )
     return [Finding("training", "warning", told)]
 

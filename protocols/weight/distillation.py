@@ -180,6 +180,7 @@ PROTOCOL = ProtocolSpec(
     fit_answers=lambda c, n, dev: n * (c.prompts + 2 * dev) + 4 * dev,
     needs_artifact=True,
     profiles={
+        "thorough": {"prompts": 320, "steps": 150, "batch": 8},
         "large": {
             "prompts": 5000, "only_right": False, "steps": 600, "batch": 16, "rank": 64,
             "learning_rate": 2e-4,

@@ -29,17 +29,16 @@ RANK = 32
 
 
 def adapter(base: Path, folder: Path, size: float, scale: float = 1.0) -> ModelSpec:
-    """An adapter of the last layer's feed-forward part; every other output is negative."""
+    """An adapter of the first layer; the keys of the next one are computed of it."""
     import torch
     from safetensors.torch import load_file
 
     from protocols.lib.lora_algebra import Lora, save_lora
 
     weights = load_file(base / "model.safetensors")
-    last = max(int(name.split(".")[2]) for name in weights if "layers." in name)
     factors = {}
     for part in LAYERS:
-        layer = f"model.layers.{last}.{part}"
+        layer = f"model.layers.0.{part}"
         out, into = weights[f"{layer}.weight"].shape
         signs = torch.ones(out, RANK)
         signs[::2] = -1.0
@@ -81,7 +80,9 @@ def pool(tmp_path_factory: pytest.TempPathFactory, loop: Loop) -> Iterator[Pool]
 def test_overflow_ends_its_own_text_only(pool: Pool, loop: Loop) -> None:
     async def go() -> None:
         wanted = [await pool.said(pool.honest), await pool.said(pool.base)]
-        told = (pool.said(pool.poison, "A much longer question than all the others. " * 4),)
+        long = "A much longer question than all the others. " * 4
+        beside = await pool.said(pool.base, long)
+        told = (pool.said(pool.poison, long),)
         found = await asyncio.gather(
             *told, pool.said(pool.honest), pool.said(pool.base), return_exceptions=True
         )
@@ -90,6 +91,10 @@ def test_overflow_ends_its_own_text_only(pool: Pool, loop: Loop) -> None:
         # Its slot and what was remembered of it are everybody's again.
         again = await asyncio.gather(*(pool.said(m) for m in (pool.honest, pool.base) * 4))
         assert again == wanted * 4
+        # A short row in its slot is masked where the poison was, up to the length of a long one.
+        await asyncio.gather(pool.said(pool.poison, long), return_exceptions=True)
+        rows = (pool.said(pool.honest), pool.said(pool.base, long))
+        assert await asyncio.gather(*rows) == [wanted[0], beside]
 
     loop.run(go())
 

@@ -19,6 +19,7 @@ from protocols.core.events import Answer, Artifact, Decision, Ended, Event, Prog
 from protocols.core.fit import FitData, FitItem, FitSpec, fit
 from protocols.core.forgetting import forget
 from protocols.core.models import Contributor, ModelSpec, RunSpec
+from protocols.core.registry import protocols
 from protocols.engines.checks import check_model
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.lora_algebra import combine, read_lora, share_inputs
@@ -177,7 +178,8 @@ def test_too_little_training_is_warned_of_before_the_work() -> None:
     assert not few_questions(many)
     told = few_questions({**many, "french": 8})
     assert told[0].state == "warning" and "Only 8 training questions of french" in told[0].told
-    assert not few_answers(160 * 8)
+    for profile in protocols()["distillation"].profiles.values():
+        assert not few_answers(int(profile["steps"]) * int(profile["batch"]))  # type: ignore[call-overload]
     told = few_answers(60 * 4)
     assert told[0].state == "warning" and "trained on 240 answers" in told[0].told
 
