@@ -10,35 +10,27 @@ from evals.bench_plan import Cell, member, outcome_of
 from evals.code_version import code_digest, scoring_digest
 from evals.metrics.grade import Grade
 from evals.records import BenchRecord, Failure, Member, Reading
+from evals.run_end import RunEnd
 from protocols.core.errors import StudioError
-from protocols.core.events import (
-    Answer,
-    CallEnded,
-    CallFailed,
-    CallStarted,
-    Ended,
-    Event,
-    Owner,
-)
+from protocols.core.events import CallEnded, CallFailed, CallStarted, Event, Owner
 from protocols.core.registry import get_protocol
 
 OWNERS = get_args(Owner)
 
 
-class RunReading:
+class RunReading(RunEnd):
     """Takes in a run's events and gives its record at the end."""
 
     def __init__(self, cell: Cell, engine: str) -> None:
+        super().__init__()
         self.cell, self.engine = cell, engine
         self.calls = self.score_calls = 0
         self.busy = 0.0
-        self.failures: list[CallFailed] = []
-        self.answer: Answer | None = None
-        self.end: Ended | None = None
         self.error: StudioError | None = None
 
     def take(self, event: Event) -> None:
         """Read the next event."""
+        super().take(event)
         match event:
             case CallStarted() if event.mode == "score":
                 self.score_calls += 1
@@ -46,12 +38,6 @@ class RunReading:
                 self.calls += max(1, len(event.models))
             case CallEnded():
                 self.busy += event.usage.seconds
-            case CallFailed():
-                self.failures.append(event)
-            case Answer():
-                self.answer = event
-            case Ended():
-                self.end = event
             case _:
                 pass
 
@@ -62,8 +48,7 @@ class RunReading:
     @property
     def answered(self) -> bool:
         """Whether there is a whole answer."""
-        ended = self.end is not None and self.end.status == "ok"
-        return ended and self.answer is not None and not self.answer.partial
+        return self.whole is not None
 
     def record(self, book: Mapping[str, BenchRecord]) -> BenchRecord:
         """The run as a record; ``book`` has what the members said alone."""
@@ -107,13 +92,7 @@ class RunReading:
         return (self.end.message if self.end else "") or "The run did not end with an answer."
 
     def _owner(self) -> str:
-        """Who can mend it: a protocol passes on the failures of its models as its own."""
-        if self.error:
-            return self.error.owner
-        owners = {failure.owner for failure in self.failures}
-        if owners:
-            return "engine" if owners & {"engine", "bug"} else "contributor"
-        return (self.end.owner if self.end else None) or "engine"
+        return self.error.owner if self.error else self.owner("engine")
 
 
 def described(cell: Cell) -> dict[str, Any]:

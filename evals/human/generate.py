@@ -20,11 +20,12 @@ from evals.concurrency import bounded
 from evals.human.questions import Question
 from evals.human.responses import Outcome, Response, last_by_key, response_file
 from evals.human.study import Arm, ContributorArm, StudySpec
+from evals.run_end import RunEnd
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.call_executor import EMPTY_ANSWER
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError
-from protocols.core.events import Answer, CallEnded, CallFailed, Ended, Event, Progress
+from protocols.core.events import Answer, CallEnded, Event, Progress
 from protocols.core.models import Budget, ModelSpec, RunSpec, Sampling, content_hash, pick
 from protocols.core.registry import get_protocol
 from protocols.core.run import prepare, run
@@ -209,35 +210,26 @@ async def _play(job: Job, runner: Runner) -> Response:
     return reading.response()
 
 
-class Reading:
+class Reading(RunEnd):
     """What one run comes to: its answer, how it ended and who is to blame if it did not."""
 
     def __init__(self, job: Job) -> None:
+        super().__init__()
         self.job = job
         self.ended: dict[str, CallEnded] = {}
-        self.failures: list[CallFailed] = []
-        self.answer: Answer | None = None
-        self.end: Ended | None = None
 
     def take(self, event: Event) -> None:
         """Read the next event of the run."""
-        match event:
-            case CallEnded():
-                self.ended[event.call] = event
-            case CallFailed():
-                self.failures.append(event)
-            case Answer():
-                self.answer = event
-            case Ended():
-                self.end = event
-            case _:
-                pass
+        super().take(event)
+        if isinstance(event, CallEnded):
+            self.ended[event.call] = event
 
     def response(self) -> Response:
         """The run as an answer of its arm."""
-        end, answer = self.end, self.answer
-        if end is None or end.status != "ok" or answer is None or answer.partial:
-            return self.failed(end.message if end else "The run did not end.", self._owner())
+        answer = self.whole
+        if answer is None:
+            message = self.end.message if self.end else "The run did not end."
+            return self.failed(message, self.owner("user"))
         finish, cut = self._finish(answer)
         outcome: Outcome = "ok" if answer.text.strip() else "empty"
         return self._made(outcome, text=answer.text, finish=finish, cut=cut)
@@ -247,13 +239,6 @@ class Reading:
         empty = self.failures and all(EMPTY_ANSWER in f.message for f in self.failures)
         outcome: Outcome = "empty" if empty else "failed"
         return self._made(outcome, error=message or "The run failed.", owner=owner)
-
-    def _owner(self) -> str:
-        """Who can mend it: a protocol passes on the failures of its models as its own."""
-        owners = {failure.owner for failure in self.failures}
-        if owners:
-            return "engine" if owners & {"engine", "bug"} else "contributor"
-        return (self.end.owner if self.end else "") or "user"
 
     def _finish(self, answer: Answer) -> tuple[str, bool]:
         """How the answer ended, and whether the length limit cut it.
