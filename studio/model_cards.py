@@ -14,6 +14,7 @@ from protocols.engines.hub import is_hub_id
 from studio.pool import REGISTRY, Entry, Pool, load_pool
 from studio.pool_cards import BASE_CARD, read_card
 from studio.settings import Settings
+from studio.task_words import title_of
 
 UNKNOWN = "unknown"
 NEEDS = "needs the hub and a GPU"
@@ -32,7 +33,9 @@ def details(entry: Entry, pool: Pool, assets: Path) -> dict[str, Any]:
         "contributed": "contributed" in spec.tags,
         "facts": facts(entry),
         "bars": bars(entry),
-        "tested": tested(entry, assets),
+        "tested": [
+            {"title": _titles(row["domain"]), "told": _result(row)} for row in tested(entry, assets)
+        ],
     }
 
 
@@ -138,6 +141,14 @@ def measured(result: Any) -> str:
     interval = result.get("ci95")
     between = f", 95% interval {interval[0]:.0%} to {interval[1]:.0%}" if interval else ""
     return f"{result['accuracy']:.0%} (n={result.get('n', '?')}{between})"
+
+
+def _titles(tasks: str) -> str:
+    return ", ".join(title_of(one) for one in tasks.split(","))
+
+
+def _result(row: dict[str, Any]) -> str:
+    return f"{row['accuracy']:.0%} (n={row['n']}, {row['low']:.0%} to {row['high']:.0%})"
 
 
 def _trained(training: dict[str, Any]) -> str:

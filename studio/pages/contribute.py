@@ -33,8 +33,9 @@ HAND_IN = (
     f"lab has looked at it. {KEEPS} What you leave empty below is read from its README.md.</p>"
 )
 BY_EXAMPLE = (
-    f"<p>No model? Bring at least {TO_TRAIN.fewest} questions with good answers, in a file or in "
-    "the table. A small adapter is trained on four fifths of them while you watch, measured on the "
+    f"<p>No model? Bring at least {TO_TRAIN.fewest} questions with good answers, in a file (a "
+    "<code>prompt</code> and an <code>answer</code> a line) or in the table. A small adapter is "
+    "trained on four fifths of them while you watch, measured on the "
     f"fifth that it has not seen, and waits for the lab's approval like every other model. {KEEPS}"
     "</p>"
 )
@@ -106,7 +107,8 @@ def _hand_in_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None:
     _step(2, "What people should know")
     boxes = _words("offer")
     _step(3, "Your own test questions, if you have some")
-    own = _upload("offer-own", ".jsonl or .csv with 'prompt' and 'answer'", [".jsonl", ".csv"])
+    gr.HTML("<p>One a line, as <code>prompt</code> and <code>answer</code>.</p>")
+    own = _upload("offer-own", ".jsonl or .csv", [".jsonl", ".csv"])
     consent = gr.Checkbox(label=CONSENT, elem_id="offer-consent")
     inputs = [files, own, consent, pool, repo, *boxes]
     jobs = ContributionJobs(BUSY)
@@ -127,10 +129,11 @@ def _examples_form(ctx: StudioContext, shown: gr.HTML, refresh: Refresh) -> None
     gr.HTML(BY_EXAMPLE)
     _step(1, "Questions and good answers")
     with gr.Row():
-        file = _upload("teach-file", ".jsonl or .csv with 'prompt' and 'answer'",
-                       [".jsonl", ".csv"])  # fmt: skip
+        file = _upload("teach-file", ".jsonl or .csv", [".jsonl", ".csv"])
         table = gr.Dataframe(
-            value=[["", ""] for _ in range(3)],
+            # As many as are needed: on a phone there is no key that adds one.
+            value=[["", ""] for _ in range(TO_TRAIN.fewest)],
+            max_height=250,
             headers=["prompt", "answer"],
             datatype="str",
             type="array",

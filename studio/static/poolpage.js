@@ -114,13 +114,8 @@ function cardNode(card) {
   return node;
 }
 
-function percent(value) {
-  return `${Math.round(value * 100)}%`;
-}
-
-function resultText(card, domain) {
-  const row = card.tested.find((one) => one.domain === domain);
-  return row ? `${percent(row.accuracy)} (n=${row.n}, ${percent(row.low)} to ${percent(row.high)})` : '–';
+function resultText(card, title) {
+  return (card.tested.find((row) => row.title === title) || {}).told;
 }
 
 function tableRow(name, cells) {
@@ -145,9 +140,9 @@ function comparedTable(cards) {
   for (const [name, label] of FILTERS) {
     body.append(tableRow(label, cards.map((card) => (name === 'size' ? card.size : card[name]))));
   }
-  const domains = [...new Set(cards.flatMap((card) => card.tested.map((row) => row.domain)))].sort();
-  for (const domain of domains) {
-    body.append(tableRow(domain, cards.map((card) => resultText(card, domain))));
+  const titles = [...new Set(cards.flatMap((card) => card.tested.map((row) => row.title)))].sort();
+  for (const title of titles) {
+    body.append(tableRow(title, cards.map((card) => resultText(card, title))));
   }
   table.append(top, body);
   return table;

@@ -45,7 +45,7 @@ def test_all_cards_are_filtered_searched_and_compared(scripted_app: Launch, visi
     expect(page.locator(".studio-pool-compare input:disabled")).to_have_count(models - 3)
     beside = page.get_by_role("region", name="Models side by side")
     expect(beside.get_by_role("columnheader")).to_have_count(3)
-    row = beside.get_by_role("row").filter(has=page.get_by_role("rowheader", name="roman"))
+    row = beside.get_by_role("row").filter(has=page.get_by_role("rowheader", name="Roman numerals"))
     expect(row).to_contain_text("(n=100,")
     assert overflow(page) <= 0
     page.get_by_role("button", name="Compare no more").click()
