@@ -23,6 +23,9 @@ from studio.settings import REPOSITORY
 Kind = Literal["cpu", "zerogpu", "gpu"]
 PARTS = ("app.py", "pyproject.toml", "protocols", "evals", "studio", "assets")
 """What of the repository a Space needs."""
+CONTAINER = ("Dockerfile", "scripts/install.sh", "requirements-cpu.txt")
+"""What a Space that is a container needs besides."""
+PORT = 7860
 LEFT_OUT = ("__pycache__", "*.pyc", ".*")
 CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 REPO_NAME = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")
@@ -49,6 +52,7 @@ class Flavour:
     python: str
     variables: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    sdk: Literal["gradio", "docker"] = "gradio"
 
 
 FLAVOURS: Mapping[Kind, Flavour] = {
@@ -69,6 +73,9 @@ FLAVOURS: Mapping[Kind, Flavour] = {
         "l4x1", "3.11", {"STUDIO_POOL": "embedded", "STUDIO_PRESET": "single-gpu"},
         ("Choose larger hardware and set STUDIO_POOL for larger pools; "
          "`studio doctor --plan --devices 24 --pool ...` says what fits.",),
+        # The hub installs gradio[mcp] into a Space of its Gradio kind, which wants mcp below 2, and
+        # vLLM wants mcp 2: there is no solution, so this kind is the container of the Dockerfile.
+        sdk="docker",
     ),
 }  # fmt: skip
 COMMON_VARIABLES = {
@@ -89,15 +96,20 @@ COMMON_VARIABLES = {
 def front_matter(kind: Kind, title: str, gradio: str) -> dict[str, Any]:
     """The card's metadata, in the words of the hub's configuration reference."""
     flavour = FLAVOURS[kind]
+    started: dict[str, Any] = {"sdk": "docker", "app_port": PORT}
+    if flavour.sdk == "gradio":
+        started = {
+            "sdk": "gradio",
+            "sdk_version": gradio,
+            "python_version": flavour.python,
+            "app_file": "app.py",
+        }
     return {
         "title": title,
         "emoji": "🧩",
         "colorFrom": "indigo",
         "colorTo": "gray",
-        "sdk": "gradio",
-        "sdk_version": gradio,
-        "python_version": flavour.python,
-        "app_file": "app.py",
+        **started,
         "startup_duration_timeout": "1h",
         "suggested_hardware": flavour.hardware,
         "license": "apache-2.0",
@@ -154,16 +166,24 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
         "title": not 0 < len(title) <= MAX_TITLE or not title.isprintable(),
         "short_description": len(str(metadata.get("short_description", ""))) > MAX_SHORT,
         "sdk": metadata.get("sdk") not in SDKS,
-        "sdk_version": not re.fullmatch(r"\d+\.\d+\.\d+", str(metadata.get("sdk_version"))),
-        "python_version": not re.fullmatch(r"3\.\d{1,2}", str(metadata.get("python_version"))),
         "suggested_hardware": metadata.get("suggested_hardware") not in hardware,
         "colorFrom": metadata.get("colorFrom") not in COLOURS,
         "colorTo": metadata.get("colorTo") not in COLOURS,
-        "app_file": not (REPOSITORY / str(metadata.get("app_file", "-"))).is_file(),
+        **_start_problems(metadata),
         "lost by the hub's library": kept != {k: v for k, v in metadata.items() if v is not None},
     }
     if bad := [name for name, wrong in problems.items() if wrong]:
         raise UserError(f"The Space's card would be refused: {', '.join(bad)}. Change it.")
+
+
+def _start_problems(metadata: Mapping[str, Any]) -> dict[str, bool]:
+    if metadata.get("sdk") == "docker":
+        return {"app_port": metadata.get("app_port") != PORT}
+    return {
+        "sdk_version": not re.fullmatch(r"\d+\.\d+\.\d+", str(metadata.get("sdk_version"))),
+        "python_version": not re.fullmatch(r"3\.\d{1,2}", str(metadata.get("python_version"))),
+        "app_file": not (REPOSITORY / str(metadata.get("app_file", "-"))).is_file(),
+    }
 
 
 def requirements(kind: Kind) -> str:
@@ -227,7 +247,19 @@ def write(kind: Kind, folder: Path, title: str) -> list[str]:
     (folder / "requirements.txt").write_text(needed, encoding="utf-8")
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / "app.py").write_text(entry(kind), encoding="utf-8")
+    if FLAVOURS[kind].sdk == "docker":
+        _write_container(folder)
     return sorted(str(path.relative_to(folder)) for path in _files(folder))
+
+
+def _write_container(folder: Path) -> None:
+    """The repository's Dockerfile for GPUs: the hub gives a build no arguments."""
+    for name in CONTAINER:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    dockerfile = folder / "Dockerfile"
+    text = dockerfile.read_text(encoding="utf-8")
+    dockerfile.write_text(text.replace("ARG KIND=cpu\n", "ARG KIND=gpu\n", 1), encoding="utf-8")
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -255,7 +287,7 @@ def push(kind: Kind, repo: str, folder: Path, api: Any = None, *, private: bool 
     flavour = FLAVOURS[kind]
     try:
         hub.create_repo(
-            repo, repo_type="space", space_sdk="gradio", private=private, exist_ok=True,
+            repo, repo_type="space", space_sdk=flavour.sdk, private=private, exist_ok=True,
             space_hardware=SpaceHardware(flavour.hardware),
         )  # fmt: skip
         for name, value in flavour.variables.items():

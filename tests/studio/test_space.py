@@ -46,10 +46,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_the_hubs_own_reader_understands_the_card(kind: Kind, made: dict[str, Path]) -> None:
     card = SpaceCard.load(made[kind] / "README.md")
     told = card.data.to_dict()
-    assert told["sdk"] == "gradio" and told["title"] == "Artificial title"
-    assert told["sdk_version"] == pinned("requirements.txt")["gradio"]
+    assert told["sdk"] == FLAVOURS[kind].sdk and told["title"] == "Artificial title"
+    if told["sdk"] == "gradio":
+        assert told["sdk_version"] == pinned("requirements.txt")["gradio"]
+        assert (made[kind] / told["app_file"]).is_file()
     assert told["suggested_hardware"] in {hardware.value for hardware in SpaceHardware}
-    assert told["hf_oauth"] is True and (made[kind] / told["app_file"]).is_file()
+    assert told["hf_oauth"] is True
     for name in (*space.SECRETS, *space.COMMON_VARIABLES, *FLAVOURS[kind].variables):
         assert f"`{name}`" in card.text
 
@@ -88,6 +90,22 @@ def test_only_the_lent_gpu_imports_its_library_and_before_anything_else(
     text = (made["zerogpu"] / "app.py").read_text()
     assert text.index("import spaces") < text.index("from studio")
     compile(text, "app.py", "exec")
+
+
+def test_vllm_comes_as_a_container_with_all_that_its_dockerfile_copies(
+    made: dict[str, Path],
+) -> None:
+    """The hub adds gradio[mcp] to a Space of its Gradio kind: that and vLLM have no solution."""
+    folder = made["gpu"]
+    text = (folder / "Dockerfile").read_text()
+    assert "ARG KIND=gpu\n" in text and "ARG KIND=cpu" not in text
+    assert SpaceCard.load(folder / "README.md").data.to_dict()["app_port"] == 7860
+    assert "STUDIO_PORT=7860" in text
+    copied = [words for line in text.splitlines() if (words := line.split())[:1] == ["COPY"]]
+    sources = [one for words in copied if "--from=" not in words[1] for one in words[1:-1]]
+    assert len(sources) > 8 and all((folder / one).exists() for one in sources)
+    assert (folder / "scripts" / "install.sh").stat().st_mode & 0o111
+    assert not any((made[kind] / "Dockerfile").exists() for kind in ("cpu", "zerogpu"))
 
 
 def test_what_was_written_runs_on_its_own(made: dict[str, Path]) -> None:
@@ -220,7 +238,7 @@ def test_a_push_sends_every_file_and_the_variables(
     address = space.push("gpu", "lab/studio", made["gpu"], api)
     assert address.endswith("/spaces/lab/studio")
     assert kept.created["type"] == "space" and kept.created["hardware"] == "l4x1"
-    assert kept.created["visibility"] == "private" and kept.created["sdk"] == "gradio"
+    assert kept.created["visibility"] == "private" and kept.created["sdk"] == "docker"
     assert kept.variables == dict(FLAVOURS["gpu"].variables)
     assert kept.tokens == {"Bearer artificial"}
     there = {str(p.relative_to(made["gpu"])): p for p in made["gpu"].rglob("*") if p.is_file()}
