@@ -165,7 +165,7 @@ def _cost(finding: Finding, names: Names) -> Facets:
     """One panel: what an item costs against what it scores; one model's votes are a line."""
     table = finding.table
     facets = Facets([""], "generated tokens an item", "mean score", wide=1, narrow=1, height=380)
-    best = frontier(table[table["protocol"] != "oracle_router"])
+    best = apart(table["value"], frontier(table[table["protocol"] != "oracle_router"]))
     for level, (color, symbol) in LEVELS.items():
         part = table[[level_title(one) == level for one in table["protocol"]]]
         if part.empty:
@@ -211,6 +211,15 @@ def frontier(table: pd.DataFrame) -> set[int]:
             found.add(int(str(at)))
             most = one["value"]
     return found
+
+
+def apart(values: pd.Series, rows: set[int]) -> set[int]:
+    """Those of the rows whose names do not lie on one another, the best of each lot."""
+    room, kept = 0.08 * float(values.max() - values.min()), list[int]()
+    for at in sorted(rows, key=lambda one: float(values[one]), reverse=True):
+        if not kept or float(values[kept[-1]] - values[at]) >= room:
+            kept.append(at)
+    return set(kept)
 
 
 def _strength(finding: Finding, names: Names) -> Facets:

@@ -208,7 +208,7 @@ def contents(found: Stored) -> str:
     entries = [("claims", "The paper and here"), *((n, QUESTIONS[n][0]) for n in ANALYSES)]
     if found.files:
         entries.append((STANDINGS, "Every protocol and what it has to beat"))
-    listed = "".join(f"<li><a href='#{name}'>{words}</a></li>" for name, words in entries)
+    listed = "".join(f"<li><a href='/results#{name}'>{words}</a></li>" for name, words in entries)
     return f"<nav class='studio-contents' aria-label='On this page'><ol>{listed}</ol></nav>"
 
 

@@ -18,9 +18,9 @@ document.addEventListener('click', (event) => {
   if (saving) save(saving);
   const entry = event.target.closest('.studio-contents a');
   if (!entry) return;
-  event.preventDefault(); // Gradio would load the whole page anew.
+  event.preventDefault(); // The page would load anew: Gradio gives it another base address.
   event.stopPropagation();
-  if (reach(entry.hash)) history.replaceState(history.state, '', entry.hash);
+  if (reach(entry.hash)) history.replaceState(history.state, '', entry.href);
 }, true);
 
 // The contents lead to a heading, and so does an address once what it names is on the page.

@@ -17,7 +17,7 @@ from evals.analyses.scaling import scaling
 from evals.names import IDS, Names, protocol_title
 from protocols.core.registry import protocols
 from studio.chart_style import ordered
-from studio.charts import draw, frontier
+from studio.charts import apart, draw, frontier
 from studio.facets import Facets
 from tests.evals.analyses.frames import frame, members, rows, solos
 
@@ -103,3 +103,9 @@ def test_models_are_called_by_their_names(name: str, told: str) -> None:
     assert Names({"x": "Expert"}).model(name) == told
     assert IDS.model(name.partition(".")[0]) == name.partition(".")[0]
     assert Names({"x": "Expert"}).pool("x,b,c", 2) == "Expert, b and 1 more"
+
+
+def test_names_in_a_figure_do_not_lie_on_one_another() -> None:
+    values = pd.Series([0.0, 0.5, 0.52, 0.9, 1.0])
+    assert apart(values, {0, 1, 2, 3, 4}) == {0, 2, 3, 4}
+    assert apart(values, set()) == set() and apart(values[:1], {0}) == {0}

@@ -123,7 +123,7 @@ def test_the_page_comes_in_parts_and_the_second_time_at_once(ctx: StudioContext)
 def test_the_contents_lead_to_what_is_there(ctx: StudioContext) -> None:
     overview, *parts = whole(ctx)
     text = overview + "".join(one for one in parts if isinstance(one, str))
-    linked = re.findall(r"href='#([a-z]+)'", overview)
+    linked = re.findall(r"href='/results#([a-z]+)'", overview)
     assert linked == ["claims", *ANALYSES, "protocols"]
     assert all(text.count(f"id='{name}'") == 1 for name in linked)
     assert "In short" in overview and "claims of the paper" in overview
