@@ -37,9 +37,12 @@ AnswerScore = Callable[[str], float | None]
 
 
 class Config(BaseModel):
-    """Base of every protocol's settings. Each field needs a sentence as its description."""
+    """Base of every protocol's settings. Each field needs a sentence as its description.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A list of numbers is a text, and a list of one may come as a number: ``--set alphas=0.3``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 def fit_setting(

@@ -288,6 +288,11 @@ def test_extrapolation_is_found_where_it_helps(tmp_path: Path) -> None:
     assert (points[2] - (1.5 * points[0] - 0.5 * points[1])).abs().max() < 1e-5
 
 
+def test_a_list_of_one_number_may_come_as_a_number() -> None:
+    config = protocols()["expo"].configure({"alphas": 0.3})
+    assert read_alphas(config.alphas) == [0.0, 0.3]
+
+
 @pytest.mark.parametrize("alphas", ["a", "0.1; 0.2", "5"])
 def test_bad_alphas_are_named(alphas: str) -> None:
     with pytest.raises(UserError, match=alphas):
