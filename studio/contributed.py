@@ -243,7 +243,9 @@ def _spec(offer: Offer, folder: Path, pool: Pool) -> ModelSpec:
         known = ModelSpec(id="adapter", source="unknown")
         config = read_json(known, folder / "adapter_config.json")
         base = offer.base or str(config.get("base_model_name_or_path") or "")
-        fields |= {"source": base_source(base, pool), "adapter": str(folder)}
+        source = base_source(base, pool)
+        size = next((spec.parameters for spec in pool.specs if spec.source == source), 0)
+        fields |= {"source": source, "adapter": str(folder), "parameters": size}
     return made(fields)
 
 

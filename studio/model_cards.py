@@ -130,8 +130,12 @@ def _own_domain(entry: Entry) -> dict[str, Any]:
     if "ci95" not in own:
         return {}
     low, high = own["ci95"]
-    name = str(entry.card.get("task") or f"own data of {entry.spec.id}")
-    return {name: {**own, "low": low, "high": high}}
+    return {own_name(entry): {**own, "low": low, "high": high}}
+
+
+def own_name(entry: Entry) -> str:
+    """Under which domain its result on its own is listed: its tasks, or its contributor's data."""
+    return str(entry.card.get("task") or f"own data of {entry.spec.id}")
 
 
 def measured(result: Any) -> str:

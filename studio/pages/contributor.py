@@ -17,7 +17,7 @@ import gradio as gr
 
 from protocols.core.registry import protocols
 from studio.context import StudioContext
-from studio.model_cards import details, on_hub, paper_pool, tested
+from studio.model_cards import details, on_hub, own_name, paper_pool, tested
 from studio.model_standing import Credit, Line, recent_credit, standing
 from studio.pages.common import PRIVATE
 from studio.pages.picker import size
@@ -152,7 +152,8 @@ def _study_link(model: str) -> str:
 
 def tests_of(found: tuple[Pool, Entry], assets: Path) -> str:
     """Its test results by domain, as measured when it joined: its own first, then the best."""
-    entry, own = found[1], str(found[1].card.get("task") or "").split(",")
+    entry = found[1]
+    own = [*str(entry.card.get("task") or "").split(","), own_name(entry)]
     lines = [
         Line(r["domain"], r["accuracy"], r["low"], r["high"], r["n"]) for r in tested(entry, assets)
     ]
@@ -162,7 +163,8 @@ def tests_of(found: tuple[Pool, Entry], assets: Path) -> str:
     rest = f"<p class='studio-pool-count'>Nothing right on: {html.escape(none)}.</p>"
     if not lines:
         return ""
-    return _table("Tested when it joined", shown, _percent) + (rest if none else "")
+    table = _table("Tested when it joined", shown, _percent) if shown else ""
+    return table + (rest if none else "")
 
 
 def _section(title: str, lines: Sequence[Line], about: str, model: str) -> str:

@@ -19,6 +19,7 @@ from studio.context import StudioContext
 from studio.model_standing import Credit, Line, recent_credit, standing, standing_of
 from studio.pages import contributor
 from studio.pages.study_form import PREFILLED, prefilled
+from studio.pool import Entry
 from studio.settings import REPOSITORY, Settings
 from studio.workspace import Workspace
 from tests.evals.analyses.frames import frame, rows, solos
@@ -119,6 +120,19 @@ def test_numbers_are_shown_with_interval_and_count() -> None:
     shown = contributor._table("Alone", lines, contributor._percent)
     assert "25% to 75%" in shown and "<td>8</td>" in shown and "<td>–</td><td>2</td>" in shown
     assert "100%" in contributor.recent_html([Credit("r", "2026-11-21", "x", 1.0, 0.5)], lab=False)
+
+
+def test_a_result_of_nothing_right_on_its_own_data_is_shown_with_its_count(
+    ctx: StudioContext,
+) -> None:
+    entry = ctx.opening_pool.entries[0]
+    results = {"own_domain": {"n": 6, "accuracy": 0.0, "ci95": [0.0, 0.39]}}
+    spec = entry.spec.model_copy(update={"id": "newcomer", "adapter": "", "tags": ()})
+    shown = contributor.tests_of(
+        (ctx.opening_pool, Entry(spec, {"results": results})), ctx.settings.assets
+    )
+    assert "own data of newcomer" in shown and "0% to 39%" in shown and "Nothing right" not in shown
+    assert contributor.tests_of((ctx.opening_pool, Entry(spec, {})), ctx.settings.assets) == ""
 
 
 def test_a_study_s_plan_comes_filled_in(ctx: StudioContext) -> None:
