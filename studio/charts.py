@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from evals.analyses.core import Finding
+from evals.analyses.core import FEWEST, Finding
 from evals.analyses.points import point_name
 from evals.names import IDS, Names, level_title, protocol_title
 from studio.chart_style import (
@@ -135,13 +135,7 @@ def _emergence(finding: Finding, names: Names) -> Facets:
     for place, protocol in enumerate(shown):
         part = table[table["protocol"] == protocol]
         level, color, symbol = style_of(protocol)
-        facets.add(
-            place, "lost: all members solve it", x=part["n"], y=part["regression"],
-            mode="lines+markers",
-            line={"color": GREY, "dash": "dot", "width": 1.4}, marker={"color": GREY, "size": 5},
-            customdata=_named(finding, part, "all_right"),
-            hovertemplate="%{y:.1%} of %{customdata[1]} that every member solves<extra></extra>",
-        )  # fmt: skip
+        _lost(facets, place, finding, part)
         facets.add(
             place, "null: a member asked again", x=part["n"], y=part["null"], mode="markers",
             marker=NULL, customdata=_named(finding, part, "null_tries"),
@@ -159,6 +153,23 @@ def _emergence(finding: Finding, names: Names) -> Facets:
     _sizes(facets, table)
     facets.axes(y={"tickformat": ".0%"})
     return facets
+
+
+def _lost(facets: Facets, place: int, finding: Finding, part: pd.DataFrame) -> None:
+    """What a system gets wrong of what all members solve, where that is more than a few items.
+
+    A share of one or two items would set the axis of all panels; the table has it.
+    """
+    enough = part[part["all_right"] >= FEWEST]
+    if enough.empty:
+        return
+    facets.add(
+        place, "lost: all members solve it", x=enough["n"], y=enough["regression"],
+        mode="lines+markers",
+        line={"color": GREY, "dash": "dot", "width": 1.4}, marker={"color": GREY, "size": 5},
+        customdata=_named(finding, enough, "all_right"),
+        hovertemplate="%{y:.1%} of %{customdata[1]} that every member solves<extra></extra>",
+    )  # fmt: skip
 
 
 def _cost(finding: Finding, names: Names) -> Facets:

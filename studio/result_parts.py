@@ -36,7 +36,7 @@ QUESTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Do models together solve what none of them solves alone?",
             "Coloured: the share solved of the items that every member got wrong. Orange bar: what "
             "members solve of those when they are simply asked again. Grey: the share lost of the "
-            "items that every member got right.",
+            "items that every member got right, where there are several.",
         ),
         "cost": (
             "What does the quality cost?",
@@ -179,7 +179,7 @@ def overview(found: Stored, findings: Sequence[Finding], left: int = 0) -> str:
         f"<p>{len(found.reported):,} answers, seeds {seeds}. {dev if unreported else ''}"
         "Intervals are 95 %. Pick a point of a figure, or a button in the table under it, to read "
         f"the runs behind it.</p>{claims_html(findings)}"
-        f"<p class='studio-files'>{_table_link('claims', 'this table')}</p>"
+        + (f"<p class='studio-files'>{_table_link('claims', 'this table')}</p>" if findings else "")
     )
 
 

@@ -103,7 +103,9 @@ def described(finding: Finding) -> str:
 
 
 def claims_html(findings: Sequence[Finding]) -> str:
-    """The paper's claims beside what was found here."""
+    """The paper's claims beside what was found here; nothing as long as no analysis is done."""
+    if not findings:
+        return ""
     head = "".join(f"<th scope='col'>{name}</th>" for name in ("Question", "Paper", "Here", "So"))
     rows = []
     for one in claims_table(findings).itertuples():
