@@ -25,10 +25,14 @@ def list_judges(as_json: bool) -> None:
         row = {**entry.spec.model_dump(mode="json"), "tested": found}
         row["finding"] = entry.card.get("finding", "")
         told = f"{entry.spec.note} {row['finding']}".rstrip()
-        say(row, as_json, f"{entry.spec.id:<20}{entry.spec.kind:<9}{told}")
+        say(row, as_json, f"{entry.spec.id:<20}{entry.spec.kind:<12}{told}")
     for name, judge in BASELINES.items():
         told = about(judge)
-        say({"id": name, "kind": "baseline", "note": told}, as_json, f"{name:<20}baseline {told}")
+        say(
+            {"id": name, "kind": "baseline", "note": told},
+            as_json,
+            f"{name:<20}{'baseline':<12}{told}",
+        )
 
 
 @judges.command("train")

@@ -13,7 +13,7 @@ from evals.judges.registry import BASELINES_CARD
 from protocols.core.models import content_hash
 from protocols.engines.embedded_base import BASE_ID, base_dir
 from protocols.training.preferences import preference_fingerprint
-from protocols.training.sft import CONFIG, WEIGHTS
+from protocols.training.sft import CONFIG, WEIGHTS, fingerprint
 from studio import judge_measure, judge_train
 from studio.cli import main
 from studio.judge_measure import UNTRAINED, choose_contrast, exam
@@ -32,7 +32,7 @@ def committed(name: str) -> dict[str, Any]:
     return card
 
 
-@pytest.mark.parametrize("name", [REWARD])
+@pytest.mark.parametrize("name", [JUDGE, REWARD])
 def test_committed_judges_are_small_and_safe(name: str) -> None:
     folder = OUT / name
     assert sorted(path.name for path in folder.iterdir()) == [CONFIG, WEIGHTS, CARD]
@@ -45,7 +45,10 @@ def test_committed_cards_belong_to_the_committed_data() -> None:
     """Training again from the files in the tree would change nothing."""
     said = read_said(OUT)
     preferences, _ = judge_train.reward_rows(said)
-    wanted = {REWARD: preference_fingerprint(preferences, judge_train.REWARD_SETTINGS)}
+    wanted = {
+        REWARD: preference_fingerprint(preferences, judge_train.REWARD_SETTINGS),
+        JUDGE: fingerprint(judge_train.judge_rows(said)[0], judge_train.JUDGE_SETTINGS),
+    }
     mark = exam(said).mark
     for name, made_from in wanted.items():
         card = committed(name)
@@ -66,7 +69,7 @@ def test_training_saw_train_items_only() -> None:
         assert pair.question not in asked
 
 
-@pytest.mark.parametrize("name", [REWARD])
+@pytest.mark.parametrize("name", [JUDGE, REWARD])
 def test_a_card_shows_numbers_with_intervals_beside_baselines(name: str) -> None:
     card = committed(name)
     for row in (card["tested"]["all"], *card["tested"]["by_domain"].values()):
@@ -139,5 +142,9 @@ def test_the_command_line_lists_every_judge_with_its_worth() -> None:
     plain = CliRunner().invoke(main, ["judges", "list"], catch_exceptions=False).stdout
     assert f"{committed(REWARD)['tested']['all']['n']} test pairs" in plain
     untrained = read_card(OUT, BASELINES_CARD)["tested"][UNTRAINED]["all"]
-    assert rows[JUDGE]["tested"] == untrained and "no better than chance" in plain
+    assert rows["smollm2-base-judge"]["tested"] == untrained and "no better than chance" in plain
+    assert rows[JUDGE]["tested"] == committed(JUDGE)["tested"]["all"]
+    assert rows[JUDGE]["tested"]["low"] > 0.5, (
+        "a judge that is no better than chance is not shipped"
+    )
     assert f"called {untrained['ties']} of them a tie" in plain

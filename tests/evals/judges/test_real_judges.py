@@ -48,10 +48,19 @@ def test_the_reward_model_knows_the_domains_it_was_trained_on(
     assert better >= 0.6 * len(pairs)
 
 
+def test_the_likelihood_judge_knows_the_domains_it_was_trained_on(
+    base_model: Path, workspace: Path, pairs: list[GoldPair]
+) -> None:
+    verdicts = judged("smollm2-judge", workspace, pairs)
+    assert len(verdicts) == len(pairs)
+    better = sum((one.score_system or 0) > (one.score_contributor or 0) for one in verdicts)
+    assert better >= 0.7 * len(pairs)
+
+
 def test_the_judge_answers_with_its_letters_in_both_orders(
     base_model: Path, workspace: Path, pairs: list[GoldPair]
 ) -> None:
-    verdicts = judged("smollm2-judge", workspace, pairs[:4])
+    verdicts = judged("smollm2-base-judge", workspace, pairs[:4])
     assert len(verdicts) == 8
     for one in verdicts:
         assert one.score_system is not None and one.score_contributor is not None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from evals.judges.baselines import FirstJudge
+from evals.judges.likelihood import LikelihoodJudge
 from evals.judges.llm_judge import LlmJudge
 from evals.judges.prompt import RUBRIC
 from evals.judges.registry import BASELINES, judge_entries, judge_models, make_judges
@@ -21,12 +22,13 @@ def test_the_committed_judges_can_be_made() -> None:
     made = make_judges([*found, *BASELINES], found, ScriptedEngine(), rubric="Which?", seed=3)
     assert [judge.id for judge in made] == [*found, *BASELINES]
     kinds = {judge.id: type(judge) for judge in made}
-    assert kinds["smollm2-judge"] is kinds["qwen2.5-7b"] is LlmJudge
+    assert kinds["smollm2-base-judge"] is kinds["qwen2.5-7b"] is LlmJudge
+    assert kinds["smollm2-judge"] is LikelihoodJudge
     assert kinds["smollm2-reward"] is kinds["skywork-reward"] is RewardJudge
     assert kinds["always-first"] is FirstJudge
     models = {one.id: one for one in made if isinstance(one, LlmJudge)}
     assert (models["qwen2.5-7b"].rubric, models["qwen2.5-7b"].seed) == ("Which?", 3)
-    assert models["smollm2-judge"].rubric == "Which?"
+    assert models["smollm2-base-judge"].rubric == "Which?"
 
 
 def test_an_embedded_judge_lies_on_the_workspaces_base() -> None:
