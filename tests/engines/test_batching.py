@@ -21,7 +21,7 @@ from protocols.engines.streaming_text import StreamingText
 from protocols.engines.transformers_engine import TransformersEngine
 from protocols.lib.prompts import question_messages
 from tests.engines.conftest import Loop
-from tests.engines.worlds import World, ask, complete, eventually, text_of
+from tests.engines.worlds import World, ask, complete, eventually, opened, text_of
 
 pytestmark = pytest.mark.models
 LABELS = ("A", "B")
@@ -147,14 +147,14 @@ def test_unloading_an_adapter_gives_up_its_rows_only(transformers: World, loop: 
     gone, stays = transformers.adapters[3], transformers.adapters[4]
 
     async def go() -> None:
-        lost = asyncio.create_task(complete(transformers, ask(gone, max_tokens=400)))
         kept = asyncio.create_task(
             complete(transformers, ask(stays, "Tell a story.", max_tokens=30, temperature=1.0))
         )
-        await eventually(transformers.busy)
-        await transformers.engine.unload(gone)
-        with pytest.raises(EngineError, match=r"adapter-3"):
-            await lost
+        async with opened(transformers, ask(gone, max_tokens=400)) as lost:
+            await anext(lost)  # A request without a row yet would load its adapter again.
+            await transformers.engine.unload(gone)
+            with pytest.raises(EngineError, match=r"adapter-3"):
+                [chunk async for chunk in lost]
         assert (await kept)[-1].finish
         await transformers.engine.load([gone])
 

@@ -68,12 +68,12 @@ def judge(store: Store, **scripted: Any) -> list[Progress]:
 
 
 def test_the_planned_judges_judge_and_their_flags_are_kept(store: Store) -> None:
-    planned(store, ("smollm2-judge", "longer-wins"))
+    planned(store, ("smollm2-base-judge", "longer-wins"))
     judge(store, scores={"A": -1.0, "B": -2.0, "T": -9.0})
     lock_study(store, SLUG, by="test")
     verdicts = study_data(store, SLUG).verdicts
     assert {(one.judge, one.same_family) for one in verdicts} == {
-        ("smollm2-judge", True),
+        ("smollm2-base-judge", True),
         ("longer-wins", False),
     }
     assert len(verdicts) == 20
