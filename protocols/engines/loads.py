@@ -49,24 +49,19 @@ class Loads:
 
         ``progress`` hears of those that are not warm. The first failure is raised afterwards.
         """
-        await self.run(lambda: self._each(models, load, is_warm, progress))
-
-    async def _each(
-        self,
-        models: Sequence[ModelSpec],
-        load: Callable[[ModelSpec], Awaitable[None]],
-        is_warm: Callable[[ModelSpec], bool],
-        progress: LoadProgress | None,
-    ) -> None:
         failures: list[StudioError] = []
-        for number, model in enumerate(models):
-            if progress and not is_warm(model):
-                progress(number, len(models), f"Loading {model.title}")
-            try:
-                self.check_open()
-                await load(model)
-            except StudioError as error:
-                failures.append(error)
+
+        async def load_all() -> None:
+            for number, model in enumerate(models):
+                if progress and not is_warm(model):
+                    progress(number, len(models), f"Loading {model.title}")
+                try:
+                    self.check_open()
+                    await load(model)
+                except StudioError as error:
+                    failures.append(error)
+
+        await self.run(load_all)
         if failures:
             raise failures[0]
 

@@ -13,6 +13,19 @@ from studio.pool import load_pool
 from studio.settings import Settings
 
 QUESTION = "What is 47 + 38?"
+SCRIPTED = """
+if __name__ == "__main__":
+    from studio.settings import Settings, no_telemetry
+    no_telemetry()
+    from protocols.engines.scripted import ScriptedEngine
+    from studio import app
+    ctx = app.compose(Settings(), ScriptedEngine("Some words."))
+    demo = app.build(ctx)
+    app.launch(demo, ctx, block=False)
+    print(f"http://127.0.0.1:{demo.server_port}", flush=True)
+    demo.block_thread()
+"""
+"""A process that serves the app with scripted models and prints its address."""
 
 
 def say(text: str) -> None:

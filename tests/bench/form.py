@@ -19,7 +19,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, CDPSession, Page, Request
 
-from tests.bench.common import say, table
+from tests.bench.common import SCRIPTED, say, table
 from tests.browser.harness import Chromiums, running_app
 
 REPEATS = 5
@@ -29,18 +29,6 @@ WATCH = """() => {
   new MutationObserver(() => { window.lastChange = performance.now(); }).observe(document.body,
     { subtree: true, childList: true, attributes: true, characterData: true });
 }"""
-SCRIPTED = """
-if __name__ == "__main__":
-    from studio.settings import Settings, no_telemetry
-    no_telemetry()
-    from protocols.engines.scripted import ScriptedEngine
-    from studio import app
-    ctx = app.compose(Settings(), ScriptedEngine("Some words."))
-    demo = app.build(ctx)
-    app.launch(demo, ctx, block=False)
-    print(f"http://127.0.0.1:{demo.server_port}", flush=True)
-    demo.block_thread()
-"""
 
 
 @dataclass

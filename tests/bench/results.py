@@ -16,22 +16,10 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Browser
 
-from tests.bench.common import table
+from tests.bench.common import SCRIPTED, table
 from tests.bench.page import cpu
 from tests.browser.harness import Chromiums, running_app
 
-SCRIPTED = """
-if __name__ == "__main__":
-    from studio.settings import Settings, no_telemetry
-    no_telemetry()
-    from protocols.engines.scripted import ScriptedEngine
-    from studio import app
-    ctx = app.compose(Settings(), ScriptedEngine("Some words."))
-    demo = app.build(ctx)
-    app.launch(demo, ctx, block=False)
-    print(f"http://127.0.0.1:{demo.server_port}", flush=True)
-    demo.block_thread()
-"""
 SEEN = {
     "first lines": ".studio-short p",
     "first figure": ".js-plotly-plot .points",

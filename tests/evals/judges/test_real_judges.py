@@ -39,22 +39,14 @@ def judged(name: str, workspace: Path, pairs: list[GoldPair]) -> list[Verdict]:
     return asyncio.run(judging())
 
 
-def test_the_reward_model_knows_the_domains_it_was_trained_on(
-    base_model: Path, workspace: Path, pairs: list[GoldPair]
+@pytest.mark.parametrize(("name", "least"), [("smollm2-reward", 0.6), ("smollm2-judge", 0.7)])
+def test_a_judge_knows_the_domains_it_was_trained_on(
+    base_model: Path, workspace: Path, pairs: list[GoldPair], name: str, least: float
 ) -> None:
-    verdicts = judged("smollm2-reward", workspace, pairs)
+    verdicts = judged(name, workspace, pairs)
     assert len(verdicts) == len(pairs)
     better = sum((one.score_system or 0) > (one.score_contributor or 0) for one in verdicts)
-    assert better >= 0.6 * len(pairs)
-
-
-def test_the_likelihood_judge_knows_the_domains_it_was_trained_on(
-    base_model: Path, workspace: Path, pairs: list[GoldPair]
-) -> None:
-    verdicts = judged("smollm2-judge", workspace, pairs)
-    assert len(verdicts) == len(pairs)
-    better = sum((one.score_system or 0) > (one.score_contributor or 0) for one in verdicts)
-    assert better >= 0.7 * len(pairs)
+    assert better >= least * len(pairs)
 
 
 def test_the_judge_answers_with_its_letters_in_both_orders(
