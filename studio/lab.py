@@ -93,9 +93,10 @@ class Lab:
                 mirror = Path(self.settings.mirror) if self.settings.mirror else None
                 if self._replicate:
                     self._bring_back()
-                self._store = Store.open(database_url(self.settings), mirror=mirror)
+                opened = Store.open(database_url(self.settings), mirror=mirror)
                 if self._replicate:
-                    self._copy_out(self._store)
+                    self._copy_out(opened)
+                self._store = opened
             return self._store
 
     def _bring_back(self) -> None:
@@ -105,17 +106,21 @@ class Lab:
             fetch(self.settings.replica_repo, self.settings.workspace / "studies.db")
 
     def _copy_out(self, store: Store) -> None:
-        from studio.replica import Replica
+        """Begin to copy; a store that nobody copies is closed, so that it takes no votes."""
+        from studio.replica import Replica, unreached
 
-        folder = self.settings.workspace / "replica"
-        self._replica = Replica(store, self.settings.replica_repo, folder)
+        folder, repo = self.settings.workspace / "replica", self.settings.replica_repo
+        try:
+            self._replica = Replica(store, repo, folder)
+        except Exception as error:  # the library hands on whatever its HTTP client raises
+            store.close()
+            raise unreached(repo, error) from error
 
     def close(self) -> None:
         """Close the database, if it was opened."""
         with self._lock:
             if self._replica is not None:
-                self._replica.trigger().result(timeout=60)
-                self._replica.stop()
+                self._replica.leave()
             if self._store is not None:
                 self._store.close()
             self._store = self._replica = None

@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitScheduler, HfApi
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
 from evals.human.backup import backup
 from evals.human.store import Store
@@ -25,6 +29,7 @@ from protocols.core.errors import EngineError, StudioError
 log = logging.getLogger(__name__)
 FILE = "studies.db"
 EVERY_MINUTES = 5
+LAST_S = 60.0
 
 
 class Replica(CommitScheduler):
@@ -47,6 +52,14 @@ class Replica(CommitScheduler):
             log.warning("no copy of the studies was made: %s", error.message)
             return None
         return super().push_to_hub()
+
+    def leave(self) -> None:
+        """Send what is not there yet and end; a hub that takes nothing now keeps nobody waiting."""
+        try:
+            self.trigger().result(timeout=LAST_S)
+        except Exception:
+            log.exception("the last copy of the studies did not reach the hub")
+        self.stop()
 
     def _copy(self, path: Path) -> None:
         """Make the copy; one that equals the last keeps its time, so that it is not sent again."""
@@ -71,15 +84,23 @@ def fetch(repo: str, database: Path, api: HfApi | None = None) -> bool:
         return False
     try:
         found = (api or HfApi()).hf_hub_download(repo, FILE, repo_type="dataset")
+    except LocalEntryNotFoundError as error:
+        # What the library says of a hub out of reach: also an EntryNotFoundError, but no absence.
+        raise unreached(repo, error) from error
     except (RepositoryNotFoundError, EntryNotFoundError):
         return False
-    except (HfHubHTTPError, OSError) as error:
-        raise EngineError(
-            f"The copy of the studies in '{repo}' cannot be fetched ({type(error).__name__}). "
-            "Start again when the hub answers, or unset STUDIO_REPLICA_REPO."
-        ) from error
+    except Exception as error:  # the library hands on whatever its HTTP client raises
+        raise unreached(repo, error) from error
     database.parent.mkdir(parents=True, exist_ok=True)
     part = database.with_suffix(".part")
     shutil.copyfile(found, part)
     part.replace(database)
     return True
+
+
+def unreached(repo: str, error: Exception) -> EngineError:
+    """Say that the hub does not give or take the copy, and what to do."""
+    return EngineError(
+        f"The copy of the studies in '{repo}' cannot be reached ({type(error).__name__}). "
+        "Start again when the hub answers, or unset STUDIO_REPLICA_REPO."
+    )

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from evals.human import studies
 from evals.human.store import Store
 from protocols.core.errors import EngineError
+from studio.lab import Lab
 from studio.replica import FILE, Replica, fetch
+from studio.settings import Settings
 from tests.studio.rating_world import make_spec
 
 
@@ -37,7 +39,8 @@ class Hub(HfApi):
 
     def hf_hub_download(self, _repo: str, name: str, **_: Any) -> str:
         if self.down:
-            raise OSError("the hub is down")
+            # What the library raises when it cannot reach the hub and has no older copy.
+            raise LocalEntryNotFoundError("the hub is down")
         if not (self.folder / name).is_file():
             raise EntryNotFoundError("nothing there")
         return str(self.folder / name)
@@ -81,6 +84,35 @@ def test_a_database_that_is_there_is_never_replaced(tmp_path: Path) -> None:
 def test_an_empty_repository_is_a_fresh_start_and_a_dead_hub_is_not(tmp_path: Path) -> None:
     target = tmp_path / "new.db"
     assert not fetch("lab/votes", target, api=Hub(tmp_path))
-    with pytest.raises(EngineError, match="cannot be fetched"):
+    with pytest.raises(EngineError, match="cannot be reached"):
         fetch("lab/votes", target, api=Hub(tmp_path, down=True))
     assert not target.exists()
+
+
+def test_no_vote_is_taken_that_nobody_would_copy(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is here, the hub is not: asking again must not give it without its copy."""
+
+    def unreached(*_: Any, **__: Any) -> None:
+        raise RuntimeError("what an HTTP client raises is its own business")
+
+    monkeypatch.setattr(HfApi, "create_repo", unreached)
+    settings = Settings(workspace=tmp_path / "here", replica_repo="lab/votes")
+    lab = Lab(settings, replicate=True)
+    for _ in range(2):
+        with pytest.raises(EngineError, match="cannot be reached"):
+            _ = lab.store
+    lab.close()
+
+
+def test_a_hub_that_takes_nothing_leaves_the_database_closed(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing(Hub):
+        def create_commit(self, **_: Any) -> None:
+            raise OSError("no")
+
+    replica = Replica(store, "lab/votes", tmp_path / "out", api=Refusing(tmp_path))
+    replica.leave()
+    assert "did not reach the hub" in caplog.text
