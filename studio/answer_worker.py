@@ -14,7 +14,7 @@ from protocols.lib.prompts import question_messages
 from studio.contribution_worker import limit, say
 
 AT_A_TIME = 16
-CPU_SECONDS = 3_600
+CPU_SECONDS = 2_400
 LONGEST = 4_000
 
 

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +19,9 @@ from protocols.core.errors import ContributorError
 from protocols.core.models import ModelSpec
 from protocols.engines.checks import check_to_load
 from protocols.engines.model_files import unsafe_beside
+from studio.contribution_worker import ask_worker
 
-log = logging.getLogger(__name__)
 State = Literal["ok", "note", "fail"]
-SMOKE_SECONDS = 300.0
 MAX_CARD = 2**17
 
 
@@ -145,27 +140,13 @@ def card_facts(folder: Path) -> dict[str, str]:
     return {str(k): v.strip()[:1000] for k, v in raw.items() if isinstance(v, str)}
 
 
-def smoke(model: ModelSpec, seconds: float = SMOKE_SECONDS) -> Finding:
+def smoke(model: ModelSpec) -> Finding:
     """Load the model and make a few tokens, in a process of its own with limits."""
-    command = [sys.executable, "-m", "studio.smoke"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(
-            command,
-            input=model.model_dump_json(),
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            env=environment,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Finding("smoke test", "fail", f"no answer within {seconds:g} seconds")
-    try:
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        log.warning("smoke test of %s: %s", model.id, done.stderr[-2000:])
-        return Finding("smoke test", "fail", "loading it ended the process (memory or time limit)")
+        said_all = list(ask_worker("studio.smoke", model.model_dump(mode="json")))
+    except ContributorError as error:
+        return Finding("smoke test", "fail", error.message)
+    told = said_all[-1] if said_all else {"problem": "the process ended without a word"}
     if told.get("problem"):
         return Finding("smoke test", "fail", str(told["problem"])[:300])
     said = " ".join(str(told["text"]).split())[:80]

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 MOST = 60
 """Rows that are asked; of more, a sample."""
 SEED = 7
-SECONDS = 1_200.0
 TOKENS = 48
 FEW_LABELS = 12
 Tell = Callable[[int, int], None]
@@ -98,7 +97,7 @@ def measure(
     }
     answers: dict[tuple[int, int], str] = {}
     total = len(models) * len(rows)
-    for told in ask_worker("studio.answer_worker", asked, SECONDS, stop):
+    for told in ask_worker("studio.answer_worker", asked, stop):
         if told.get("problem"):
             raise ContributorError(f"'{model.id}': own data: {str(told['problem'])[:300]}")
         answers[int(told["model"]), int(told["row"])] = str(told["text"])

@@ -27,7 +27,6 @@ from studio.pool import load_pool
 from studio.settings import Settings
 
 MAX_STEPS = 300
-SECONDS = 1_800.0
 SEED = 7
 PASSES = 6
 """How often each row is seen, unless that takes more than the steps asked for."""
@@ -84,7 +83,6 @@ def teach(
     who: str,
     wait: bool,
     steps: int = DEFAULT_STEPS,
-    seconds: float = SECONDS,
     lesson: Lesson | None = None,
     try_out: bool = True,
 ) -> Added:
@@ -103,7 +101,7 @@ def teach(
     config = config_for(len(train), steps)
     check_id(offer, load_pool(offer.pool, settings), settings, wait)
     with one_at_a_time(settings.workspace), staged(settings.workspace) as folder:
-        made = _train(base, train, config, folder / "adapter", seconds, told)
+        made = _train(base, train, config, folder / "adapter", told)
         own = OwnData(held, examples, told.answered, told.stop, _card(train, config, made))
         return add(
             offer, [folder / "adapter"], settings, who=who, wait=wait, base_here=True,
@@ -112,7 +110,7 @@ def teach(
 
 
 def _train(
-    base: Path, rows: Sequence[Example], config: SftConfig, out: Path, seconds: float, told: Lesson
+    base: Path, rows: Sequence[Example], config: SftConfig, out: Path, told: Lesson
 ) -> dict[str, Any]:
     asked = {
         "base": str(base),
@@ -122,7 +120,7 @@ def _train(
         "out": str(out),
     }
     made: dict[str, Any] = {}
-    for line in ask_worker("studio.teach_worker", asked, seconds, told.stop):
+    for line in ask_worker("studio.teach_worker", asked, told.stop):
         if line.get("problem"):
             raise ContributorError(f"The examples could not be learned: {line['problem']}.")
         if "step" in line:

@@ -197,18 +197,29 @@ TALK = "tests.studio.talkative"
 
 
 def test_a_process_is_listened_to_and_has_an_end() -> None:
-    told = list(ask_worker(TALK, {"say": 3}, 60))
+    told = list(ask_worker(TALK, {"say": 3}))
     assert [row["number"] for row in told] == [0, 1, 2]
     with pytest.raises(ContributorError, match="ended the process"):
-        list(ask_worker(TALK, {"say": 1, "die": True}, 60))
-    with pytest.raises(ContributorError, match="not done within"):
-        list(ask_worker(TALK, {"say": 0, "sleep": 60}, 1))
+        list(ask_worker(TALK, {"say": 1, "die": True}))
+    with pytest.raises(ContributorError, match="Nothing was heard"):
+        list(ask_worker(TALK, {"say": 0, "sleep": 3600}, silent_s=1))
+
+
+def test_what_loops_ends_by_its_processor_time_and_not_by_the_clock() -> None:
+    with pytest.raises(ContributorError, match="processor time"):
+        list(ask_worker(TALK, {"say": 0, "spin": True}))
+
+
+@pytest.mark.slow
+def test_every_word_lengthens_a_processs_time() -> None:
+    told = list(ask_worker(TALK, {"say": 5, "pause": 8}, silent_s=30))
+    assert len(told) == 5, "each silence was shorter, all of it was longer"
 
 
 def test_a_process_stops_when_it_is_told_to() -> None:
     stop = threading.Event()
     with pytest.raises(UserError, match="Stopped"):
-        for _ in ask_worker(TALK, {"say": 1, "sleep": 60}, 60, stop):
+        for _ in ask_worker(TALK, {"say": 1, "sleep": 60}, stop):
             stop.set()
 
 
