@@ -17,7 +17,7 @@ from protocols.core.events import Artifact, Ended, Event, RunStarted, dump
 from protocols.core.fit import FITTED, FitData, FitSpec, fit
 from protocols.core.fit_types import ANSWER_TOKENS, PARTS, PROFILE_TOKENS
 from protocols.core.models import ModelSpec, Sampling, pick
-from protocols.core.registry import get_protocol
+from protocols.core.registry import FitSize, get_protocol
 from protocols.core.trace import TraceHeader, TraceWriter
 from protocols.lib.saving import derived_model, save_model
 from studio import fit_cost
@@ -114,7 +114,7 @@ def expected_cost(spec: FitSpec, data: FitData, store: ArtifactStore, engine: st
     """What the fit asks for and how long it may take, in a sentence."""
     protocol = get_protocol(spec.protocol)
     items = [len(data.items.get(part, ())) for part in PARTS]
-    size = fit_cost.Size(len(spec.pool), *items)
+    size = FitSize(len(spec.pool), *items, spec.sampling.max_tokens)
     return fit_cost.sentence(protocol, protocol.configure(dict(spec.config)), size, store, engine)
 
 

@@ -7,65 +7,78 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from protocols.core.artifacts import ArtifactStore, Stored
-from protocols.core.registry import ProtocolSpec, protocols
+from protocols.core.errors import UserError
+from protocols.core.registry import FitEstimate, FitSize, ProtocolSpec, protocols
 
 UNMEASURED = "No fit was timed here yet; what is left will be shown."
 
 
-class Size(NamedTuple):
-    """How large a fit is: models of the pool, train and dev items."""
-
-    models: int
-    train: int
-    dev: int
-
-
-def sentence(spec: ProtocolSpec, config: Any, size: Size, store: ArtifactStore, engine: str) -> str:
+def sentence(
+    spec: ProtocolSpec, config: Any, size: FitSize, store: ArtifactStore, engine: str
+) -> str:
     """What a fit asks for and how long it may take, as one line."""
     named = f"{size.models} models, {size.train} train and {size.dev} dev items"
-    answers = spec.fit_answers(config, size.models, size.dev) if spec.fit_answers else 0
-    asked = f"At most {answers:,} short answers: {named}." if answers else f"{named}."
-    seconds = predicted(spec, answers, size, store, engine)
-    return f"{asked} {f'About {spoken(seconds)} by the fits before.' if seconds else UNMEASURED}"
+    most = spec.fit_estimate(config, size) if spec.fit_estimate else FitEstimate(0)
+    seconds = predicted(spec, most, store, engine)
+    time = f"About {spoken(seconds)} by the fits before." if seconds else UNMEASURED
+    return f"At most {asked(most, size.tokens)}: {named}. {time}"
+
+
+def asked(most: FitEstimate, tokens: int) -> str:
+    """The bounds in words, without what there is none of."""
+    told = [f"{most.calls:,} answers of up to {tokens} tokens"]
+    if most.scores:
+        told.append(f"{most.scores:,} scored verdicts")
+    if most.steps:
+        drawn = f" that draw {most.drawn:,} answers" if most.drawn else ""
+        told.append(f"{most.steps:,} training steps{drawn}")
+    return f"{', '.join(told[:-1])} and {told[-1]}" if told[1:] else told[0]
 
 
 def predicted(
-    spec: ProtocolSpec, answers: int, size: Size, store: ArtifactStore, engine: str
+    spec: ProtocolSpec, most: FitEstimate, store: ArtifactStore, engine: str
 ) -> float | None:
     """Seconds, from the newest fit of this protocol by this engine, scaled to the work.
 
-    Where the number of answers is known, any protocol's fit tells how long an answer takes. None
-    if there was no such fit.
+    Bounds are compared with bounds. If there was no such fit, any protocol's tells how long a call
+    takes. None if there was none either.
     """
-    own = next(_timed(store.list(spec.id), engine), None)
-    if answers:
-        others = (one for name in protocols() for one in store.list(name))
-        found = own or next(_timed(others, engine), None)
-        return answers * float(found.made()["seconds"]) / _calls(found) if found else None
-    if own is None:
-        return None
-    work = len(own.manifest.models) * _items(own)
-    return float(own.made()["seconds"]) * size.models * size.dev / work
+    for one in _timed(store.list(spec.id), engine):
+        if (before := _bounds(spec, one)) > 0:
+            return float(one.made()["seconds"]) * _work(most) / before
+    others = (one for name in protocols() for one in store.list(name))
+    found = next(_timed(others, engine), None)
+    return _work(most) * float(found.made()["seconds"]) / _calls(found) if found else None
+
+
+def _bounds(spec: ProtocolSpec, one: Stored) -> int:
+    """What was bounded before an earlier fit; 0 where its size or settings say nothing today."""
+    size = one.made().get("size")
+    try:
+        known = FitSize(len(one.manifest.models), *map(int, size))  # type: ignore[call-overload]
+        config = spec.configure(dict(one.manifest.config))
+    except (TypeError, ValueError, UserError):
+        return 0
+    return _work(spec.fit_estimate(config, known)) if spec.fit_estimate else 0
+
+
+def _work(most: FitEstimate) -> int:
+    return most.calls + most.scores + most.drawn
 
 
 def _timed(found: Iterable[Stored], engine: str) -> Iterator[Stored]:
     """Those that this engine made, with a time that can be scaled."""
     for one in found:
         made = one.made()
-        if made.get("engine") == engine and made.get("seconds") and _items(one) and _calls(one):
+        if made.get("engine") == engine and made.get("seconds") and _calls(one):
             yield one
 
 
 def _calls(one: Stored) -> float:
     return float(one.made().get("calls") or 0)
-
-
-def _items(one: Stored) -> float:
-    found = one.manifest.metrics.get("n")
-    return float(found) if isinstance(found, int | float) else 0.0
 
 
 def spoken(seconds: float) -> str:

@@ -20,6 +20,7 @@ from protocols.core.registry import (
     Config,
     Context,
     Estimate,
+    FitEstimate,
     ProtocolSpec,
     Reference,
     fit_setting,
@@ -145,7 +146,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     needs=frozenset({"score"}),
     fit=fit,
-    fit_answers=lambda config, models, dev: models * dev,
+    fit_estimate=lambda _, size: FitEstimate(size.models * size.dev, 2 * size.models * size.dev),
     credit="All of it goes to the model whose answer was kept.",
     examples=(
         "What is the capital of Kenya?",

@@ -34,7 +34,7 @@ from protocols.training.graph_router import (
     verdict,
 )
 from protocols.training.router_evaluation import evaluation_artifacts
-from protocols.training.routing_data import RoutingDataCollector
+from protocols.training.routing_data import RoutingDataCollector, gather_estimate
 
 ARRAYS, QUERIES = "graph.npz", "queries.json"
 
@@ -66,10 +66,9 @@ async def fit(ctx: FitContext) -> AsyncIterator[Step]:
     data, config = collector.data, ctx.config
     told = config.model_dump(include={"hidden", "steps", "batch", "learning_rate", "networks"})
     settings = GraphSettings(**told, seed=ctx.seed)
-    total = settings.steps * settings.networks
 
     def report(done: int, loss: float) -> None:
-        ctx.report("train", done, total, "The graph learns", loss=loss)
+        ctx.report("train", done, settings.steps * settings.networks, "The graph learns", loss=loss)
 
     router = await ctx.work(train_graph, data.train, settings, report)
     routes.write_arrays(router.arrays(), ctx.folder / ARRAYS)
@@ -181,6 +180,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     needs_artifact=True,
     fit=fit,
+    fit_estimate=gather_estimate,
     profiles={
         "paper": {
             "encoder": "sentence-transformers/all-MiniLM-L6-v2",

@@ -35,7 +35,7 @@ from protocols.lib.choice import distribution, listings
 from protocols.lib.roles import model_for_role, trained_model, untrained_note
 from protocols.lib.shared_text import Draft, written_patch
 from protocols.lib.switching import ROLE, decided, decision_calls, patch_call
-from protocols.training.switcher import fit_switcher
+from protocols.training.switcher import fit_estimate, fit_switcher
 
 
 class SwitchGeneration(Config):
@@ -150,6 +150,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     needs=frozenset({"prefill", "score"}),
     fit=fit,
+    fit_estimate=fit_estimate,
     profiles={
         "paper": {
             "patch": 25,

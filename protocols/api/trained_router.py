@@ -34,7 +34,7 @@ from protocols.lib.label_routes import label_calls, logits_of, orders_of
 from protocols.lib.roles import trained_model
 from protocols.lib.routes import Card, Floats, Route, RouterConfig, route_of, without_router
 from protocols.training.embedding_router import DIMENSIONS, router_from, train_embedding
-from protocols.training.label_router import Reading, keep, train_label_router
+from protocols.training.label_router import Reading, fit_estimate, keep, train_label_router
 from protocols.training.router_evaluation import calibrate_trust, evaluation_artifacts, held_out
 from protocols.training.routing_data import RoutingData, RoutingDataCollector
 from protocols.training.students import student_for_role
@@ -175,6 +175,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     needs_artifact=True,
     fit=fit,
+    fit_estimate=fit_estimate,
     profiles={
         "paper": {
             "kind": "lora",

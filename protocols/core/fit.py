@@ -215,11 +215,13 @@ class FitSession(Session):
     def _seal(self, found: dict[str, Any]) -> Stored:
         derived = tuple(Derived.model_validate(one) for one in found["derived"])
         changes = {"metrics": found["metrics"], "recipe": found["recipe"], "derived": derived}
+        items = [len(self.plan.data.items.get(part, ())) for part in PARTS]
         made: dict[str, JsonValue] = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.started, 1),
             "engine": self.engine.name,
             "calls": self.executor.calls,
+            "size": [*items, self.plan.spec.sampling.max_tokens],
             "tokens": self.executor.total().completion_tokens,
         }
         return self.store.seal(self.plan.manifest.model_copy(update=changes), made)

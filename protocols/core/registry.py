@@ -124,6 +124,28 @@ class Estimate(NamedTuple):
     tokens: int
 
 
+class FitSize(NamedTuple):
+    """How large a fit is: models of the pool, train and dev items, most tokens of an answer."""
+
+    models: int
+    train: int
+    dev: int
+    tokens: int
+
+
+class FitEstimate(NamedTuple):
+    """The most that a fit costs.
+
+    Generating and scoring calls, steps in which language models are trained, and answers that a
+    training draws by itself, without asking an engine.
+    """
+
+    calls: int
+    scores: int = 0
+    steps: int = 0
+    drawn: int = 0
+
+
 def setting_title(name: str, field: FieldInfo) -> str:
     """What a setting is called where people see it."""
     return (field.title or name.replace("_", " ")).capitalize()
@@ -139,8 +161,7 @@ AnswerFn = Callable[[Context], AsyncIterator[Step]]
 FitFn = Callable[["FitContext"], AsyncIterator[Step]]
 """Trains or searches; the steps are those of an answer, and the last is ``ctx.fitted(...)``."""
 EstimateFn = Callable[[Any, int, int], Estimate]
-FitAnswers = Callable[[Any, int, int], int]
-"""The answers that a fit asks for at most, of (config, models, dev items)."""
+FitEstimateFn = Callable[[Any, FitSize], FitEstimate]
 
 
 @dataclass(frozen=True)
@@ -152,9 +173,8 @@ class ProtocolSpec:
 
     ``fit`` makes an artifact for a pool and a task; a protocol with ``needs_artifact`` has no
     answer without one. ``fit_version`` is raised whenever the same inputs give another artifact.
-    ``fit_answers`` bounds what a search asks for. Settings that matter to ``fit`` are
-    :func:`fit_setting` fields. ``profiles`` are named sets of
-    settings, for example the paper's own.
+    ``fit_estimate(config, size)`` bounds what it costs. Settings that matter to ``fit`` are
+    :func:`fit_setting` fields. ``profiles`` are named sets of settings, as the paper's own.
 
     ``credit`` says, for people, how the answer's contributors get their shares.
 
@@ -177,7 +197,7 @@ class ProtocolSpec:
     examples: tuple[str, ...] = ()
     fit: FitFn | None = None
     fit_version: int = 1
-    fit_answers: FitAnswers | None = None
+    fit_estimate: FitEstimateFn | None = None
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     needs_artifact: bool = False
     yardstick: bool = False

@@ -33,6 +33,8 @@ Answer B:
 
 Which answer is better, A or B? Reply with the letter only."""
 LABELS = ("A", "B")
+ALL_MEET = 8
+"""Up to so many candidates, everybody meets everybody."""
 SUREST = 6.0
 """Log-odds beyond which a verdict is not believed: no judge is right 400 times in 401."""
 PRIOR = 1.5
@@ -140,6 +142,12 @@ def round_robin(count: int) -> list[list[tuple[int, int]]]:
         rounds.append([(min(p), max(p)) for p in facing if -1 not in p])
         seats = [seats[0], seats[-1], *seats[1:-1]]
     return rounds
+
+
+def most_pairs(count: int, rounds: int) -> int:
+    """Pairs that are compared at most: all among few candidates, else those of ``rounds``."""
+    few = math.comb(min(count, ALL_MEET), 2)
+    return few if count <= ALL_MEET else max(few, rounds * (count // 2))
 
 
 def swiss_round(

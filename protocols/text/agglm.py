@@ -33,7 +33,7 @@ from protocols.lib.roles import model_for_role, untrained_note
 from protocols.lib.text import fence, shortened
 from protocols.lib.vote_outcome import vote_answer
 from protocols.lib.votes import count, parsed, require_quorum
-from protocols.training.aggregator_training import fit_aggregator
+from protocols.training.aggregator_training import fit_aggregator, fit_estimate
 
 AGGREGATE = """\
 Problem:
@@ -171,6 +171,7 @@ PROTOCOL = ProtocolSpec(
     views=("votes", "lanes"),
     min_models=2,
     fit=fit,
+    fit_estimate=fit_estimate,
     profiles={
         "paper": {
             "samples": 2,

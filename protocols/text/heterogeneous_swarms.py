@@ -20,6 +20,7 @@ from protocols.core.registry import (
     Config,
     Context,
     Estimate,
+    FitEstimate,
     ProtocolSpec,
     Reference,
     fit_setting,
@@ -164,7 +165,7 @@ PROTOCOL = ProtocolSpec(
     views=("dag", "lanes"),
     min_models=2,
     fit=fit,
-    fit_answers=most_answers,
+    fit_estimate=lambda c, s: FitEstimate(most_answers(c, s.models, s.dev)),
     profiles={
         "paper": {
             "particles": 5,

@@ -27,7 +27,7 @@ from protocols.lib.critique import ROLES, agent, round_calls
 from protocols.lib.debate import agreement
 from protocols.lib.vote_outcome import vote_answer, vote_decision
 from protocols.lib.votes import count, parsed, require_quorum
-from protocols.training.multiagent_training import fit_agents
+from protocols.training.multiagent_training import fit_agents, fit_estimate
 
 
 class MultiagentFinetuning(Config):
@@ -132,7 +132,7 @@ PROTOCOL = ProtocolSpec(
     min_models=2,
     symmetric=True,
     fit=fit_agents,
-    fit_answers=lambda c, n, dev: 2 * n * (c.iterations * c.questions + (c.iterations + 1) * dev),
+    fit_estimate=fit_estimate,
     profiles={
         "paper": {
             "iterations": 2,

@@ -33,7 +33,7 @@ from protocols.lib.roles import versions
 from protocols.lib.sparta_artifact import read_sparta_artifact
 from protocols.lib.vote_outcome import vote_answer
 from protocols.lib.votes import count, parsed
-from protocols.training.sparta_training import fit_sparta
+from protocols.training.sparta_training import fit_estimate, fit_sparta
 
 
 class Sparta(Config):
@@ -159,6 +159,7 @@ PROTOCOL = ProtocolSpec(
     needs=frozenset({"score"}),
     symmetric=True,
     fit=fit,
+    fit_estimate=fit_estimate,
     profiles={
         "paper": {
             "alone": True,

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -18,7 +19,7 @@ from protocols.core.call import Call, Step
 from protocols.core.errors import UserError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem, Part
-from protocols.core.registry import Context, alpha_of
+from protocols.core.registry import Context, FitEstimate, FitSize, alpha_of
 from protocols.lib.aggregator_outcome import is_usable
 from protocols.lib.coefficients import interval
 from protocols.lib.ranking import Candidate, candidates
@@ -122,6 +123,13 @@ async def fit_aggregator(ctx: FitContext, aggregate: Aggregate) -> AsyncIterator
         "seed": ctx.seed,
     }
     yield ctx.fitted(metrics, recipe, derived)
+
+
+def fit_estimate(config: Any, size: FitSize) -> FitEstimate:
+    """Sets of answers, two aggregators on dev items, and what the training itself draws."""
+    asked = size.models * (config.samples * size.train + size.dev) + 2 * size.dev
+    steps = config.steps or config.samples * size.train
+    return FitEstimate(asked, steps=steps, drawn=steps * config.draws)
 
 
 async def tried(

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -21,10 +22,10 @@ from protocols.core.errors import UserError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
-from protocols.core.registry import Context, alpha_of
+from protocols.core.registry import Context, FitEstimate, FitSize, alpha_of
 from protocols.lib.blend_outcome import blended_answer
 from protocols.lib.coefficients import interval
-from protocols.lib.pairwise import LABELS, compare_calls, preference
+from protocols.lib.pairwise import LABELS, compare_calls, most_pairs, preference
 from protocols.lib.ranking import Candidate, Ranking, candidates
 from protocols.training.call_cache import PASSING, CallCache, answer_call, answer_score
 from protocols.training.checkpoints import Watch
@@ -86,6 +87,22 @@ async def fit_blender(ctx: FitContext, rounds: Rounds, fuse: Fuse) -> AsyncItera
     sizes = {name: len(rows) for name, rows in blender.rows.items()}
     recipe: JsonValue = {"student": who.model.id, "rows": dict(sizes), "seed": ctx.seed}
     yield ctx.fitted(blender.metrics, recipe, blender.derived)
+
+
+def training_steps(config: Any, rows: int) -> int:
+    """Steps of training on so many rows."""
+    return int(config.steps or math.ceil(rows / config.batch) * config.epochs)
+
+
+def fit_estimate(config: Any, size: FitSize) -> FitEstimate:
+    """Answers and two fusers' texts; two rankers' verdicts on dev, one's on the fuser's items."""
+    pairs, half = most_pairs(size.models, config.rounds), size.train // 2
+    unlike = 2 * math.comb(size.models, 2) * (size.train - half)
+    return FitEstimate(
+        calls=size.models * (size.train + size.dev) + 2 * size.dev,
+        scores=2 * pairs * (2 * size.dev + half) + 4 * size.dev,
+        steps=training_steps(config, unlike) + training_steps(config, half),
+    )
 
 
 @dataclass
@@ -303,7 +320,7 @@ class Blender:
     async def train(self, role: str, rows: Sequence[Row]) -> Path:
         """The adapter for a role."""
         config, who = self.ctx.config, self.who
-        steps = config.steps or math.ceil(len(rows) / config.batch) * config.epochs
+        steps = training_steps(config, len(rows))
         settings = SftConfig(
             steps=steps,
             batch=config.batch,

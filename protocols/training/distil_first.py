@@ -13,9 +13,16 @@ from typing import Any
 from protocols.core.call import Step
 from protocols.core.events import Artifact
 from protocols.core.fit_types import FITTED, FitContext
-from protocols.core.registry import Config, FitFn, fit_setting
+from protocols.core.registry import (
+    Config,
+    FitEstimate,
+    FitEstimateFn,
+    FitFn,
+    FitSize,
+    fit_setting,
+)
 from protocols.training.distill import DistilSettings
-from protocols.training.pool_distillation import Distilling, Report, fidelity
+from protocols.training.pool_distillation import Distilling, Report, distil_estimate, fidelity
 
 
 class Unified(Config):
@@ -46,6 +53,19 @@ def unified(fit: FitFn) -> FitFn:
             yield _renamed(step, first)
 
     return distilled
+
+
+def searched(answers: Callable[[Any, FitSize], int]) -> FitEstimateFn:
+    """What a search costs that asks for so many answers, with the students that it may need."""
+
+    def estimate(config: Any, size: FitSize) -> FitEstimate:
+        found = FitEstimate(answers(config, size))
+        if not config.distil:
+            return found
+        first = distil_estimate(DistilSettings(), size)
+        return FitEstimate(found.calls + first.calls, steps=first.steps)
+
+    return estimate
 
 
 def _renamed(step: Step, first: Distilling) -> Step:

@@ -10,6 +10,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,11 @@ from protocols.core.errors import EngineError
 from protocols.core.events import Progress
 from protocols.core.fit_types import FitContext
 from protocols.core.models import ModelSpec
-from protocols.core.registry import alpha_of
+from protocols.core.registry import FitEstimate, FitSize, alpha_of
 from protocols.lib.choice import labels
 from protocols.lib.label_routes import label_calls, logits_of, orders_of, route_messages
 from protocols.training.labels import LabelRow, LabelSettings, train_labels
-from protocols.training.routing_data import AnsweredQuestions
+from protocols.training.routing_data import AnsweredQuestions, gather_estimate
 from protocols.training.students import student_for_role
 
 NAME = "router"
@@ -86,6 +87,15 @@ def train_label_router(ctx: FitContext, part: AnsweredQuestions) -> Path:
     train_labels(who, rows, making, state=state, config=settings, watch=watch)
     making.rename(folder)
     return folder
+
+
+def fit_estimate(config: Any, size: FitSize) -> FitEstimate:
+    """Everybody's answers; a LoRA is asked about every dev item, in every order."""
+    found = gather_estimate(config, size)
+    if config.kind == "embedding":
+        return found
+    steps = -(-config.epochs * size.train // config.batch)
+    return found._replace(scores=config.orders * size.dev, steps=steps)
 
 
 class Reading:

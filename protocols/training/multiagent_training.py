@@ -23,7 +23,7 @@ from protocols.core.errors import EngineError, StudioError
 from protocols.core.events import Artifact, Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
-from protocols.core.registry import alpha_of
+from protocols.core.registry import FitEstimate, FitSize, alpha_of
 from protocols.core.workers import FitStopped
 from protocols.engines.checks import check_model
 from protocols.lib.coefficients import interval
@@ -180,7 +180,7 @@ class AgentTraining:
 
     def _fit(self, role: str, model: ModelSpec, rows: list[Row], place: Path, label: str) -> float:
         config, losses = self.ctx.config, list[list[float]]()
-        steps = max(1, math.ceil(config.epochs * len(rows) / config.batch))
+        steps = training_steps(config, len(rows))
 
         def heard(step: int, loss: float) -> None:
             losses.append([step, round(loss, 6)])
@@ -282,6 +282,20 @@ async def fit_agents(ctx: FitContext) -> AsyncIterator[Step]:
     }  # fmt: skip
     recipe: JsonValue = {"training": [*school.log], "health": [*school.health]}
     yield ctx.fitted(metrics, recipe, store_agents(ctx, school, kept))
+
+
+def fit_estimate(config: Any, size: FitSize) -> FitEstimate:
+    """Debates of two rounds on train items and, before and after, on dev; two roles to train."""
+    asked, rounds = min(config.questions, size.train), config.iterations
+    return FitEstimate(
+        calls=2 * size.models * (rounds * asked + (rounds + 1) * size.dev),
+        steps=2 * size.models * rounds * training_steps(config, asked),
+    )
+
+
+def training_steps(config: Any, rows: int) -> int:
+    """Steps of one training on so many rows."""
+    return max(1, math.ceil(config.epochs * rows / config.batch))
 
 
 def store_agents(ctx: FitContext, school: AgentTraining, kept: int) -> list[Derived]:

@@ -21,6 +21,7 @@ from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Decision, Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
+from protocols.core.registry import FitEstimate, FitSize
 from protocols.lib.answer_cache import AnswerCache, CachedAnswer
 from protocols.lib.coefficients import interval
 from protocols.lib.model_cards import student_card
@@ -199,6 +200,15 @@ class Distilling:
         said = zip(self.dev, self.answers.of(model, self.dev), strict=True)
         scored = [self.ctx.score(item, one.text) or 0.0 for item, one in said]
         return round(sum(scored) / len(scored), 6)
+
+
+def distil_estimate(settings: Any, size: FitSize, tried: int = 0) -> FitEstimate:
+    """Every model teaches at most: it answers, its student answers dev items, the base does too.
+
+    So do the students together, with ``tried`` coefficients.
+    """
+    asked = size.models * (min(settings.prompts, size.train) + 2 * size.dev)
+    return FitEstimate(asked + (1 + tried) * size.dev, steps=size.models * settings.steps)
 
 
 async def added_up(

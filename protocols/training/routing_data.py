@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from protocols.core.errors import UserError
 from protocols.core.events import Phase
 from protocols.core.fit_types import FitContext
 from protocols.core.models import content_hash
+from protocols.core.registry import FitEstimate, FitSize
 from protocols.lib.encoders import EncoderSpec, Vectors, choose, encoder
 from protocols.training.pool_answers import PoolAnswers, Table
 from protocols.training.reward_scorer import reward_spec, rewards
@@ -136,6 +138,11 @@ class RoutingDataCollector:
         """What was gathered."""
         assert self.made is not None
         return self.made
+
+
+def gather_estimate(config: Any, size: FitSize) -> FitEstimate:
+    """Every model answers every item once."""
+    return FitEstimate(size.models * (size.train + size.dev))
 
 
 def label_and_split(

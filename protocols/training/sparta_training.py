@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -21,7 +22,7 @@ from protocols.core.errors import UserError
 from protocols.core.events import Artifact, Decision, Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
 from protocols.core.models import ModelSpec
-from protocols.core.registry import alpha_of
+from protocols.core.registry import FitEstimate, FitSize, alpha_of
 from protocols.lib.coefficients import interval
 from protocols.lib.duels import Duel, weight
 from protocols.lib.pairwise import (
@@ -96,6 +97,22 @@ async def fit_sparta(ctx: FitContext) -> AsyncIterator[Step]:
             yield step
     async for step in concluded(camp):
         yield step
+
+
+def fit_estimate(config: Any, size: FitSize) -> FitEstimate:
+    """Everybody's dev answers before and after each iteration; its duels, their judges; DPO."""
+    duels = min(config.instructions, size.train)
+    steps = training_steps(config, duels)
+    return FitEstimate(
+        calls=(config.iterations + 1) * size.models * size.dev + 2 * config.iterations * duels,
+        scores=2 * config.iterations * duels * min(config.panel, size.models - 2),
+        steps=config.iterations * size.models * steps,
+    )
+
+
+def training_steps(config: Any, pairs: int) -> int:
+    """Steps of one training on so many pairs."""
+    return int(config.steps or -(-pairs // config.batch))
 
 
 async def contests(camp: Camp, number: int, made: list[Bout]) -> AsyncIterator[Step]:
@@ -244,7 +261,7 @@ async def train(ctx: FitContext, who: Student, name: str, pairs: Sequence[Prefer
     def work(out: Path, state: Path, watch: Watch) -> object:
         return train_dpo(who, pairs, out, state=state, config=settings, watch=watch)
 
-    return await train_adapter(ctx, name, config.steps or -(-len(pairs) // config.batch), work)
+    return await train_adapter(ctx, name, training_steps(config, len(pairs)), work)
 
 
 async def scored(camp: Camp) -> AsyncIterator[Step]:

@@ -23,7 +23,7 @@ from protocols.core.call import ScoreCall, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Phase, Progress
 from protocols.core.fit_types import FitContext, FitItem
-from protocols.core.registry import alpha_of
+from protocols.core.registry import FitEstimate, FitSize, alpha_of
 from protocols.lib.choice import distribution, labels, listing_text, listings
 from protocols.lib.coefficients import interval
 from protocols.lib.switching import ROLE, choose, decision_calls, switch_messages
@@ -98,10 +98,9 @@ async def sample_states(
     One that would end on the way is taken as it was before; the same text counts once.
     """
     count, patches = ctx.config.states, ctx.sampling.max_tokens // ctx.config.rollout_patch
-    places = max(1, patches - 1)
     lines = [writer.line(items[n % len(items)], n) for n in range(count)]
-    wanted = [(n + n // len(items)) % places for n in range(count)]
-    for turn in range(places):
+    wanted = wanted_places(count, len(items), patches)
+    for turn in range(max(wanted)):
         going = [n for n in range(count) if wanted[n] > turn == lines[n].turn]
         tried = [lines[n].fork() for n in going]
         async for step in writer.write(tried, random_author(ctx, "state")):
@@ -111,6 +110,12 @@ async def sample_states(
                 lines[n] = line
     texts = {(line.item.id, line.draft.whole): line for line in reversed(lines)}
     found += [State(line, line.turn) for line in reversed(texts.values())]
+
+
+def wanted_places(count: int, items: int, patches: int) -> list[int]:
+    """How many patches each of ``count`` texts is to have: 0, 1 and so on in turn, by item."""
+    places = max(1, patches - 1)
+    return [(n + n // max(1, items)) % places for n in range(count)]
 
 
 async def try_out(
@@ -280,6 +285,24 @@ async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
         yield step
     yield training_outcome(scores, len(dev))
     yield store_switcher(ctx, who, adapter, states, lessons, scores, len(dev))
+
+
+def fit_estimate(config: Any, size: FitSize) -> FitEstimate:
+    """As if every text were written to its last token; most end earlier.
+
+    Beside its patches a text has at most one turn for every model that fails or is silent.
+    """
+    learnt, measured = (size.train, size.dev) if size.train else (size.dev // 2, -(-size.dev // 2))
+    longest = math.ceil(size.tokens / config.rollout_patch) + size.models
+    places = wanted_places(config.states, learnt, size.tokens // config.rollout_patch)
+    each = max(1, config.rollouts // size.models)
+    tried = sum(size.models * (1 + each * (longest - place - 1)) for place in places)
+    settings = LabelSettings(epochs=config.epochs, batch=config.batch)
+    return FitEstimate(
+        calls=sum(places) + tried + measured * (3 + size.models) * longest,
+        scores=DECIDE_ORDERS * (1 + 2 * measured * longest),
+        steps=settings.count(ORDERS * config.states),
+    )
 
 
 def teaching_note(states: Sequence[State], lessons: Sequence[State]) -> Progress:

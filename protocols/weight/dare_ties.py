@@ -35,7 +35,7 @@ from protocols.lib.room import ties_room
 from protocols.lib.ties import Rescale, Thin, TiesSettings
 from protocols.lib.ties_merge import OnLayer, TieMembers, tie_members
 from protocols.lib.weight_space import members_of
-from protocols.training.distil_first import Unified, unified
+from protocols.training.distil_first import Unified, searched, unified
 
 PARTICLES = 4
 Weights = tuple[float, ...]
@@ -191,7 +191,7 @@ PROTOCOL = ProtocolSpec(
     credit="By how much of each model is in the merged one.",
     examples=("Capital of Kenya?", "How many seconds are 21 minutes?", "Write 87 in Roman."),
     fit=unified(fit),
-    fit_answers=lambda c, n, dev: (n + max(1, PARTICLES * c.search)) * dev,
+    fit_estimate=searched(lambda c, s: (s.models + max(1, PARTICLES * c.search)) * s.dev),
     needs_artifact=True,
     profiles={"paper": {"density": 1.0, "normalize": False}},
 )

@@ -31,7 +31,14 @@ from protocols.lib.prompts import question_messages
 from protocols.lib.roles import role_of, trained_model
 from protocols.lib.weight_space import LoraMembers
 from protocols.training.distill import DistilSettings
-from protocols.training.pool_distillation import Distilling, added_up, agree, fidelity, kept
+from protocols.training.pool_distillation import (
+    Distilling,
+    added_up,
+    agree,
+    distil_estimate,
+    fidelity,
+    kept,
+)
 
 
 class Distillation(Config):
@@ -177,7 +184,7 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=fit,
-    fit_answers=lambda c, n, dev: n * (c.prompts + 2 * dev) + 4 * dev,
+    fit_estimate=lambda c, size: distil_estimate(c, size, tried=3 if c.louder else 1),
     needs_artifact=True,
     profiles={
         "thorough": {"prompts": 320, "steps": 150, "batch": 8},

@@ -25,7 +25,7 @@ from protocols.lib.merged_model import (
     store_merged_model,
 )
 from protocols.lib.weight_space import members_of
-from protocols.training.distil_first import Unified, unified
+from protocols.training.distil_first import Unified, searched, unified
 
 LEAST, MOST = -1.0, 2.0
 Point = tuple[float, tuple[float, ...]]
@@ -174,7 +174,7 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=unified(fit),
-    fit_answers=lambda config, n, dev: (n + len(read_alphas(config.alphas))) * dev,
+    fit_estimate=searched(lambda c, s: (s.models + len(read_alphas(c.alphas))) * s.dev),
     needs_artifact=True,
     profiles={"paper": {"alphas": "0.3", "k": 0}},
 )

@@ -24,7 +24,7 @@ from protocols.lib.merged_model import (
     store_merged_model,
 )
 from protocols.lib.weight_space import members_of
-from protocols.training.distil_first import Unified, unified
+from protocols.training.distil_first import Unified, searched, unified
 
 
 class GreedySoup(Unified):
@@ -152,7 +152,7 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=unified(fit),
-    fit_answers=lambda config, models, dev: (2 * models - 1) * dev,
+    fit_estimate=searched(lambda _, size: (2 * size.models - 1) * size.dev),
     needs_artifact=True,
     profiles={"paper": {"max_p": 1.0}},
 )

@@ -27,7 +27,7 @@ from protocols.lib.merged_model import (
 )
 from protocols.lib.particle_swarm import generator
 from protocols.lib.weight_space import Members, members_of
-from protocols.training.distil_first import Unified, unified
+from protocols.training.distil_first import Unified, searched, unified
 
 BOX = 1.5
 FASTER = 1.5
@@ -189,7 +189,7 @@ PROTOCOL = ProtocolSpec(
         "How many seconds are 21 minutes?",
     ),
     fit=unified(fit),
-    fit_answers=lambda c, n, dev: c.budget * min(c.shots, dev) + (n + 1) * dev,
+    fit_estimate=searched(lambda c, s: c.budget * min(c.shots, s.dev) + (s.models + 1) * s.dev),
     needs_artifact=True,
     profiles={"paper": {"shots": 5, "budget": 40, "offspring": 1}},
 )

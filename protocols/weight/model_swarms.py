@@ -26,7 +26,7 @@ from protocols.lib.merged_model import (
 )
 from protocols.lib.particle_swarm import Swarm, SwarmSettings, mixtures, start
 from protocols.lib.weight_space import members_of
-from protocols.training.distil_first import Unified, unified
+from protocols.training.distil_first import Unified, searched, unified
 
 FINALISTS = 3
 
@@ -190,7 +190,7 @@ PROTOCOL = ProtocolSpec(
     credit="By how much of each model is in the best place that the swarm found.",
     examples=("What is 47 + 38?", "Write 67 as a Roman numeral.", "How many hours are 3 days?"),
     fit=unified(fit),
-    fit_answers=lambda c, n, dev: c.iterations * max(c.particles, n) * dev,
+    fit_estimate=searched(lambda c, s: c.iterations * max(c.particles, s.models) * s.dev),
     needs_artifact=True,
     profiles={"paper": {"iterations": 10, "patience": 5, "particles": 0, "fresh": 0.0}},
 )

@@ -21,7 +21,7 @@ from protocols.core.errors import StudioError, UserError
 from protocols.core.events import Artifact
 from protocols.core.fit import FITTED, FitSpec
 from protocols.core.models import ModelSpec
-from protocols.core.registry import ProtocolSpec, get_protocol, protocols
+from protocols.core.registry import FitSize, ProtocolSpec, get_protocol, protocols
 from studio import fit_cost, form, live
 from studio.context import StudioContext
 from studio.figure_parts import percent
@@ -198,7 +198,8 @@ def told_cost(ctx: StudioContext, asked: Asked) -> str:
         spec.check_pool(len(asked.models))
         fit = asked.spec()
         parts = fit_data(fit.task, fit.limit, fit.seed).items
-        size = fit_cost.Size(len(asked.models), len(parts["train"]), len(parts["dev"]))
+        items = len(parts["train"]), len(parts["dev"])
+        size = FitSize(len(asked.models), *items, fit.sampling.max_tokens)
         store, engine = ctx.workspace.artifacts, ctx.manager.engine.name
         line = fit_cost.sentence(spec, config, size, store, engine)
     except StudioError as error:

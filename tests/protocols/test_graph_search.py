@@ -18,7 +18,7 @@ from protocols.core.engine import GenerateRequest
 from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Artifact, Ended, Event, Progress
 from protocols.core.models import RunSpec
-from protocols.core.registry import get_protocol
+from protocols.core.registry import FitSize, get_protocol
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib.graphs import decode
 from protocols.lib.networks import read_graph
@@ -114,8 +114,9 @@ def test_nobody_is_asked_the_same_twice(tmp_path: Path) -> None:
     assert len(asked) == len(set(asked)) == about["metrics"]["asked"] < about["metrics"]["spoken"]
     assert all(r.sampling.temperature == 0.0 for r in served.requests)
     protocol = get_protocol(SWARMS)
-    assert protocol.fit_answers
-    assert about["metrics"]["spoken"] <= protocol.fit_answers(protocol.configure({}), 4, 12)
+    assert protocol.fit_estimate
+    most = protocol.fit_estimate(protocol.configure({}), FitSize(4, 0, 12, 24))
+    assert about["metrics"]["spoken"] <= most.calls
 
 
 @settings(max_examples=8)

@@ -17,7 +17,7 @@ from protocols.core.engine import GenerateRequest, ScoreRequest
 from protocols.core.events import Ended, Event, Phase, Progress
 from protocols.core.fit import FitSpec, fit, plan
 from protocols.core.models import ModelSpec, Sampling
-from protocols.core.registry import get_protocol, protocols
+from protocols.core.registry import FitSize, get_protocol, protocols
 from protocols.engines.scripted import ScriptedEngine
 from protocols.training import dpo, grpo
 from protocols.training.preferences import Preference
@@ -84,7 +84,9 @@ def test_the_paper_s_settings_can_be_planned(protocol: str, count: int) -> None:
     assert set(APPENDIX_B[protocol]) - {"top", "patch", "alone"} <= set(made.manifest.config)
     cost = told.estimate(made.config, count, 512)
     assert cost.calls >= 1 and cost.tokens >= 512 and cost.scores >= 0
-    assert not told.fit_answers or told.fit_answers(made.config, count, 1000) >= count * 1000
+    if told.fit_estimate:
+        most = told.fit_estimate(made.config, FitSize(count, 1000, 1000, 512))
+        assert most.calls >= count * 1000
     short = fit_spec(protocol, {}, ids, "topics", limit=0, seed=0)
     assert short.sampling.max_tokens == 48
 

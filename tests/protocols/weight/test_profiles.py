@@ -10,7 +10,7 @@ import pytest
 
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.events import Artifact, Ended
-from protocols.core.registry import ProtocolSpec, protocols
+from protocols.core.registry import FitSize, ProtocolSpec, protocols
 from protocols.lib.ties import TiesSettings, merged
 from protocols.weight.dare_ties import settings_of
 from tests.protocols.weight.tiny import World, full_pool, play_fit, tiny_pool
@@ -32,8 +32,8 @@ def test_every_profile_is_accepted_and_priced(name: str, which: str) -> None:
     for count in (max(2, spec.min_models), 8, 32):
         cost = spec.estimate(config, count, 512)
         assert cost.calls > 0 and cost.tokens > 0
-        if spec.fit_answers:
-            assert spec.fit_answers(config, count, 1000) >= 1000
+        if spec.fit_estimate:
+            assert spec.fit_estimate(config, FitSize(count, 1000, 1000, 512)).calls >= 1000
 
 
 def test_the_papers_numbers() -> None:
@@ -84,5 +84,6 @@ def finished(name: str, pool: list[Any], world: World, root: Path) -> None:
     assert isinstance(last, Ended) and last.status == "ok", last
     about = next(e.data for e in events if isinstance(e, Artifact) and e.name == "fitted")
     assert 0 <= about["metrics"]["dev"] <= 1
-    assert spec.fit_answers is not None
-    assert len(world.asked) <= spec.fit_answers(config, len(pool), 8), "as many as were announced"
+    assert spec.fit_estimate is not None
+    most = spec.fit_estimate(config, FitSize(len(pool), 0, 8, 24))
+    assert len(world.asked) <= most.calls, "as many as were announced"

@@ -1,0 +1,130 @@
+"""What a fit is said to cost beforehand is the most that it costs, and not far from it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocols.core.engine import GenerateRequest, ScoreRequest
+from protocols.core.events import Ended, Progress
+from protocols.core.fit import FitData, FitItem
+from protocols.core.models import ModelSpec
+from protocols.core.registry import FitEstimate, FitSize, get_protocol, protocols
+from protocols.engines.scripted import ScriptedEngine
+from protocols.training import dpo, sft
+from tests.protocols.fits import GREEDY, fit_spec, play_fit
+from tests.training.tiny_base import tiny_base
+
+NAMES = ("plain", "right", "wrong")
+TRAIN, DEV = 8, 6
+LOOSE = 4.0
+"""A bound may be so many times what a fit asks for: texts end early and models agree."""
+SMALL: dict[str, dict[str, Any]] = {
+    "trained_router": {"encoder": "words"},
+    "graph_routing": {"encoder": "words", "steps": 20, "networks": 1},
+    "switch_generation": {"states": 12, "rollouts": 6, "rollout_patch": 4, "epochs": 1},
+    "multiagent_finetuning": {"iterations": 1, "epochs": 0.5, "rank": 2},
+    "llm_blender": {"steps": 1, "batch": 2, "lora": 2},
+    "agglm": {"steps": 2, "draws": 2, "lora": 2},
+    "sparta": {"iterations": 1, "instructions": 6, "steps": 1, "batch": 2, "lora": 2},
+    "distillation": {"steps": 2, "rank": 2},
+    "dare_ties": {"search": 2, "rank": 2},
+    "lorahub": {"budget": 6},
+    "heterogeneous_swarms": {"compare": False},
+}
+TRAINED = ("switch_generation", "multiagent_finetuning", "llm_blender", "agglm", "sparta")
+MORE: dict[str, dict[str, Any]] = {
+    "trained_router": {"kind": "lora", "epochs": 1, "rank": 2},
+    "expo": {"distil": True},
+}
+"""Settings with which a fit costs other things as well."""
+FITTED = [name for name, spec in protocols().items() if spec.fit]
+
+
+def cases() -> list[Any]:
+    slow = {name: [pytest.mark.slow] if name in TRAINED else [] for name in FITTED}
+    usual = [pytest.param(name, SMALL.get(name, {}), id=name, marks=slow[name]) for name in FITTED]
+    return [
+        *usual,
+        *(pytest.param(n, c, id=f"{n}-more", marks=pytest.mark.slow) for n, c in MORE.items()),
+    ]
+
+
+def data() -> FitData:
+    def part(name: str, first: int, count: int) -> tuple[FitItem, ...]:
+        numbers = range(first, first + count)
+        return tuple(FitItem(f"{name}{n}", f"Double {n}?", str(2 * n), "t") for n in numbers)
+
+    return FitData(
+        task="made",
+        items={"train": part("train", 10, TRAIN), "dev": part("dev", 50, DEV)},
+        score=lambda item, text: float(text.strip(" .").endswith(item.answer)),
+        digest="doubles",
+    )
+
+
+def say(request: GenerateRequest) -> str:
+    """'right' knows, 'wrong' does not, 'plain' knows half; everybody takes a sentence for it."""
+    number = int(re.findall(r"Double (\d+)\?", request.messages[-1]["content"])[-1])
+    knows = request.model.id == "right" or (request.model.id != "wrong" and number % 2)
+    whole = f"Let us look at what is asked here and think about it: {2 * number + (not knows)}."
+    return whole[len(request.prefix) :] if whole.startswith(request.prefix) else " And so on."
+
+
+def judge(request: ScoreRequest) -> dict[str, float]:
+    """The first of all options is a little likelier, whatever they are."""
+    return {label: -1.0 - 0.3 * at for at, label in enumerate(request.labels)}
+
+
+@pytest.fixture(scope="module")
+def pool(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Sequence[ModelSpec]:
+    """A tiny base and two adapters of it."""
+    root = tmp_path_factory.mktemp("pool")
+    base = tiny_base(base_model, root / "tiny-base")
+    adapters = {"plain": ""}
+    for seed, name in enumerate(NAMES[1:]):
+        model, _ = sft.load_base(base, "cpu")
+        settings = dpo.DpoSettings(rank=2, seed=seed)
+        made = dpo.with_adapter(model, dpo.Student(ModelSpec(id="x", source="x"), base), settings)
+        sft.save_adapter(made, root / name, base.name)
+        adapters[name] = str(root / name)
+    return [ModelSpec(id=n, source=str(base), adapter=a) for n, a in adapters.items()]
+
+
+@pytest.mark.parametrize(("protocol", "config"), cases())
+def test_a_fit_costs_what_was_said_before(
+    protocol: str, config: dict[str, Any], pool: Sequence[ModelSpec], tmp_path: Path
+) -> None:
+    served = ScriptedEngine(say, judge)
+    spec = fit_spec(protocol, config=config).model_copy(update={"pool": NAMES})
+    events = asyncio.run(play_fit(spec, served, tmp_path, data(), pool=pool))
+    assert isinstance(events[-1], Ended) and events[-1].status == "ok", events[-1]
+    told = get_protocol(protocol)
+    assert told.fit_estimate
+    size = FitSize(len(pool), TRAIN, DEV, GREEDY.max_tokens)
+    most = told.fit_estimate(told.configure(config), size)
+    answers = sum(isinstance(one, GenerateRequest) for one in served.requests)
+    scores = sum(isinstance(one, ScoreRequest) for one in served.requests)
+    assert answers <= most.calls <= LOOSE * answers
+    assert scores <= most.scores <= LOOSE * scores
+    steps = [e.done for e in events if isinstance(e, Progress) and e.unit == "train"]
+    if protocol == "graph_routing":  # a small network, and no language model
+        steps = []
+    assert max(steps, default=0) <= most.steps and (most.drawn > 0) == (protocol == "agglm")
+
+
+@pytest.mark.parametrize("protocol", FITTED)
+def test_more_of_anything_never_costs_less(protocol: str) -> None:
+    spec = get_protocol(protocol)
+    assert spec.fit_estimate
+    config, size = spec.configure({}), FitSize(4, 16, 16, 48)
+    least = spec.fit_estimate(config, size)
+    assert least > FitEstimate(0)
+    for name, value in size._asdict().items():
+        more = spec.fit_estimate(config, size._replace(**{name: 2 * value}))
+        assert all(a <= b for a, b in zip(least, more, strict=True)), name
