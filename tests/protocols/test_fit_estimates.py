@@ -18,12 +18,15 @@ from protocols.core.registry import FitEstimate, FitSize, get_protocol, protocol
 from protocols.engines.scripted import ScriptedEngine
 from protocols.training import dpo, sft
 from tests.protocols.fits import GREEDY, fit_spec, play_fit
+from tests.protocols.weight.tiny import tiny_pool
 from tests.training.tiny_base import tiny_base
 
 NAMES = ("plain", "right", "wrong")
 TRAIN, DEV = 8, 6
-LOOSE = 4.0
-"""A bound may be so many times what a fit asks for: texts end early and models agree."""
+LOOSE = {"switch_generation": 5.0, "heterogeneous_swarms": 12.0}
+"""A bound may be 4 times what a fit asks for, or so many: texts end early, and graphs that hold the
+same answers are not asked again.
+"""
 SMALL: dict[str, dict[str, Any]] = {
     "trained_router": {"encoder": "words"},
     "graph_routing": {"encoder": "words", "steps": 20, "networks": 1},
@@ -37,7 +40,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "lorahub": {"budget": 6},
     "heterogeneous_swarms": {"compare": False},
 }
-TRAINED = ("switch_generation", "multiagent_finetuning", "llm_blender", "agglm", "sparta")
+TRAINED = (
+    "switch_generation", "multiagent_finetuning", "llm_blender", "agglm", "sparta", "distillation"
+)  # fmt: skip
+"""Those that train language models; they get one that can be trained."""
 MORE: dict[str, dict[str, Any]] = {
     "trained_router": {"kind": "lora", "epochs": 1, "rank": 2},
     "expo": {"distil": True},
@@ -47,11 +53,11 @@ FITTED = [name for name, spec in protocols().items() if spec.fit]
 
 
 def cases() -> list[Any]:
-    slow = {name: [pytest.mark.slow] if name in TRAINED else [] for name in FITTED}
-    usual = [pytest.param(name, SMALL.get(name, {}), id=name, marks=slow[name]) for name in FITTED]
+    quick = [pytest.param(n, SMALL.get(n, {}), id=n) for n in FITTED if n not in TRAINED]
+    more = [*((n, SMALL[n]) for n in TRAINED), *MORE.items()]
     return [
-        *usual,
-        *(pytest.param(n, c, id=f"{n}-more", marks=pytest.mark.slow) for n, c in MORE.items()),
+        *quick,
+        *(pytest.param(n, c, id=f"{n}-{len(c)}", marks=pytest.mark.slow) for n, c in more),
     ]
 
 
@@ -82,8 +88,8 @@ def judge(request: ScoreRequest) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def pool(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Sequence[ModelSpec]:
-    """A tiny base and two adapters of it."""
+def trainable(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Sequence[ModelSpec]:
+    """A tiny base with a tokenizer, and two adapters of it."""
     root = tmp_path_factory.mktemp("pool")
     base = tiny_base(base_model, root / "tiny-base")
     adapters = {"plain": ""}
@@ -98,8 +104,13 @@ def pool(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Sequence
 
 @pytest.mark.parametrize(("protocol", "config"), cases())
 def test_a_fit_costs_what_was_said_before(
-    protocol: str, config: dict[str, Any], pool: Sequence[ModelSpec], tmp_path: Path
+    protocol: str, config: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if request.node.get_closest_marker("slow"):
+        pool = request.getfixturevalue("trainable")
+    else:
+        models = zip(tiny_pool(tmp_path, 2, base=True), NAMES, strict=True)
+        pool = [model.model_copy(update={"id": name}) for model, name in models]
     served = ScriptedEngine(say, judge)
     spec = fit_spec(protocol, config=config).model_copy(update={"pool": NAMES})
     events = asyncio.run(play_fit(spec, served, tmp_path, data(), pool=pool))
@@ -110,8 +121,9 @@ def test_a_fit_costs_what_was_said_before(
     most = told.fit_estimate(told.configure(config), size)
     answers = sum(isinstance(one, GenerateRequest) for one in served.requests)
     scores = sum(isinstance(one, ScoreRequest) for one in served.requests)
-    assert answers <= most.calls <= LOOSE * answers
-    assert scores <= most.scores <= LOOSE * scores
+    loose = LOOSE.get(protocol, 4.0)
+    assert answers <= most.calls <= loose * answers
+    assert scores <= most.scores <= loose * scores
     steps = [e.done for e in events if isinstance(e, Progress) and e.unit == "train"]
     if protocol == "graph_routing":  # a small network, and no language model
         steps = []

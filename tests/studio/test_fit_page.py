@@ -14,7 +14,7 @@ from protocols.core.artifacts import ArtifactStore, Manifest, fingerprint
 from protocols.core.errors import UserError
 from protocols.core.events import Ended
 from protocols.core.models import ModelSpec, RunSpec
-from protocols.core.registry import protocols
+from protocols.core.registry import FitEstimate, FitSize, protocols
 from protocols.core.trace import read_trace
 from protocols.engines.scripted import ScriptedEngine
 from studio import fit_cost
@@ -119,15 +119,33 @@ def test_a_hosted_demo_refuses_visitors_on_the_server(tmp_path: Path) -> None:
 
 def test_time_is_predicted_from_the_fits_before(tmp_path: Path) -> None:
     store, spec = ArtifactStore(tmp_path), protocols()[SOUP]
-    size = fit_cost.Size(3, 8, 8)
+    size, most = FitSize(3, 8, 8, 48), FitEstimate(40)
     config = spec.configure({})
     line = fit_cost.sentence(spec, config, size, store, "scripted")
-    assert line.startswith("At most 40 short answers: 3 models") and "No fit was timed" in line
+    assert line.startswith("At most 40 answers of up to 48 tokens: 3 models")
+    assert "No fit was timed" in line
     sealed(store, make_pool(2), "a" * 16, 24.0)
-    assert fit_cost.predicted(spec, 40, size, store, "scripted") == pytest.approx(24 / 12 * 40)
-    assert fit_cost.predicted(spec, 0, size, store, "scripted") == pytest.approx(24 / 8 * 24)
+    a_call = fit_cost.predicted(spec, most, store, "scripted")
+    assert a_call == pytest.approx(24 / 12 * 40), "by what a call took"
     assert "About 80 s" in fit_cost.sentence(spec, config, size, store, "scripted")
-    assert fit_cost.predicted(spec, 40, size, store, "another") is None
+    assert fit_cost.predicted(spec, most, store, "another") is None
+    sealed(store, make_pool(2), "b" * 16, 30.0, size=[8, 4, 48], created="2026-11-21T10:00:00")
+    assert fit_cost.predicted(spec, most, store, "scripted") == pytest.approx(30 / (3 * 4) * 40)
+
+
+@pytest.mark.parametrize("size", [None, "x", [1], [-8, -4, 48], ["a", "b", "c"]])
+def test_a_size_that_says_nothing_is_passed_over(tmp_path: Path, size: Any) -> None:
+    store, spec = ArtifactStore(tmp_path), protocols()[SOUP]
+    sealed(store, make_pool(2), "a" * 16, 24.0, size=size)
+    assert fit_cost.predicted(spec, FitEstimate(6), store, "scripted") == pytest.approx(12.0)
+
+
+def test_the_bounds_in_words() -> None:
+    told = fit_cost.asked(FitEstimate(1200, 30, 24, 96), 48)
+    assert told == (
+        "1,200 answers of up to 48 tokens, 30 scored verdicts and 24 training steps that draw "
+        "96 answers"
+    )
 
 
 def test_a_list_of_artifacts_tells_them_apart(ctx: StudioContext) -> None:
@@ -161,7 +179,7 @@ def test_a_profile_sets_what_it_names_and_resets_the_rest(ctx: StudioContext) ->
     small = page.profiled({**chosen, panel.profile: "small"})
     default = protocols()["lorahub"].configure({})
     assert small[panel.settings] == {"of": "lorahub", "values": default.model_dump()}
-    assert "short answers" in small[panel.cost]
+    assert "answers of up to 48 tokens" in small[panel.cost]
 
 
 def test_the_command_line_and_the_page_ask_for_the_same(ctx: StudioContext) -> None:
