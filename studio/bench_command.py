@@ -154,12 +154,7 @@ def chosen_tasks(given: dict[str, Any]) -> tuple[BenchTask, ...]:
 
     Raises :class:`UserError` for a task that cannot be read or has no item in the split.
     """
-    folder: Path | None = given["data"]
-    if folder and not folder.is_dir():
-        raise UserError(
-            f"There is no folder '{folder}'; name the one of the task files with --data."
-        )
-    tasks, split = open_tasks(given["task"], folder, given["metric"]), given["split"]
+    tasks, split = open_tasks(given["task"], given["data"], given["metric"]), given["split"]
     for task in tasks:
         if not task.splits.get(split):
             there = [name for name, items in task.splits.items() if items and name != "train"]

@@ -10,7 +10,8 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from evals.tasks.fitting import fit_data
+from evals.tasks.fitting import fit_data_of
+from evals.tasks.suite import open_tasks
 from protocols.core.artifacts import ArtifactStore
 from protocols.core.errors import UserError, unknown
 from protocols.core.events import Artifact, Ended, Event, RunStarted, dump
@@ -83,8 +84,11 @@ async def fit_live(settings: Settings, given: dict[str, Any], as_json: bool) -> 
 
     pool = load_pool(given["pool"] or settings.pool, settings).specs
     ids = Quarantine(settings.workspace).chosen(pool, given["models"])
-    spec = make_fit_spec(given, ids)
-    data = await asyncio.to_thread(fit_data, spec.task, spec.limit, spec.seed)
+    tasks = await asyncio.to_thread(open_tasks, given["task"], given["data"], given["metric"])
+    for note in (f"{task.name}: {note}" for task in tasks for note in task.notes):
+        click.echo(note, err=True)
+    data = fit_data_of(tasks, given["limit"], given["seed"])
+    spec = make_fit_spec({**given, "task": data.task}, ids)
     store = Workspace(settings.workspace, settings.assets).artifacts
     engine = HostedEngine(prefer=given["engine"])
     header = TraceHeader(run="fit", spec=spec.as_run(), engine=engine.name)

@@ -18,6 +18,7 @@ from typing import Any
 
 from evals.human.study import ContributorArm
 from evals.tasks.core import SPLITS, load_task, task_names
+from evals.tasks.hub_network import cached_without_network
 from protocols.core.errors import UserError, unknown
 from protocols.core.models import MAX_QUESTION_CHARS
 
@@ -93,18 +94,20 @@ def _hub(source: str) -> tuple[Question, ...]:
     from datasets import load_dataset
 
     name, config, split = found.group("name", "config", "split")
+    offline = ""
     try:
-        table = load_dataset(name, config, split=split)
+        with cached_without_network() as offline:
+            table = load_dataset(name, config, split=split)
         rows = [dict(row) for row in table.select(range(min(len(table), MAX_ROWS)))]
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UserError(
-            f"The data set '{name}' ({split}) cannot be read: {_first_line(error)} "
+            f"The data set '{name}' ({split}) cannot be read: {_first_line(offline or error)} "
             "Without a network, put the questions in a .jsonl file."
         ) from None
     return questions_from(source, enumerate(rows, start=1), "row")
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: BaseException | str) -> str:
     text = " ".join((str(error).strip() or type(error).__name__).split())
     return text[:200].rstrip(".") + "."
 

@@ -54,7 +54,8 @@ def fit_data_of(tasks: Sequence[BenchTask], limit: int = 0, seed: int = 0) -> Fi
     """Return what may be learned from tasks of any source, scored by their own metrics.
 
     Tasks without train items lend half of dev to it. Tasks of the repository alone give what
-    :func:`fit_data` gives. Raises :class:`UserError` for a task that nothing scores here.
+    :func:`fit_data` gives. Raises :class:`UserError` for a task that nothing scores here or that
+    has fewer than :data:`FEWEST` items to train on or to choose by.
     """
     names = ",".join(task.name for task in tasks)
     if all(task.family == FAMILY for task in tasks):
@@ -63,12 +64,17 @@ def fit_data_of(tasks: Sequence[BenchTask], limit: int = 0, seed: int = 0) -> Fi
         if task.metric in UNSCORED:
             raise UserError(
                 f"Nothing can be fitted to {task.name}: its answers are scored after a bench. Name "
-                "other tasks with --fit-task."
+                "another task to fit to."
             )
     parts = [_parts(task) for task in tasks]
     chosen = {part: _taken([one[part] for one in parts], part, limit, seed) for part in PARTS}
     graders = {_public_id(item): item for items in chosen.values() for item in items}
-    digested = [[part, item.digest, item.gold] for part in PARTS for item in chosen[part]]
+    metrics = {task.name: task.metric for task in tasks}
+    digested = [
+        [part, item.digest, item.gold, metrics[item.task]]
+        for part in PARTS
+        for item in chosen[part]
+    ]
     return FitData(
         task=names,
         items={part: tuple(_as_fit(item) for item in items) for part, items in chosen.items()},
@@ -79,6 +85,8 @@ def fit_data_of(tasks: Sequence[BenchTask], limit: int = 0, seed: int = 0) -> Fi
 
 UNSCORED = ("reward", "diversity")
 """Metrics that need a model or other texts."""
+FEWEST = 4
+"""Items of a part: what is chosen by fewer is chosen by chance."""
 
 
 def _parts(task: BenchTask) -> dict[Part, list[BenchItem]]:
@@ -86,6 +94,12 @@ def _parts(task: BenchTask) -> dict[Part, list[BenchItem]]:
     if not train:
         train, dev = (
             [i for i in dev if half_of(i.group or i.prompt) is side] for side in (True, False)
+        )
+    if min(len(train), len(dev)) < FEWEST:
+        raise UserError(
+            f"{task.name} has {len(train)} questions to train on and {len(dev)} to choose by, and "
+            f"a fit needs {FEWEST} of each: test and held-out questions are never used. A file of "
+            "60 questions has enough, or of 30 whose split is dev."
         )
     return {"train": train, "dev": dev}
 

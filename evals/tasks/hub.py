@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.metrics.exact_match import balanced
+from evals.tasks.hub_network import cached_without_network
 from evals.tasks.hub_rows import LETTERS, loaded
 from evals.tasks.outside import Row, half, make_task
 from evals.tasks.paper import PaperTask, Source
@@ -51,15 +52,19 @@ def read_hub(task: PaperTask, load: Load | None = None) -> BenchTask:
 def from_hub(source: Source, config: str, split: str) -> Iterator[Mapping[str, Any]]:
     """Download rows (or take them from the local cache). Raises :class:`EngineError`."""
     path = source.path.format(config=config)
+    offline = ""
     try:
-        yield from _load(source, path, "" if path != source.path else config, split)
+        with cached_without_network() as offline:
+            found = _load(source, path, "" if path != source.path else config, split)
+        yield from found
     # What the network's own packages raise differs from release to release.
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
+        why = f"{offline} and it is not in the local cache" if offline else first[:160]
         raise EngineError(
-            f"The data set '{path}' cannot be read: {first[:160].rstrip('.')}. Check the network "
-            "and, where its page asks you to accept terms, your login; or put a file of the task "
-            "into a folder and name it with --data."
+            f"The data set '{path}' cannot be read: {why.rstrip('.')}. Check the network and, "
+            "where its page asks you to accept terms, your login; or put a file of the task into "
+            "a folder and name it with --data."
         ) from error
 
 

@@ -106,8 +106,12 @@ def open_tasks(names: str, folder: Path | None = None, metric: str = "") -> tupl
     A name is that of a task of the repository; a ``.jsonl`` or ``.csv`` file of one's own
     questions, scored by ``metric``; a ``.json`` file in the reference library's format; or a task
     of the paper: then it is read from ``folder`` if it is there, else from the hub.
-    Raises :class:`UserError` if there is no such task, or none is named.
+    Raises :class:`UserError` if there is no such task or folder, or none is named.
     """
+    if folder and not folder.is_dir():
+        raise UserError(
+            f"There is no folder '{folder}'; name the one of the task files with --data."
+        )
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not wanted:
         raise UserError("No task is named. Name one or several, joined by commas.")

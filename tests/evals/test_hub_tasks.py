@@ -248,9 +248,17 @@ def test_a_local_copy_is_read_by_the_library_that_reads_the_hub(
     source = local_copy(tmp_path, name, task.source)
     found = read_hub(replace(task, source=source))
     check(name, found, len(source.configs) * len(source.splits))
-    if not source.most:  # a drawn one that is not there is looked for again and again
-        with pytest.raises(EngineError, match="--data"):
-            read_hub(replace(task, source=replace(source, path=str(tmp_path / "nobody"))))
+    with pytest.raises(EngineError, match="--data"):
+        read_hub(replace(task, source=replace(source, path=str(tmp_path / "nobody"))))
+
+
+def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
+    for name in ("gsm8k", "wildchat", "popqa"):
+        with pytest.raises(EngineError, match=r"hub\.invalid cannot be reached.*local cache"):
+            read_hub(BY_NAME[name])
 
 
 def test_a_drawn_part_is_as_large_as_it_says(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.tasks.fitting import fit_data, fit_data_of
+from evals.tasks.fitting import FEWEST, fit_data, fit_data_of
 from evals.tasks.own import read_own_file
 from evals.tasks.suite import BenchItem, BenchTask, open_embedded, open_tasks
 from protocols.core.errors import UserError
@@ -193,3 +193,20 @@ def test_what_nothing_scores_cannot_be_fitted_to(tmp_path: Path) -> None:
     task = read_own_file(write(tmp_path, [{"prompt": "Sing."}]), "reward")
     with pytest.raises(UserError, match="Nothing can be fitted to ours"):
         fit_data_of([task])
+
+
+def test_another_metric_or_another_answer_makes_another_artifact(tmp_path: Path) -> None:
+    rows = [plain(n) for n in range(80)]
+    path = write(tmp_path, rows)
+    once, as_tokens = (fit_data_of([read_own_file(path, name)]) for name in ("exact", "f1"))
+    assert [item.id for item in once.items["dev"]] == [item.id for item in as_tokens.items["dev"]]
+    other = fit_data_of([read_own_file(write(tmp_path, [{**one, "answer": 7} for one in rows]))])
+    assert len({once.digest, as_tokens.digest, other.digest}) == 3
+
+
+def test_few_questions_are_refused_before_anything_is_fitted(tmp_path: Path) -> None:
+    few = read_own_file(write(tmp_path, [plain(n) for n in range(12)]))
+    with pytest.raises(UserError, match=r"ours has \d questions to train on and \d to choose by"):
+        fit_data_of([few])
+    all_of_dev = read_own_file(write(tmp_path, [plain(n, split="dev") for n in range(30)]))
+    assert all(len(items) >= FEWEST for items in fit_data_of([all_of_dev]).items.values())

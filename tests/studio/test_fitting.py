@@ -99,6 +99,22 @@ def test_unusable_arguments_are_one_sentence(words: list[str], says: str) -> Non
     assert result.exit_code == 2 and says in result.stderr and not result.stdout
 
 
+def sums(folder: Path, many: int) -> str:
+    path = folder / "sums.jsonl"
+    rows = [{"question": f"What is {n} plus 1?", "answer": n + 1} for n in range(many)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+def test_a_file_of_own_questions_can_be_fitted_to_if_it_has_enough(tmp_path: Path) -> None:
+    words = ["--protocol", "greedy_soup", "--task", sums(tmp_path, 8), "--metric", "exact"]
+    result = studio(*words)
+    assert result.exit_code == 2 and "a fit needs 4 of each" in result.stderr
+    words = ["--protocol", "single_model", "--task", sums(tmp_path, 80), "--metric", "f2"]
+    assert "f1" in studio(*words).stderr
+    assert "nothing to fit" in studio(*words[:-1], "f1").stderr
+
+
 @pytest.mark.slow
 @pytest.mark.models
 def test_the_embedded_pool_can_be_merged(
@@ -113,3 +129,8 @@ def test_the_embedded_pool_can_be_merged(
     events = [json.loads(line) for line in result.stdout.splitlines()]
     fitted = events[-2]["data"]
     assert fitted["metrics"]["n"] == 2 and fitted["derived"] == ["derived.greedy_soup"]
+    words[3] = f"roman,{sums(tmp_path, 80)}"
+    result = studio(*words, "--models", "smollm2-roman,smollm2-units")
+    assert result.exit_code == 0, result.stderr
+    own = json.loads(result.stdout.splitlines()[-2])["data"]
+    assert own["task"] == "roman,sums" and own["key"] != fitted["key"]
