@@ -117,8 +117,8 @@ async def fit_live(settings: Settings, given: dict[str, Any], as_json: bool) -> 
 def expected_cost(spec: FitSpec, data: FitData, store: ArtifactStore, engine: str) -> str:
     """What the fit asks for and how long it may take, in a sentence."""
     protocol = get_protocol(spec.protocol)
-    items = [len(data.items.get(part, ())) for part in PARTS]
-    size = FitSize(len(spec.pool), *items, spec.sampling.max_tokens)
+    train, dev = (len(data.items.get(part, ())) for part in PARTS)
+    size = FitSize(len(spec.pool), train, dev, spec.sampling.max_tokens)
     return fit_cost.sentence(protocol, protocol.configure(dict(spec.config)), size, store, engine)
 
 

@@ -56,11 +56,11 @@ def predicted(
 
 def _bounds(spec: ProtocolSpec, one: Stored) -> int:
     """What was bounded before an earlier fit; 0 where its size or settings say nothing today."""
-    size = one.made().get("size")
     try:
-        known = FitSize(len(one.manifest.models), *map(int, size))  # type: ignore[call-overload]
+        train, dev, tokens = map(int, one.made()["size"])
+        known = FitSize(len(one.manifest.models), train, dev, tokens)
         config = spec.configure(dict(one.manifest.config))
-    except (TypeError, ValueError, UserError):
+    except (KeyError, TypeError, ValueError, UserError):
         return 0
     return _work(spec.fit_estimate(config, known)) if spec.fit_estimate else 0
 

@@ -295,7 +295,8 @@ def fit_estimate(config: Any, size: FitSize) -> FitEstimate:
 
 def training_steps(config: Any, rows: int) -> int:
     """Steps of one training on so many rows."""
-    return max(1, math.ceil(config.epochs * rows / config.batch))
+    steps = math.ceil(config.epochs * rows / config.batch)
+    return max(1, int(steps))
 
 
 def store_agents(ctx: FitContext, school: AgentTraining, kept: int) -> list[Derived]:
