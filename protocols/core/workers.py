@@ -40,12 +40,16 @@ class Workers:
         """The function's result; the thread goes on alone if the caller is cancelled."""
         with self._lock:
             self._running += 1
-        return await self._loop.run_in_executor(None, self._guarded, function)
+        # Shielded: a function that still waited for a thread would be dropped without a trace, and
+        # the fit would never settle.
+        return await asyncio.shield(self._loop.run_in_executor(None, self._guarded, function))
 
     def _guarded(self, function: Callable[[], T]) -> T:
         me = threading.get_ident()
         self.threads.add(me)
         try:
+            if self._closed:
+                raise FitStopped("The fit was stopped.")
             return function()
         finally:
             self.threads.discard(me)

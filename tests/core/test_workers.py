@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from protocols.core.events import Progress
@@ -56,5 +58,25 @@ def test_threads_leave_whenever_the_fit_ends() -> None:
     for _ in range(30):
         close_after = rng.randint(0, THREADS * REPORTS - 1)
         told, _ = asyncio.run(asyncio.wait_for(storm(close_after), HANGS_S))
-        assert len(told.ended) == THREADS
-        assert told.settled == [THREADS], "the last thread ends a fit, and only once"
+        assert told.settled == [len(told.ended)], "the last thread ends a fit, and only once"
+
+
+def test_a_function_that_got_no_thread_in_time_settles_the_fit_as_well() -> None:
+    """Otherwise the lock of a stopped fit would stay for as long as the process lives."""
+
+    async def stopped_early() -> tuple[list[str], list[str]]:
+        release, settled, done = threading.Event(), list[str](), list[str]()
+        with ThreadPoolExecutor(1) as one_thread:
+            asyncio.get_running_loop().set_default_executor(one_thread)
+            busy = asyncio.ensure_future(asyncio.to_thread(release.wait, HANGS_S))
+            workers = Workers(lambda: settled.append("settled"))
+            waiting = asyncio.ensure_future(workers.run(lambda: done.append("worked")))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+            workers.close()
+            release.set()
+            await busy
+        return settled, done
+
+    assert asyncio.run(stopped_early()) == (["settled"], [])
