@@ -6,9 +6,11 @@ outside of the folder given, and nothing stays there when something is wrong.
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +35,11 @@ MAX_BYTES = 16 * 2**30
 MAX_UPLOAD = 256 * 2**20
 """Of what comes over the web: an adapter, not a base model."""
 PIECE = 2**20
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(NotImplementedError, RuntimeError, EOFError),
+)
+"""What a damaged or odd archive raises; the decompressors' errors share no base."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def _from_zip(path: Path, into: Path, most: int) -> Taken:
                 with archive.open(info) as source:
                     most -= _copy(source, into / name, most)
                 taken.append(name)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except UNREADABLE as error:
         raise UserError(f"'{path.name}' is not a zip archive that can be read.") from error
     return _taken(into, taken, [PurePosixPath(info.filename).name for info in members])
 

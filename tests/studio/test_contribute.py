@@ -117,6 +117,21 @@ def archive(change: Callable[[zipfile.ZipFile], object]) -> Callable[[Path], Pat
     return make
 
 
+def damaged(method: int) -> Callable[[Path], Path]:
+    """An archive with a good directory whose content does not decompress."""
+
+    def make(folder: Path) -> Path:
+        path = folder.with_suffix(".zip")
+        with zipfile.ZipFile(path, "w", method) as opened:
+            opened.writestr(WEIGHTS, bytes(range(256)) * 4_000)
+        content = bytearray(path.read_bytes())
+        content[70:120] = b"\xff" * 50
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
 def linked(opened: zipfile.ZipFile) -> None:
     info = zipfile.ZipInfo("mine/README.md")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -156,6 +171,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a bomb": (
         archive(lambda z: z.writestr("mine/README.md", b"0" * 3_000_000, zipfile.ZIP_DEFLATED)),
         "too large"),
+    "a damaged archive": (damaged(zipfile.ZIP_DEFLATED), "not a zip archive"),
+    "another damaged one": (damaged(zipfile.ZIP_LZMA), "not a zip archive"),
     "no archive": (folder_with(lambda f: pickled(f) or None), "no safetensors"),
     "a link": (folder_with(link_weights), "no ordinary file"),
     "a pipe": (folder_with(lambda f: os.mkfifo(f / "README.md")), "no ordinary file"),
