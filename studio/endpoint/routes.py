@@ -211,7 +211,8 @@ def result(ctx: StudioContext, live: LiveRun) -> tuple[Answer, Ended]:
     events = live.events
     answer = next((e for e in reversed(events) if isinstance(e, Answer)), None)
     last = events[-1] if events else None
-    ended = last if isinstance(last, Ended) else Ended(status="stopped", message="It was stopped.")
+    stopped = Ended(status="cancelled", message="It was stopped.")
+    ended = last if isinstance(last, Ended) else stopped
     if answer is None or ended.status == "failed":
         raise Failed(ended, _too_long(ctx, live))
     return answer, ended
@@ -251,7 +252,8 @@ async def _events(live: LiveRun) -> AsyncGenerator[Event | None, None]:
     told, quiet_since = 0, time.monotonic()
     while True:
         ended = live.ended
-        fresh, told = live.events[told:], len(live.events)
+        fresh = live.events[told:]  # it grows in another thread, so what was read is counted
+        told += len(fresh)
         for event in fresh:
             if thought(event):
                 quiet_since = time.monotonic()

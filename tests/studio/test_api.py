@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import socket
@@ -21,15 +22,18 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from protocols.core.errors import UserError
+from protocols.core.events import Ended, Event, Phase
 from protocols.engines.scripted import ScriptedEngine
 from studio.app import compose
 from studio.context import StudioContext
+from studio.endpoint import routes
 from studio.endpoint.access import Access, Denied
 from studio.endpoint.asked import question_of, read_request
-from studio.endpoint.routes import api_routes
+from studio.endpoint.routes import Failed, api_routes
+from studio.runs import LiveRun
 from studio.settings import Settings
 from tests.conftest import ROOT
-from tests.helpers import until
+from tests.helpers import make_pool, make_spec, until
 
 TWO = "embedded:smollm2-base,smollm2-addition"
 Serve = Callable[..., tuple[str, StudioContext]]
@@ -265,6 +269,34 @@ def test_who_hangs_up_frees_the_models(serve: Serve) -> None:
     next(iter(stream))
     stream.close()
     until(lambda: engine.peak_streams and not engine.open_streams, "somebody still generates")
+
+
+def test_a_run_whose_client_left_is_told_as_stopped(serve: Serve) -> None:
+    """Stopping takes a moment: the reply is made before the run's end is there."""
+    _, ctx = serve(ScriptedEngine(fail={"alpha": "hang"}))
+    live = ctx.manager.start(make_spec("single_model"), make_pool(1))
+    with pytest.raises(Failed, match="stopped") as failed:
+        routes.result(ctx, live)
+    assert failed.value.status == 500 and not live.ended
+
+
+def test_a_stream_loses_nothing_that_happens_while_it_reads() -> None:
+    class Growing(list[Event]):
+        """Another thread adds an event just after the events so far were read."""
+
+        def __getitem__(self, key: Any) -> Any:
+            found = super().__getitem__(key)
+            if isinstance(key, slice) and len(self) < 3:
+                kind = Ended(status="ok") if len(self) == 2 else Phase(title="late")
+                self.append(kind)
+            return found
+
+    live = LiveRun("run", make_spec("single_model"), events=Growing([Phase(title="first")]))
+
+    async def read() -> list[str]:
+        return [e.title async for e in routes._events(live) if isinstance(e, Phase)]
+
+    assert asyncio.run(read()) == ["first", "late"]
 
 
 def test_only_known_keys_pass_once_there_are_keys(serve: Serve) -> None:
