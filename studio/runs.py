@@ -315,7 +315,7 @@ class RunManager:
 
         Raises :class:`UserError` without the run's owner key. A run that has ended stays as it is.
         """
-        if not hmac.compare_digest(self.owner_key(run_id), key):
+        if not hmac.compare_digest(self.owner_key(run_id).encode(), key.encode("utf-8", "replace")):
             raise UserError("Only the page that started a run can stop it.")
         live = self.get(run_id)
         if live is None:

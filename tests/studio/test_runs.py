@@ -117,7 +117,7 @@ def test_only_the_owner_stops_a_run(make_manager: MakeManager) -> None:
     manager = make_manager(ScriptedEngine(fail={"alpha": "hang"}))
     live = manager.start(make_spec("majority_vote"), make_pool(3))
     other = manager.start(make_spec("majority_vote"), make_pool(3))
-    for key in ("", "0" * 32, manager.owner_key(other.id)):
+    for key in ("", "0" * 32, "\u00e9" * 32, "\ud800", manager.owner_key(other.id)):
         with pytest.raises(UserError, match="Only the page"):
             manager.stop(live.id, key)
     assert not live.ended
