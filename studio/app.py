@@ -136,7 +136,8 @@ def routes(ctx: StudioContext) -> list[BaseRoute]:
     Raters' pages are plain documents, because a Gradio component's values are public in /config
     and accepted from anybody.
     """
-    options = RatingOptions(secret_from(ctx.settings.workspace / "rating.key"))
+    secret = secret_from(ctx.settings.workspace / "rating.key")
+    options = RatingOptions(secret, proxy_hops=ctx.settings.proxy_hops)
     rating = build_routes(lambda: ctx.lab.store, options)
     return [*rating, *ctx.admin.routes(), *lab_routes(ctx), *api_routes(ctx), *static_routes()]
 
