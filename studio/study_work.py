@@ -9,12 +9,12 @@ from contextlib import aclosing
 from evals.human import studies
 from evals.human.generate import Runner, answers_for, generate, plan_jobs
 from evals.human.prepare import pairs_from, questions_for
-from protocols.core.artifacts import ArtifactStore
 from protocols.core.engine import Engine
 from protocols.core.errors import UserError
 from protocols.core.events import Progress
 from studio.lab import Lab
 from studio.rating.verify import Verification, verify
+from studio.workspace import Workspace
 
 
 async def make_answers(lab: Lab, slug: str, engine: Engine) -> AsyncGenerator[Progress, None]:
@@ -27,7 +27,7 @@ async def make_answers(lab: Lab, slug: str, engine: Engine) -> AsyncGenerator[Pr
         raise UserError(f"'{slug}' is {row.state}; its answers can no longer change.")
     await asyncio.to_thread(lab.refuse_held, row.spec)
     spec, models, folder = row.spec, lab.models(row.spec), lab.folder(slug)
-    artifacts = ArtifactStore(lab.settings.workspace / "artifacts")
+    artifacts = Workspace(lab.settings.workspace, lab.settings.assets).artifacts
     questions = await asyncio.to_thread(questions_for, spec, lab.questions)
     jobs = plan_jobs(spec, models, questions, artifacts)
     runner = Runner(models, engine, artifacts, traces=folder / "traces")
