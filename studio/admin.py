@@ -25,6 +25,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from studio.files import asset
+from studio.same_origin import from_another_site
 from studio.settings import Settings
 
 COOKIE = "studio_lab"
@@ -70,8 +71,11 @@ class Admin:
         return f"{address}/lab?key={self._key}" if self.generated else f"{address}/lab"
 
     def allowed(self, request: Any) -> bool:
-        """Whether a request (Starlette's or Gradio's) comes from the lab."""
-        if request is None:
+        """Whether a request (Starlette's or Gradio's) comes from the lab.
+
+        Not what another site's page makes the lab's browser send.
+        """
+        if request is None or from_another_site(request):
             return False
         cookies: Mapping[str, str] = request.cookies
         try:
@@ -108,21 +112,25 @@ class Admin:
             COOKIE,
             self._signer.sign(secrets.token_hex(8)).decode(),
             max_age=HOURS * 3600,
-            httponly=True,
-            # A hosted Space lives in a frame of another site, where Lax cookies are not sent.
-            secure=HOSTED or request.url.scheme == "https",
-            samesite="none" if HOSTED else "lax",
+            **_manners(request),
         )
         return response
 
     async def _leave(self, request: Request) -> Response:
         response = RedirectResponse("/studies", status_code=303)
-        response.delete_cookie(COOKIE)
+        response.delete_cookie(COOKIE, **_manners(request))
         return response
 
     def _blocked(self) -> bool:
         full = len(self._failures) == FAILURES_A_MINUTE
         return full and time.monotonic() - self._failures[0] < 60.0
+
+
+def _manners(request: Request) -> dict[str, Any]:
+    """How the cookie travels. A hosted Space lives in a frame of another site, where a browser
+    neither sends nor takes Lax cookies, also not to remove one."""
+    secure = HOSTED or request.url.scheme == "https"
+    return {"secure": secure, "httponly": True, "samesite": "none" if HOSTED else "lax"}
 
 
 def kept_key(path: Path) -> str:

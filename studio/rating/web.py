@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
@@ -22,6 +21,7 @@ from studio.rating.limiter import BUSY, Limiter, TooMany
 from studio.rating.pages import Frame, Pages
 from studio.rating.session import Sessions
 from studio.rating.words import Words, choose_language, words
+from studio.same_origin import from_another_site
 
 log = logging.getLogger(__name__)
 FORBIDDEN: Final = 403
@@ -159,21 +159,6 @@ def _asked_words(request: Request) -> Words:
 
 
 def _same_origin(request: Request) -> None:
-    """Refuse what another site sends, also readings, since the app around us answers any origin.
-
-    Following a link sends no ``Origin``. Where there is one, ``Sec-Fetch-Site`` decides, which no
-    page can forge; browsers leave it out on plain http, then the names are compared. Forms arrive
-    with ``Origin: null``, because our pages send no referrer. Beside this stand the cookie's
-    SameSite and the forms' seals.
-    """
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if origin is None:
-        return
-    if site is not None:
-        allowed = site == "same-origin"
-    elif origin == "null":
-        allowed = request.method == "POST"
-    else:
-        allowed = urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
-    if not allowed:
+    """Beside this stand the cookie's SameSite and the forms' seals."""
+    if from_another_site(request):
         raise Refused("Another site has sent this.", FORBIDDEN)

@@ -75,6 +75,36 @@ def test_a_cookie_cannot_be_read_by_scripts(admin: Admin) -> None:
     assert "samesite=lax" in done.headers["set-cookie"].lower()
 
 
+@pytest.mark.parametrize(
+    ("headers", "is_lab"),
+    [
+        ({}, True),
+        ({"origin": "http://testserver"}, True),
+        ({"origin": "https://behind.a.proxy.test", "sec-fetch-site": "same-origin"}, True),
+        ({"origin": "https://elsewhere.test"}, False),
+        ({"origin": "https://elsewhere.test", "sec-fetch-site": "cross-site"}, False),
+        ({"origin": "http://testserver", "sec-fetch-site": "same-site"}, False),
+        ({"origin": "null"}, False),
+    ],
+)
+def test_a_page_of_another_site_is_not_the_lab(
+    admin: Admin, headers: dict[str, str], is_lab: bool
+) -> None:
+    """On a hosted Space the cookie travels with every request that any page makes."""
+    with client(admin) as http:
+        http.post("/lab", data={"password": "a made-up password"})
+        assert http.get("/studies", headers=headers).text == ("in" if is_lab else "out")
+
+
+def test_logging_out_works_inside_the_frame_of_a_space(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.admin.HOSTED", True)
+    with client(admin) as http:
+        gone = http.post("/lab/out", follow_redirects=False).headers["set-cookie"].lower()
+    assert "samesite=none" in gone and "secure" in gone and "max-age=0" in gone
+
+
 def test_without_a_password_a_kept_key_is_the_link(tmp_path: Path) -> None:
     admin = Admin(Settings(workspace=tmp_path))
     key = kept_key(tmp_path / "admin.key")
