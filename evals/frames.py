@@ -17,6 +17,11 @@ PLAIN = {"config", "sampling", "shares", "failures", "members", "others"}
 """Columns that hold JSON text, so that a frame is a table for any reader."""
 SYSTEM = ["task", "split", "protocol", "n", "order", "pool", "setting"]
 """What tells one system's results from another's."""
+SPENT = (
+    *("calls", "score_calls", "failed_calls", "prompt_tokens", "tokens"),
+    *("seconds", "busy_seconds"),
+)
+"""What an answer cost; unknown of answers that were measured elsewhere."""
 
 
 def to_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:
@@ -25,7 +30,7 @@ def to_frame(records: Iterable[BenchRecord]) -> pd.DataFrame:
     Columns are the record's fields, with ``score``, ``parsed``, ``rule``, ``start``, ``end`` of
     the corrected reading, ``compatible`` and ``compatible_parsed``, ``n`` models, ``value`` (the
     score with 0 for what could not be read or made, none for what nothing scores), and
-    ``setting``: the config in one short text.
+    ``setting``: the config in one short text. What an imported answer cost is missing, not 0.
     """
     return pd.DataFrame([_row(record) for record in records])
 
@@ -36,6 +41,8 @@ def _row(record: BenchRecord) -> dict[str, object]:
         name: json.dumps(value, ensure_ascii=False, sort_keys=True) if name in PLAIN else value
         for name, value in fields.items()
     }
+    if record.imported:
+        row |= dict.fromkeys(SPENT)
     read, other = record.corrected, record.compatible
     start, end = read.span or (None, None)
     row |= {"score": read.score, "parsed": read.parsed, "rule": read.rule}

@@ -1,25 +1,29 @@
 """Results in the form that lm-evaluation-harness writes, for tools that read such files.
 
 Both versions of a metric are filters of it: ``score,corrected`` and ``score,compatible``. Answers
-that could not be read count as not right; how many there were stands beside the scores.
+that could not be read count as not right; how many there were stands beside the scores. Beside the
+results lie the samples, a line for each answer and filter, as ``--log_samples`` writes them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from evals.bench_folder import STARTS, object_file
+from evals.bench_folder import ITEMS, STARTS, object_file
 from evals.frames import counted, to_frame
 from evals.records import BenchRecord
 
 FOLDER = "lm_eval"
+FILTERS = (("corrected", "value", "parsed"), ("compatible", "compatible", "compatible_parsed"))
+"""Both versions of the metric, with the columns of its score and of what was read."""
 ONE = ["protocol", "setting", "order", "n", "pool", "split"]
 """What one result file is about."""
 
@@ -77,18 +81,55 @@ def _standard_error(values: Sequence[float] | pd.Series) -> float | str:
 
 
 def write_results(records: Iterable[BenchRecord], folder: Path) -> list[Path]:
-    """Write one file for each system below ``folder`` and return their paths."""
+    """Write one file for each system below ``folder`` and return their paths.
+
+    Its samples lie beside it, a file for each task.
+    """
     starts = object_file(folder / STARTS).read()
+    items = {(one["task"], one["item"]): one for one in object_file(folder / ITEMS).read()}
     frame = counted(to_frame(records))
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     paths = []
     for key, part in frame.groupby(ONE, sort=True, dropna=False):
-        named = dict(zip(ONE, key, strict=True))
-        path = folder / FOLDER / f"results_{file_name(named)}.json"
+        name = file_name(dict(zip(ONE, key, strict=True)))
+        path = folder / FOLDER / f"results_{name}.json"
         text = json.dumps(results(part, starts[-1] if starts else {}), indent=1, sort_keys=True)
         path.write_text(text + "\n", encoding="utf-8")
         paths.append(path)
+        for task, rows in part.groupby("task", sort=True):
+            # The harness reads what stands behind the last underscore as the time of the run.
+            beside = path.with_name(f"samples_{task}_{name.replace('_', '-')}.jsonl")
+            lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in samples(rows, items))
+            beside.write_text("".join(lines), encoding="utf-8", errors="replace")
     return paths
+
+
+def samples(
+    frame: pd.DataFrame, items: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """One system's answers to a task: a line for each answer under each version of the metric.
+
+    ``items`` are those of the bench's folder, by task and name. An answer that could not be read
+    scores 0; its ``outcome`` says so.
+    """
+    for version, column, read in FILTERS:
+        for row in frame.to_dict("records"):
+            item = items.get((row["task"], row["item"]), {})
+            asked, score = str(item.get("prompt", "")), row[column]
+            yield {
+                "doc_id": row["item"],
+                "doc": {"id": row["item"], "question": asked, "domain": row["domain"]},
+                "target": str(item.get("gold", "")),
+                "arguments": {"gen_args_0": {"arg_0": asked, "arg_1": row["sampling"]}},
+                "resps": [[row["text"]]],
+                "filtered_resps": [row[read] or ""],
+                "filter": version,
+                "metrics": ["score"],
+                "doc_hash": hashlib.sha256(asked.encode()).hexdigest(),
+                "seed": row["seed"],
+                "outcome": row["outcome"],
+                "score": 0.0 if pd.isna(score) else float(score),
+            }
 
 
 def file_name(named: Mapping[str, Any]) -> str:

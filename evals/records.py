@@ -102,6 +102,7 @@ class BenchRecord(Frozen):
     code: str = Field("", description="Digest of the source that made the answer.")
     scoring: str = Field("", description="Digest of the source that scored it.")
     made: str = Field("", description="When, in UTC.")
+    imported: str = Field("", description="FORMAT: FILE it was read from; empty = measured here.")
 
     @property
     def n(self) -> int:

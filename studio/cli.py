@@ -19,6 +19,7 @@ from studio.artifact_cli import artifact
 from studio.judge_cli import judges
 from studio.output import ENGINE, JSON, printable, say
 from studio.pool_cli import pool
+from studio.results_cli import results
 from studio.safety_cli import safety
 from studio.score_cli import score
 from studio.settings import Settings, no_telemetry, unusable_setting
@@ -261,7 +262,7 @@ def bench_command(as_json: bool, **given: Any) -> None:
 def figures(runs: tuple[Path, ...], out: Path, as_json: bool, **given: Any) -> None:
     """Analyse stored results: figures, tables, and the paper's claims beside them.
 
-    RUNS are folders that bench wrote; without any, the results that ship with the studio.
+    RUNS are folders of bench or results import; without any, the results that ship are read.
     """
     from studio.from_nothing import figures_from_nothing
     from studio.stored_analyses import write_figures
@@ -286,6 +287,7 @@ def replay(run_or_file: str, speed: float, as_json: bool) -> None:
 
 
 main.add_command(pool)
+main.add_command(results)
 main.add_command(safety)
 main.add_command(space)
 main.add_command(score)

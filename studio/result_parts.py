@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from evals.analyses.core import Finding
 from evals.analyses.everything import ANALYSES, claims_table
 from studio.charts import draw
+from studio.imported_results import IMPORTED, imports_html
 from studio.provenance import points_html
 from studio.results_tables import results_frame, results_html
 from studio.stored_analyses import claims_html, described
@@ -208,6 +209,8 @@ def contents(found: Stored) -> str:
     entries = [("claims", "The paper and here"), *((n, QUESTIONS[n][0]) for n in ANALYSES)]
     if found.files:
         entries.append((STANDINGS, "Every protocol and what it has to beat"))
+    if found.imports:
+        entries.append((IMPORTED, "What was measured elsewhere?"))
     listed = "".join(f"<li><a href='/results#{name}'>{words}</a></li>" for name, words in entries)
     return f"<nav class='studio-contents' aria-label='On this page'><ol>{listed}</ol></nav>"
 
@@ -219,9 +222,8 @@ def _standings(found: Stored) -> str:
         for name, kept in found.files.items()
         if kept.records
     )
-    if not tables:
-        return ""
-    return f"<h2 id='{STANDINGS}'>Every protocol and what it has to beat</h2>{tables}"
+    told = f"<h2 id='{STANDINGS}'>Every protocol and what it has to beat</h2>{tables}"
+    return (told if tables else "") + imports_html(found.imports, found.names)
 
 
 def table_csv(found: Stored, participants: Finding, name: str) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evals.analyses.core import Finding
-from evals.analyses.everything import ANALYSES, claims_table, load
+from evals.analyses.everything import ANALYSES, OF_RECORDS, claims_table, load
+from evals.imports.everything import told_imported
 from evals.names import IDS, Names
 from studio.chart_files import write
 from studio.charts import draw
@@ -65,6 +67,11 @@ def everything(
     shipped = influence_files(settings.assets, settings.workspace)
     influences = attacks(here or shipped)
     found = Stored(records, influences, seed, names).findings
+    if note := told_imported(records):
+        noted = {
+            name: replace(found[name], notes=[note, *found[name].notes]) for name in OF_RECORDS
+        }
+        found = {**found, **noted}
     lab = Lab(settings)
     try:
         made = {**found, "participants": participants_of(lab, names)}

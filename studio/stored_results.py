@@ -18,7 +18,7 @@ from evals.analyses.participants import StudyReport, participants
 from evals.analyses.points import Point, PointRows, behind
 from evals.judges.registry import judge_entries
 from evals.names import IDS, Names
-from evals.records import BenchRecord, newest
+from evals.records import RECORDS, BenchRecord, newest, read_records
 from evals.results_file import KEPT, Kept, kept
 from evals.safety import Influence, read_influences
 from protocols.core.errors import StudioError, UserError
@@ -27,6 +27,8 @@ from studio.pool import known_names, load_pool
 from studio.settings import Settings
 
 INFLUENCES = "*.jsonl"
+IMPORTS = "imports"
+"""The folder of a workspace in which every import has its own."""
 State = tuple[tuple[str, int], ...]
 
 
@@ -39,6 +41,8 @@ class Stored:
     seed: int = 0
     names: Names = IDS
     files: Mapping[str, Kept] = field(default_factory=dict)
+    imports: Mapping[str, Sequence[BenchRecord]] = field(default_factory=dict)
+    """What was measured elsewhere, by import; it is shown apart and enters no analysis."""
     _made: dict[str, Finding] = field(default_factory=dict)
     _making: RLock = field(default_factory=RLock)
 
@@ -126,9 +130,15 @@ def influence_files(assets: Path, workspace: Path) -> list[Path]:
     return [*sorted((assets / "safety").glob(INFLUENCES)), *(workspace / "safety").glob(INFLUENCES)]
 
 
+def import_folders(workspace: Path) -> list[Path]:
+    """The folders of results that were imported here."""
+    return sorted(path.parent for path in (workspace / IMPORTS).glob(f"*/{RECORDS}"))
+
+
 def state_of(assets: Path, workspace: Path) -> State:
     """Which files are stored and when they changed: what the figures depend on."""
-    files = [*result_files(assets), *influence_files(assets, workspace)]
+    imported = [folder / RECORDS for folder in import_folders(workspace)]
+    files = [*result_files(assets), *influence_files(assets, workspace), *imported]
     return tuple((str(path), path.stat().st_mtime_ns) for path in files)
 
 
@@ -139,7 +149,8 @@ def stored(assets: Path, workspace: Path, state: State) -> Stored:
     records = list(newest(one for file in files.values() for one in file.records).values())
     influences = attacks(influence_files(assets, workspace))
     names = names_of(Settings(assets=assets, workspace=workspace))
-    return Stored(records, influences, names=names, files=files)
+    imports = {folder.name: read_records(folder) for folder in import_folders(workspace)}
+    return Stored(records, influences, names=names, files=files, imports=imports)
 
 
 def names_of(settings: Settings) -> Names:

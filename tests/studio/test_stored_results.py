@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from evals.analyses.core import nothing
-from evals.analyses.everything import ANALYSES, claims_table
+from evals.analyses.everything import ANALYSES, OF_RECORDS, claims_table
 from evals.analyses.points import Point
 from evals.results_file import KEPT, keep_records, kept
 from protocols.engines.scripted import ScriptedEngine
@@ -29,6 +29,7 @@ from studio.context import StudioContext
 from studio.lab_routes import lab_routes
 from studio.pages.results import NONE_STORED, everything, questions, runs_behind
 from studio.provenance import AT_A_TIME, PointRecords, provenance_html
+from studio.result_parts import contents, shown_of
 from studio.settings import REPOSITORY, Settings
 from studio.stored_results import Stored, state_of, stored
 from tests.evals.bench.helpers import measure, spec
@@ -243,6 +244,31 @@ def test_new_records_are_noticed(assets: Path, tmp_path: Path) -> None:
     (tmp_path / "safety").mkdir()
     (tmp_path / "safety" / "made.jsonl").write_text("")
     assert len(state_of(assets, tmp_path)) == 3
+
+
+def test_imported_results_stand_apart_and_say_so_where_they_are_mixed(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDIO_WORKSPACE", str(tmp_path))
+    log = {"task": "toy", "model_names": ["their/model"], "logs": [
+        {"input": f"q{n}", "output": "<b>x</b>", "score": n % 2} for n in range(10)
+    ]}  # fmt: skip
+    path = tmp_path / "toy_model_0.5_single_model.json"
+    path.write_text(json.dumps(log))
+    command = ["results", "import", str(path), "--name", "theirs"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0 and "10 answers of 1 models or systems" in result.output
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 2 and "an import 'theirs' already" in again.output
+    found = stored(assets, tmp_path, state_of(assets, tmp_path))
+    assert not any(one.imported for one in found.records)
+    shown = shown_of(found).standings()
+    assert "Measured elsewhere" in shown and "their/model" in shown and "50% (24 to 76)" in shown
+    assert "10 of 10 answers were imported (moco)" in shown and "#imported" in contents(found)
+    mixed = [str(assets / "bench"), str(tmp_path / "imports" / "theirs")]
+    result = CliRunner().invoke(main, ["figures", *mixed, "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert result.exit_code == 0 and page.count("answers were imported (moco)") == len(OF_RECORDS)
 
 
 def test_without_results_the_page_says_how_to_make_some(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Results that other programs measured, as records beside one's own; each says where it is from."""
