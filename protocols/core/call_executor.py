@@ -10,8 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import Protocol
+from contextlib import aclosing, suppress
 
 from protocols.core.call import AnyCall, Call, FusedCall, ScoreCall
 from protocols.core.control import Control
@@ -33,32 +32,15 @@ from protocols.core.events import (
     Usage,
 )
 from protocols.core.inflight import InFlightCall, finite
-from protocols.core.models import Budget, ModelSpec, Sampling
+from protocols.core.lost_engines import LostEngines
+from protocols.core.models import CallSettings, ModelSpec, Sampling
 from protocols.core.stall_timeout import StallTimeout
 
 log = logging.getLogger(__name__)
-
-
 QUIET_S = 10.0
 """A wave of quiet calls may take minutes: so often it says how far it is."""
 EMPTY_ANSWER = "returned an empty answer"
 """What the failure of a model that wrote nothing says, for those who read runs."""
-
-
-class CallSettings(Protocol):
-    """What a run spec and a fit spec say about calls."""
-
-    @property
-    def seed(self) -> int:
-        """What every call's own seed derives from."""
-
-    @property
-    def sampling(self) -> Sampling:
-        """How calls are sampled that say nothing else."""
-
-    @property
-    def budget(self) -> Budget:
-        """What may be spent."""
 
 
 class BudgetSpent(StudioError):
@@ -80,6 +62,7 @@ class CallExecutor:
     ) -> None:
         self.spec, self.engine, self.control, self.stall_s = spec, engine, control, stall_s
         self.by_id = {model.id: model for model in models}
+        self.lost = LostEngines(self.by_id)
         self.model_of: dict[str, str] = {}
         self.ended: list[CallEnded] = []
         self.calls = self.failed = 0
@@ -91,6 +74,7 @@ class CallExecutor:
         self._finished: dict[AnyCall, asyncio.Event] = {}
         self._tasks: dict[asyncio.Task[None], AnyCall] = {}
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
         control.listen(self._react)
 
     async def play(self, calls: Sequence[AnyCall], deadline: float) -> AsyncGenerator[Event, None]:
@@ -108,7 +92,7 @@ class CallExecutor:
         clock = asyncio.get_running_loop().time
         left, told = len(calls), clock()
         quiet = all(call.quiet for call in calls)
-        while left and not self.control.stopped:
+        while left and not self.control.stopped and not self.lost.nobody_left:
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     event = await self._queue.get()
@@ -160,6 +144,7 @@ class CallExecutor:
 
     async def _perform(self, call: AnyCall) -> None:
         self._check(call)
+        await self._write(call)
         if isinstance(call, ScoreCall):
             await self._score(call, self.by_id[call.model])
             return
@@ -170,6 +155,17 @@ class CallExecutor:
             await self._generate(call, sampling)
         finally:
             self._reserved -= sampling.max_tokens * width
+
+    async def _write(self, call: AnyCall) -> None:
+        """Write out a call's prompt, if its parents' texts make it, in a thread.
+
+        Fitting it into a window renders templates of contributors and counts tokens, for seconds
+        if it goes badly; meanwhile no other run on this loop could go on or be stopped.
+        """
+        if callable(call.messages):
+            call.messages = await asyncio.to_thread(call.render)
+            # Other calls were sent meanwhile, and somebody may have pressed Stop.
+            self._check(call)
 
     def _check(self, call: AnyCall) -> None:
         """Raise a :class:`StudioError` if a call must not be sent."""
@@ -227,7 +223,6 @@ class CallExecutor:
                 models=call.authors if isinstance(call, FusedCall) else (),
             ),
         )
-        call.messages = messages
         return inflight, f"{self._nonce}/{call.id}"
 
     async def _generate(self, call: Call, sampling: Sampling) -> None:
@@ -308,6 +303,7 @@ class CallExecutor:
             return  # cut short in the same moment: its end has been announced already
         call.usage = self._close(call, inflight)
         call.state = "ok"
+        self.lost.answered(call.authors)
         event = event.model_copy(update={"usage": call.usage})
         if isinstance(call, Call) and not call.quiet:
             self.ended.append(event)
@@ -329,6 +325,7 @@ class CallExecutor:
             return
         call.state, call.error = "failed", error
         self.failed += 1
+        self.lost.failed(call.authors, error)
         if inflight := self._open.get(call):
             call.usage = self._close(call, inflight)
         model, owner = call.model, error.owner
@@ -380,8 +377,10 @@ class CallExecutor:
         return drained
 
     def warn(self, note: str) -> None:
-        """Let viewers know of something while calls are prepared."""
-        self._queue.put_nowait(Progress(unit="context", note=note, level="warning"))
+        """Let viewers know of something while calls are prepared; may be called from any thread."""
+        event = Progress(unit="context", note=note, level="warning")
+        with suppress(RuntimeError):  # the loop was closed under a thread that still works
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
 
     def abort(self) -> None:
         """Cancel everything that runs, without waiting."""

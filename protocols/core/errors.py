@@ -7,6 +7,7 @@
     |   `-- NotFittedError    a protocol must be fitted to the models before it answers
     |-- ContributorError   whoever brought the model: its spec, template, adapter or files
     `-- EngineError        the machine or a server: out of memory, a dead process, a time-out
+        |-- EngineDied        the process that serves models ended while it was asked
         |-- CapabilityError   the engine cannot do what was asked (for example score labels)
         `-- LostModels        some of the models that write one text together cannot go on
 
@@ -51,6 +52,10 @@ class EngineError(StudioError):
     """A model could not be loaded or a generation failed."""
 
     owner = "engine"
+
+
+class EngineDied(EngineError):
+    """The process that serves a model, and every other model of its base, has ended."""
 
 
 class CapabilityError(EngineError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
@@ -103,6 +103,22 @@ class Budget(Frozen):
     calls: int = Field(200, ge=1, description="Model calls, scoring included.")
     tokens: int = Field(20_000, ge=1, description="Generated tokens over all models.")
     seconds: float = Field(600.0, gt=0, description="Wall-clock seconds.")
+
+
+class CallSettings(Protocol):
+    """What a run spec and a fit spec say about calls."""
+
+    @property
+    def seed(self) -> int:
+        """What every call's own seed derives from."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How calls are sampled that say nothing else."""
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent."""
 
 
 class RunSpec(Frozen):

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pydantic import JsonValue
 
 from protocols.core.call import AnyCall, Step
-from protocols.core.call_executor import CallExecutor, CallSettings
+from protocols.core.call_executor import CallExecutor
 from protocols.core.control import Control
 from protocols.core.engine import Engine
 from protocols.core.errors import StudioError, UserError
@@ -31,7 +31,7 @@ from protocols.core.events import (
     RunStarted,
     Status,
 )
-from protocols.core.models import ModelSpec, pick
+from protocols.core.models import CallSettings, ModelSpec, pick
 from protocols.core.registry import ProtocolSpec, get_protocol
 from protocols.core.silence import Silence
 from protocols.core.workers import Workers
@@ -185,10 +185,16 @@ class Session(ABC):
             return True
 
     async def play(self, calls: Sequence[AnyCall]) -> AsyncGenerator[Event, None]:
-        """Perform calls until they have ended or the run must stop."""
+        """Perform calls until they have ended or the run must stop.
+
+        Raises :class:`EngineDied` if no model is left whose engine runs: to start one anew takes
+        longer than anybody waits for the next word.
+        """
         async with aclosing(self.executor.play(calls, self.deadline)) as events:
             async for event in events:
                 yield event
+        if self.executor.lost.nobody_left:
+            raise self.executor.lost.nobody_left
 
     async def reports(self, coming: asyncio.Task[Any]) -> AsyncGenerator[Event, None]:
         """What workers report until the next step is there; without it if the run must stop.

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from protocols.core.engine import Engine
+from protocols.core.lost_engines import place_of
 from protocols.core.models import ModelSpec
 
 _PULSES: WeakKeyDictionary[Engine, dict[str, float]] = WeakKeyDictionary()
@@ -24,7 +25,7 @@ class StallTimeout:
     def __init__(self, engine: Engine, models: Sequence[ModelSpec], stall_s: float) -> None:
         self._stall_s = stall_s
         self._pulse = _PULSES.setdefault(engine, {})
-        self._places = {f"{model.source}@{model.revision}" for model in models}
+        self._places = {place_of(model) for model in models}
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._begun = False

@@ -30,6 +30,7 @@ from protocols.core.engine import (
 from protocols.core.errors import (
     CapabilityError,
     ContributorError,
+    EngineDied,
     EngineError,
     LostModels,
     StudioError,
@@ -40,7 +41,7 @@ from protocols.core.models import Capability, ModelSpec
 from protocols.lib.prompts import Message
 
 Request = GenerateRequest | ScoreRequest
-Fault = Literal["load", "start", "middle", "empty", "hang"]
+Fault = Literal["load", "start", "middle", "dead", "empty", "hang"]
 Script = str | Mapping[str, str] | Callable[[GenerateRequest], str] | None
 ScoreScript = Mapping[str, float] | Callable[[ScoreRequest], Mapping[str, float]] | None
 Faults = Mapping[str, Fault] | Collection[str] | Callable[[Request], Fault | bool | None]
@@ -137,11 +138,11 @@ class ScriptedEngine(WithoutLogits):
             for start in range(0, len(pieces), self._chunk):
                 await asyncio.sleep(self._delay_s)
                 if start and start >= len(pieces) // 2:
-                    await self._trip(request, fault, ("middle",))
+                    await self._trip(request, fault, ("middle", "dead"))
                 part = pieces[start : start + self._chunk]
                 yield Chunk("".join(part), len(part))
             await asyncio.sleep(self._delay_s)
-            await self._trip(request, fault, ("middle",))
+            await self._trip(request, fault, ("middle", "dead"))
             yield Chunk("", 0, finish, prompt_tokens)
 
     async def load_fused(
@@ -162,10 +163,10 @@ class ScriptedEngine(WithoutLogits):
             for number, token in enumerate(tokens):
                 await asyncio.sleep(self._delay_s)
                 if number >= len(tokens) // 2:
-                    await self._lose(asked, ("middle",))
+                    await self._lose(asked, ("middle", "dead"))
                 yield Chunk(token.text, len(asked), fused=(token,))
             await asyncio.sleep(self._delay_s)
-            await self._lose(asked, ("middle",))
+            await self._lose(asked, ("middle", "dead"))
             yield Chunk("", 0, finish, prompt_tokens)
 
     async def _lose(self, asked: Sequence[GenerateRequest], kinds: tuple[Fault, ...]) -> None:
@@ -206,7 +207,7 @@ class ScriptedEngine(WithoutLogits):
             prompt_tokens = self._admit(request)
             await asyncio.sleep(self._delay_s)
             await self._trip(
-                request, self._fault(request), ("start", "load", "middle", "empty", "hang")
+                request, self._fault(request), ("start", "load", "middle", "dead", "empty", "hang")
             )
             given = self._scores(request) if callable(self._scores) else self._scores
             if given is not None:
@@ -267,6 +268,8 @@ class ScriptedEngine(WithoutLogits):
             return
         if fault == "hang":
             await asyncio.Event().wait()
+        if fault == "dead":
+            raise EngineDied(f"The engine of '{request.model.title}' stopped (scripted).")
         raise EngineError(f"'{request.model.title}' failed (scripted: {fault}).")
 
     def _reply(self, request: GenerateRequest, fault: Fault | None) -> tuple[list[str], Finish]:

@@ -40,7 +40,12 @@ class Base:
     @property
     def ready(self) -> bool:
         """Whether it takes requests."""
-        return not (self.asleep or self.leaving or self.engine is None or self.engine.errored)
+        return not (self.asleep or self.leaving or self.dead)
+
+    @property
+    def dead(self) -> bool:
+        """Whether its processes have ended."""
+        return self.engine is None or bool(self.engine.errored)
 
     @contextmanager
     def serving(self, request_id: str) -> Iterator[None]:

@@ -25,7 +25,7 @@ from protocols.core.engine import (
     Scores,
     WithoutLogits,
 )
-from protocols.core.errors import EngineError, StudioError
+from protocols.core.errors import EngineDied, EngineError, StudioError
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
 from protocols.engines.checks import check_to_load
@@ -287,10 +287,15 @@ class VllmEngine(WithoutLogits):
         except (StudioError, asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
+            if base.dead:
+                log.error("request %s: vLLM's processes have ended (%s)", request.id, error)
+                raise EngineDied(
+                    f"The engine of '{request.model.title}' stopped while it was asked. Run again: "
+                    "it is loaded anew."
+                ) from error
             log.exception("request %s", request.id)
-            state = type(error).__name__ if base.ready else "its engine stopped"
             raise EngineError(
-                f"'{request.model.title}' could not answer ({state}). Run again: it is loaded anew."
+                f"'{request.model.title}' could not answer ({type(error).__name__}). Run again."
             ) from error
         finally:
             self._open -= 1

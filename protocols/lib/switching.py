@@ -7,6 +7,7 @@ very bytes it was trained on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from protocols.core.call import Call, ScoreCall
 from protocols.core.events import Decision
@@ -47,13 +48,20 @@ def decision_calls(
         ScoreCall(
             f"neutral.{number}" if turn is None else f"switch.{turn}.{number}",
             switcher,
-            switch_messages(ctx, switcher, listing_text(order), question, text),
+            partial(_asked, ctx, switcher, listing_text(order), question, text),
             labels=labels(order),
             role=ROLE,
             round=turn or 0,
         )
         for number, order in enumerate(orders, start=1)
     ]
+
+
+def _asked(
+    ctx: Context, switcher: str, models: str, question: str, text: str, alive: Sequence[Call]
+) -> list[Message]:
+    """The prompt, written out when the call is sent: fitting it into a window takes a while."""
+    return switch_messages(ctx, switcher, models, question, text)
 
 
 def switch_messages(

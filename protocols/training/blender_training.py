@@ -242,7 +242,8 @@ class Blender:
         """Train it on what the ranker likes best; the untrained one stays if it does better."""
         async for step in self.ranked(self.playing, self.tables["fuser"]):
             yield step
-        self.rows["fuser"] = [self._lesson(t) for t in self.tables["fuser"] if t.candidates]
+        tables = [table for table in self.tables["fuser"] if table.candidates]
+        self.rows["fuser"] = await self.ctx.work(lambda: [*map(self._lesson, tables)])
         base = self.who.model.id
         found: dict[str, dict[str, float]] = {}
         async for step in self.blends(base, found):

@@ -6,6 +6,7 @@ being told what was said then.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class CallCache:
             wave = calls[start : start + WAVE]
             new = [call for call in wave if not self._recall(call)]
             if new:
-                yield [_settled(call) for call in new]
+                yield await asyncio.to_thread(_settled, new)
                 self._keep(new)
             done = start + len(wave)
             yield Progress(unit="search", done=done, total=len(calls), note=what)
@@ -71,12 +72,13 @@ def _said(call: AnyCall) -> Any:
     return call.logprobs if isinstance(call, ScoreCall) else call.text
 
 
-def _settled(call: AnyCall) -> AnyCall:
-    """The call with its prompt written out: what it sees may only be remembered."""
-    if call.sees:
-        call.messages, call.sees, call.min_sees = call.render(), (), 0
-    call.quiet = True
-    return call
+def _settled(calls: Sequence[AnyCall]) -> Sequence[AnyCall]:
+    """The calls with their prompts written out: what they see may only be remembered."""
+    for call in calls:
+        if call.sees:
+            call.messages, call.sees, call.min_sees = call.render(), (), 0
+        call.quiet = True
+    return calls
 
 
 def answer_call(name: str, model: str, item: FitItem, sampling: Sampling | None = None) -> Call:

@@ -6,6 +6,7 @@ and a killed fit finds what was written.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -110,7 +111,7 @@ class RolloutWriter:
     async def scores(self, name: str, calls: Sequence[ScoreCall]) -> AsyncIterator[Step]:
         """Play scoring calls of the decider called ``name``, or recall what it said before."""
         new: dict[str, ScoreCall] = {}
-        keys = [content_hash(name, call.render(), list(call.labels)) for call in calls]
+        keys = await asyncio.to_thread(_named, name, calls)
         for key, call in zip(keys, calls, strict=True):
             if key not in self._scores and key not in new:
                 call.id, call.quiet, new[key] = f"score.{key}", True, call
@@ -136,6 +137,13 @@ class RolloutWriter:
         """How right a text is, 0 to 1; one without words is wrong."""
         text = line.draft.whole
         return (self.ctx.score(line.item, text) or 0.0) if text.strip() else 0.0
+
+
+def _named(decider: str, calls: Sequence[ScoreCall]) -> list[str]:
+    """Keys of calls by what is asked; their prompts are written out for good."""
+    for call in calls:
+        call.messages = call.render()
+    return [content_hash(decider, call.messages, list(call.labels)) for call in calls]
 
 
 def same_author(line: Rollout) -> str:

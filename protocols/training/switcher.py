@@ -278,7 +278,8 @@ async def fit_switcher(ctx: FitContext) -> AsyncIterator[Step]:
             "the limit, or fit to tasks that some of the models are better at."
         )
     yield Phase(name="train", title="The switcher is trained", index=2, total=4)
-    adapter = await train(ctx, who, label_rows(ctx, lessons, who.model.id))
+    rows = await ctx.work(label_rows, ctx, lessons, who.model.id)
+    adapter = await train(ctx, who, rows)
     yield Phase(name="measure", title="It is tried on dev items", index=3, total=4)
     scores: dict[str, float] = {}
     async for step in measure(ctx, writer, who, adapter, dev, scores):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from protocols.core.errors import EngineError
+from protocols.core.errors import EngineDied, EngineError
 from protocols.core.models import ModelSpec
 from protocols.engines.prompter import Prompter
 from protocols.engines.vllm_base import Base
@@ -42,6 +42,8 @@ class Core:
             finish = None
             while finish is None:
                 text, finish = await heard.get()
+                if self.errored:
+                    raise RuntimeError("the processes have ended")
                 piece = SimpleNamespace(text=text, token_ids=[1], finish_reason=finish)
                 yield SimpleNamespace(outputs=[piece])
         finally:
@@ -50,6 +52,10 @@ class Core:
     def say(self, text: str, finish: str | None = None) -> None:
         for heard in self.requests.values():
             heard.put_nowait((text, finish))
+
+    def die(self) -> None:
+        self.errored = True
+        self.say("")
 
     async def abort(self, ids: Sequence[str]) -> None:
         for one in ids:
@@ -140,6 +146,23 @@ def test_a_growth_that_nobody_waits_for_still_lets_requests_in(here: World, loop
         assert await eventually(lambda: any(core.requests for core in cores(here)))
         cores(here)[-1].say("Yes.", "stop")
         assert text_of(await answer) == "Yes."
+        await here.engine.close()
+
+    loop.run(go(), 60)
+
+
+def test_a_base_whose_processes_die_is_told_apart_and_replaced(here: World, loop: Loop) -> None:
+    async def go() -> None:
+        await here.engine.load([here.base])
+        waiting = asyncio.create_task(complete(here, ask(here.base)))
+        assert await eventually(lambda: bool(cores(here)[0].requests))
+        cores(here)[0].die()
+        with pytest.raises(EngineDied, match="'base' stopped while it was asked"):
+            await waiting
+        again = asyncio.create_task(complete(here, ask(here.base)))
+        assert await eventually(lambda: len(cores(here)) == 2 and bool(cores(here)[1].requests))
+        cores(here)[1].say("Yes.", "stop")
+        assert text_of(await again) == "Yes." and cores(here)[0].over
         await here.engine.close()
 
     loop.run(go(), 60)

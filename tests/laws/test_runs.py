@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from itertools import groupby
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -230,6 +232,35 @@ def test_a_failed_text_goes_nowhere(
             assert secret not in str(event.messages) + event.prefix
         if isinstance(event, Answer):
             assert secret not in event.text
+
+
+@every_protocol
+def test_an_engine_that_dies_ends_the_run_with_a_sentence(protocol: str) -> None:
+    engine = ScriptedEngine(fail=lambda request: "dead")
+    events = played(make_spec(protocol), engine)
+    ended = events[-1]
+    assert isinstance(ended, Ended)
+    assert (ended.status, ended.owner) == ("failed", "engine")
+    assert "stopped (scripted)" in ended.message
+    assert engine.open_streams == 0
+    first = next(i for i, e in enumerate(events) if isinstance(e, CallFailed))
+    assert not any(isinstance(e, CallStarted | Answer) for e in events[first:])
+
+
+@every_protocol
+def test_prompts_are_not_measured_on_the_event_loop(protocol: str) -> None:
+    threads: set[int] = set()
+
+    class Watched(ScriptedEngine):
+        def count_tokens(self, *asked: Any) -> int:
+            threads.add(threading.get_ident())
+            return super().count_tokens(*asked)
+
+        def _admit(self, request: Any) -> int:
+            return 1
+
+    assert played(make_spec(protocol), Watched())[-1].status == "ok"
+    assert threading.get_ident() not in threads, "no other run could go on or be stopped meanwhile"
 
 
 @every_protocol
