@@ -288,7 +288,7 @@ class VllmEngine(WithoutLogits):
             raise
         except Exception as error:
             if base.dead:
-                log.error("request %s: vLLM's processes have ended (%s)", request.id, error)
+                log.warning("request %s: vLLM's processes have ended (%s)", request.id, error)
                 raise EngineDied(
                     f"The engine of '{request.model.title}' stopped while it was asked. Run again: "
                     "it is loaded anew."
