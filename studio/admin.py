@@ -31,6 +31,10 @@ from studio.settings import Settings
 COOKIE = "studio_lab"
 HOURS = 12
 FAILURES_A_MINUTE = 20
+GENERATED = (
+    "<p>No password was set, so a key was made. Open the link that the terminal showed when the "
+    "app was started; its end, behind <code>key=</code>, can be typed here too.</p>"
+)
 HOSTED = "SPACE_ID" in os.environ
 log = logging.getLogger(__name__)
 
@@ -101,12 +105,12 @@ class Admin:
             form: FormData = await request.form()
             given = str(form.get("password", ""))
         if not given:
-            return _page(200, "")
+            return self._page(200, "")
         if self._blocked():
-            return _page(429, "Too many wrong passwords. Wait a minute and try again.")
+            return self._page(429, "Too many wrong passwords. Wait a minute and try again.")
         if not hmac.compare_digest(given.encode(), self._key.encode()):
             self._failures.append(time.monotonic())
-            return _page(403, "That is not the password.")
+            return self._page(403, "That is not the password.")
         response = RedirectResponse("/studies", status_code=303)
         response.set_cookie(
             COOKIE,
@@ -120,6 +124,14 @@ class Admin:
         response = RedirectResponse("/studies", status_code=303)
         response.delete_cookie(COOKIE, **_manners(request))
         return response
+
+    def _page(self, status: int, problem: str) -> Response:
+        told = f'<p role="alert">{problem}</p>' if problem else ""
+        page = asset("lab.html").replace("<!--problem-->", told)
+        headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+        return HTMLResponse(
+            page.replace("<!--way-->", GENERATED if self.generated else ""), status, headers
+        )
 
     def _blocked(self) -> bool:
         full = len(self._failures) == FAILURES_A_MINUTE
@@ -151,9 +163,3 @@ def _account(request: Any) -> str:
     if info.get("expires_at", 0) < time.time():
         return ""
     return str(info.get("userinfo", {}).get("preferred_username", ""))
-
-
-def _page(status: int, problem: str) -> Response:
-    told = f'<p role="alert">{problem}</p>' if problem else ""
-    headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-    return HTMLResponse(asset("lab.html").replace("<!--problem-->", told), status, headers)

@@ -15,6 +15,7 @@ from protocols.core.errors import StudioError, UserError
 from protocols.core.events import Progress
 from studio.runs import RunManager
 
+LAST_WARNINGS = 5
 log = logging.getLogger(__name__)
 
 
@@ -51,9 +52,11 @@ class Jobs:
         self._manager.submit(self._work(study, steps))
 
     async def _work(self, study: str, steps: Callable[[], AsyncIterator[Progress]]) -> None:
-        problem = ""
+        problem, warned = "", dict[str, None]()
         try:
             async for step in steps():
+                if step.level == "warning":
+                    warned |= {step.note: None}
                 self._tell(study, done=step.done, total=step.total, note=step.note)
         except StudioError as error:
             problem = error.message
@@ -61,7 +64,8 @@ class Jobs:
             name = uuid.uuid4().hex[:8]
             log.exception("bug %s in a job of study %s", name, study)
             problem = f"Something went wrong on our side (error {name}); the log has the details."
-        note = "" if problem else "Done."
+        # What went wrong on the way must outlast the end: a judge left out, a pair left out.
+        note = "" if problem else " ".join(["Done.", *[*warned][-LAST_WARNINGS:]])
         self._tell(study, running=False, problem=problem, note=note)
 
     def _tell(self, study: str, **changes: object) -> None:

@@ -43,7 +43,8 @@ async def make_answers(lab: Lab, slug: str, engine: Engine) -> AsyncGenerator[Pr
     await asyncio.to_thread(studies.replace_pairs, lab.store, slug, ready.pairs, ready.dropped)
     left = f"{len(ready.pairs)} pairs are ready, {len(ready.dropped)} were left out."
     note = " ".join([left, *ready.notes])
-    yield Progress(unit="answers", done=len(jobs), total=len(jobs), note=note)
+    level = "warning" if ready.dropped or ready.notes else "info"
+    yield Progress(unit="answers", done=len(jobs), total=len(jobs), note=note, level=level)
 
 
 def verify_blinding(lab: Lab, slug: str) -> Verification:

@@ -215,7 +215,7 @@ def _example(
     scores = [PREFERRED * (2 * (score(j) or 0.0) - 1) for j in mine]
     return {
         "input_text": pair.prompt,
-        "tags": [pair.stratum],
+        "tags": [pair.stratum, *filter(None, (pair.category, pair.language))],
         "output_text_a": pair.system,
         "output_text_b": pair.contributor,
         "score": sum(scores) / len(scores) if scores else None,

@@ -279,5 +279,6 @@ class Reading(RunEnd):
             error=error,
             owner=owner,
             language=job.question.language,
+            category=job.question.category,
             spare=job.spare,
         )

@@ -19,6 +19,7 @@ from evals.human.questions import (
     MAX_ROWS,
     PROMPT_FIELDS,
     Row,
+    category_of,
     field_text,
     language_of,
     read_bytes,
@@ -46,6 +47,7 @@ class _Answer:
     cut: bool
     language: str
     gold: Arm | None
+    category: str
 
 
 def import_pairs(
@@ -92,6 +94,7 @@ def _response(stratum: str, arm: Arm, answer: _Answer, spare: bool) -> Response:
         finish="length" if answer.cut else "",
         cut=answer.cut,
         language=answer.language,
+        category=answer.category,
         spare=spare,
         gold=answer.gold,
     )
@@ -140,12 +143,13 @@ def _same_question(first: _Answer, second: _Answer) -> tuple[_Answer, _Answer]:
     else:
         prompt = first.prompt
     language = first.language or second.language
+    category = first.category or second.category
     if first.gold and second.gold and first.gold != second.gold:
         raise UserError(f"{first.where} and {second.where} name different gold winners.")
     gold = first.gold or second.gold
     return (
-        replace(first, prompt=prompt, language=language, gold=gold),
-        replace(second, prompt=prompt, language=language, gold=gold),
+        replace(first, prompt=prompt, language=language, gold=gold, category=category),
+        replace(second, prompt=prompt, language=language, gold=gold, category=category),
     )
 
 
@@ -195,6 +199,7 @@ def _answer(where: str, row: Mapping[str, Any]) -> _Answer:
         text=text,
         cut=finish == "length",
         language=language_of(where, row),
+        category=category_of(where, row),
         gold=_winner(where, row),
     )
 

@@ -85,6 +85,7 @@ class _Item:
             language=contributor.language or system.language,
             run_contributor=contributor.run,
             run_system=system.run,
+            category=contributor.category or system.category,
         )
 
 

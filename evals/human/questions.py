@@ -25,6 +25,7 @@ from protocols.core.models import MAX_QUESTION_CHARS
 MAX_FILE_BYTES = 32 * 2**20
 MAX_LINE_BYTES = 2**20
 MAX_ROWS = 20_000
+MAX_CATEGORY_CHARS = 60
 PROMPT_FIELDS = ("prompt", "question", "input")
 _HUB = re.compile(
     r"hub:(?P<name>\w[\w.-]*(?:/\w[\w.-]*)?)(?::(?P<config>[\w.-]+))?/(?P<split>[\w.\[\]:%-]+)"
@@ -42,6 +43,7 @@ class Question:
     prompt: str
     language: str = ""
     gold: str = ""
+    category: str = ""
 
 
 def load_questions(
@@ -129,7 +131,8 @@ def locate(source: str, folder: Path | None) -> Path:
 def read_questions(path: Path) -> tuple[Question, ...]:
     """Read a ``.jsonl`` or ``.csv`` file with a ``prompt`` (or ``question``) in every row.
 
-    ``id``, ``language`` and ``gold`` are optional. Raises :class:`UserError` naming file and line.
+    ``id``, ``language``, ``category`` and ``gold`` are optional. Raises :class:`UserError`
+    naming file and line.
     """
     return questions_from(path.name, read_rows(path), "line")
 
@@ -256,6 +259,7 @@ def _question(where: str, number: int, row: Mapping[str, Any]) -> Question:
         prompt=prompt,
         language=language_of(where, row),
         gold=field_text(where, row, "gold"),
+        category=category_of(where, row),
     )
 
 
@@ -265,6 +269,20 @@ def language_of(where: str, row: Mapping[str, Any]) -> str:
     if language and not _LANGUAGE.fullmatch(language):
         raise UserError(f"{where}: '{language[:20]}' is no language tag; write for example en.")
     return language
+
+
+def category_of(where: str, row: Mapping[str, Any]) -> str:
+    """Return what a row says its question is about, for the report's slices; '' if nothing.
+
+    Raises :class:`UserError` for what is no short text.
+    """
+    category = " ".join(field_text(where, row, "category").split())
+    if len(category) > MAX_CATEGORY_CHARS:
+        raise UserError(
+            f"{where}: the category has {len(category)} characters; use at most "
+            f"{MAX_CATEGORY_CHARS}."
+        )
+    return category
 
 
 def field_text(where: str, row: Mapping[str, Any], name: str) -> str:

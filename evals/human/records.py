@@ -196,6 +196,7 @@ class PairText:
     language: str = ""
     run_contributor: str = ""
     run_system: str = ""
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)

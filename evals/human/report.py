@@ -11,6 +11,7 @@ from evals.human.reporting.model import Conclusions, Report, Row
 from evals.human.reporting.quality import between_raters, gold, length, position, repeats
 from evals.human.reporting.result import evidence, result, scopes
 from evals.human.reporting.rows import contributor_rows, criterion_rows, differences, rater_rows
+from evals.human.reporting.slices import slices
 from evals.human.reporting.variants import variants
 from evals.human.reporting.votes import Votes
 
@@ -34,6 +35,7 @@ def build_report(data: StudyData) -> Report:
         raters=rater_rows(votes),
         contributors=contributor_rows(votes),
         criteria=criterion_rows(votes),
+        slices=slices(votes),
         differences=differences(votes),
         variants=variants(votes, headline, sides, lengths),
         position=sides,

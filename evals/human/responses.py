@@ -40,6 +40,7 @@ class Response:
     language: str = ""
     spare: bool = False
     gold: Arm | None = None
+    category: str = ""
 
     @property
     def again(self) -> bool:

@@ -89,6 +89,7 @@ pair = Table(
     _text("language", ""),
     _text("run_contributor", ""),
     _text("run_system", ""),
+    _text("category", ""),
     _flag("excluded"),
     UniqueConstraint("study", "item"),
 )

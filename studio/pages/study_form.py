@@ -100,7 +100,7 @@ def _arms(ctx: StudioContext, fields: dict[str, Component]) -> gr.File:
         )  # fmt: skip
         fields["limit"] = gr.Slider(1, 200, 25, step=1, label="Pairs per contributor")
     return gr.File(
-        label="Or your own: .jsonl or .csv with a 'prompt' column",
+        label="Or your own, instead: .jsonl or .csv with a 'prompt' column",
         file_types=[".jsonl", ".csv"], type="filepath", height=140,
     )  # fmt: skip
 
@@ -110,8 +110,17 @@ def _amounts(settings: Settings, fields: dict[str, Component]) -> None:
     with gr.Row():
         fields["pairs_per_rater"] = gr.Slider(1, 200, 25, step=1, label="Pairs per rater")
         fields["overlap"] = gr.Slider(1, 20, 1, step=1, label="Raters per pair")
-        fields["repeat_share"] = gr.Slider(0, 0.5, 0.1, step=0.05, label="Share shown twice")
-        fields["gold_share"] = gr.Slider(0, 0.5, 0.0, step=0.05, label="Share with a known winner")
+        fields["repeat_share"] = gr.Slider(
+            0, 0.5, 0.1, step=0.05, label="Share shown twice", info="The sides change."
+        )
+        fields["gold_share"] = gr.Slider(
+            0,
+            0.5,
+            0.0,
+            step=0.05,
+            label="Share with a known winner",
+            info="Do raters read? Made of questions beyond the pairs.",
+        )
     with gr.Row():
         fields["tie_policy"] = gr.Dropdown(TIES, value="drop", label="Ties in the headline")
         fields["rule"] = gr.Dropdown(STOPS, value="fixed", label="Collecting ends")

@@ -22,7 +22,10 @@ from studio.pages.study_parts import AnswerParts, Ending, Panels, PlanParts, Rat
 from studio.study_work import make_answers, verify_blinding
 
 QUIET: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
+REVIEWED = "Noted: you have looked at the pairs. Next: open the study to raters."
+OPENED = "The study is open. Next: the Raters tab."
 PULSE_S = 2.0
+STORED = "The study is stored and chosen at the top of the page. Next: the Answers tab."
 Act = Callable[..., list[Any]]
 
 
@@ -161,7 +164,7 @@ class Handlers:
             return [self._rows()[1], ""]
 
         told = [made.refused, panels.study]
-        made.create.click(self.guarded(make, 1), form.everything(), told, **QUIET)
+        made.create.click(self.guarded(make, 1, STORED), form.everything(), told, **QUIET)
         made.discard.click(
             self.guarded(discard, 2), [panels.study, made.confirm],
             [panels.told, panels.study, made.confirm], **QUIET,
@@ -217,20 +220,28 @@ class Handlers:
             return []
 
         files = [made.whose, made.contributor, made.system]
-        self._then_show(made.make, make)
-        self._then_show(made.bring, bring, *files)
-        self._then_show(made.exclude, exclude, made.item)
-        self._then_show(made.reviewed, accept)
-        self._then_show(made.open, begin)
+        self._then_show(made.make, self.panels.told, "", make)
+        self._then_show(made.bring, self.panels.told, "", bring, *files)
+        self._then_show(made.exclude, made.told, "The pair is left out.", exclude, made.item)
+        self._then_show(made.reviewed, made.told, REVIEWED, accept)
+        self._then_show(made.open, made.told, OPENED, begin)
 
-    def _then_show(self, button: gr.Button, act: Act, *inputs: Any) -> None:
-        """Do what a button says; if it could be done, draw the study anew."""
+    def _then_show(
+        self, button: gr.Button, told: gr.HTML, said: str, act: Act, *inputs: Any
+    ) -> None:
+        """Do what a button says and draw the study anew; what was told stays to be read.
+
+        ``told`` is the place beside the button: the top of the page may be far out of sight.
+        """
         panels, shown = self.panels, self.panels.shown()
-        button.click(
-            self.guarded(act, 0), [panels.study, *inputs], [panels.told], **QUIET
-        ).success(
-            self.guarded(self.show, len(shown)), panels.study, [panels.told, *shown], **QUIET
+
+        def redraw(request: gr.Request, slug: str | None) -> list[Any]:
+            return self.guarded(self.show, len(shown))(request, slug)[1:]
+
+        done = button.click(
+            self.guarded(act, 0, said), [panels.study, *inputs], [told], **QUIET
         )  # fmt: skip
+        done.success(redraw, panels.study, shown, **QUIET)
 
     def connect_raters(self, made: RaterParts) -> None:
         """Make links; they begin with the address that the lab itself uses."""

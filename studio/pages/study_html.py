@@ -67,7 +67,8 @@ def nothing_yet() -> str:
     steps = "".join(f"<li><strong>{tab}</strong>: {what}</li>" for tab, what in WAY)
     return (
         "<div class='studio-study'><h2>No study yet</h2><p>A study takes five steps, one tab each. "
-        f"Begin with the plan below; a finished example is on the Results page.</p>"
+        "Begin with the plan below; a finished example is on the "
+        "<a href='/results'>Results page</a>.</p>"
         f"<ol>{steps}</ol></div>"
     )
 
@@ -147,7 +148,12 @@ def plan(text: str) -> str:
 
 def work(row: StudyRow, done: Progress) -> str:
     """For how many raters a study has work, so that nobody is invited for nothing."""
-    each = min(row.spec.pairs_per_rater, row.pairs)
+    each, slug = min(row.spec.pairs_per_rater, row.pairs), escape(row.spec.slug)
+    join = (
+        f"<p>Open link, for everybody: <a href='/join/{slug}' target='_blank'>/join/{slug}</a></p>"
+        if row.spec.open_link and row.state == "open"
+        else ""
+    )
     if not each:
         return "<p>For how many raters there is work is known once the answers are made.</p>"
     needed = max(row.spec.overlap, -(-done.votes_target // each))
@@ -156,12 +162,23 @@ def work(row: StudyRow, done: Progress) -> str:
         f"{needed} rater{'s' if needed != 1 else ''}. {done.invited} invited so far."
     )
     spare = done.invited - done.withdrawn > needed
-    return f"<p>{told}{SPARE if spare else ''}</p>"
+    return f"<p>{told}{SPARE if spare else ''}</p>{join}"
 
 
 def pair_choices(found: Review) -> list[tuple[str, str]]:
     """The pairs by their questions, for a list to choose from."""
-    return [(f"{row.prompt[:SUMMARY]} · {row.item}", row.item) for row in found.rows]
+    whose = _whose(found)
+    return [
+        (f"{row.prompt[:SUMMARY]} · {whose.get(row.item, '')}{row.item}", row.item)
+        for row in found.rows
+    ]
+
+
+def _whose(found: Review) -> dict[str, str]:
+    """Whose pairs they are, by item; nothing where all are one contributor's."""
+    if len({row.stratum for row in found.rows}) < 2:
+        return {}
+    return {row.item: f"{row.stratum} · " for row in found.rows}
 
 
 def monitor(done: Progress, raters: Sequence[RaterRow]) -> str:
@@ -313,7 +330,11 @@ def review(slug: str, found: Review, blind: Blindability) -> str:
     gone = ", ".join(f"{count} {escape(why)}" for why, count in found.dropped.items()) or "none"
     shown = sorted(found.rows, key=lambda row: -(row.contributor.hits + row.system.hits))
     places = {row.item: place for place, row in enumerate(found.rows, start=1)}
-    pairs = "".join(_reviewed(row, _preview(slug, places[row.item])) for row in shown[:SHOWN_PAIRS])
+    whose = _whose(found)
+    pairs = "".join(
+        _reviewed(row, whose.get(row.item, ""), _preview(slug, places[row.item]))
+        for row in shown[:SHOWN_PAIRS]
+    )
     more = len(found.rows) - SHOWN_PAIRS
     rest = f"<p>{more} more pairs, with fewer hidden names.</p>" if more > 0 else ""
     return (
@@ -353,7 +374,7 @@ def _preview(slug: str, place: int) -> str:
     )
 
 
-def _reviewed(row: ReviewRow, link: str) -> str:
+def _reviewed(row: ReviewRow, whose: str, link: str) -> str:
     sides = "".join(
         f"<div><strong>{name}</strong><div class='studio-text'>{_marked(pane)}</div></div>"
         for name, pane in (("contributor", row.contributor), ("system", row.system))
@@ -362,7 +383,8 @@ def _reviewed(row: ReviewRow, link: str) -> str:
     whole = f"<div class='studio-text'>{escape(row.prompt)}</div>"
     return (
         f"<details><summary><code>{escape(row.item)}</code> hidden: "
-        f"{row.contributor.hits + row.system.hits}{gold} · {escape(row.prompt[:SUMMARY])}</summary>"
+        f"{row.contributor.hits + row.system.hits}{gold} · {escape(whose)}"
+        f"<bdi>{escape(row.prompt[:SUMMARY])}</bdi></summary>"
         f"{whole if len(row.prompt) > SUMMARY else ''}"
         f"<div class='studio-pairtext'>{sides}</div>{link}</details>"
     )

@@ -65,6 +65,7 @@ class AnswerParts:
     exclude: gr.Button
     reviewed: gr.Button
     open: gr.Button
+    told: gr.HTML
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def answers_tab() -> AnswerParts:
         reviewed = gr.Button("I have looked at the pairs")
         opened = gr.Button("Open the study to raters", variant="primary")
     return AnswerParts(
-        make, whose, contributor, system, bring, review, item, exclude, reviewed, opened
+        make, whose, contributor, system, bring, review, item, exclude, reviewed, opened, notice("")
     )
 
 

@@ -109,6 +109,14 @@ class Variant(Part):
     estimate: Estimate
 
 
+class Slice(Part):
+    """The main votes by one property of their questions. Nobody planned to look at it: it says
+    what to ask next, and finds nothing by itself."""
+
+    by: str
+    rows: tuple[Row, ...]
+
+
 class Differences(Part):
     """Whether raters differ in their rates beyond chance: a chi-squared test."""
 
@@ -383,6 +391,7 @@ class Report(Part):
     raters: tuple[Row, ...]
     contributors: tuple[Row, ...]
     criteria: tuple[Row, ...] = ()
+    slices: tuple[Slice, ...] = ()
     differences: Differences
     variants: tuple[Variant, ...]
     position: Position
