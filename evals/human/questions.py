@@ -26,6 +26,7 @@ MAX_FILE_BYTES = 32 * 2**20
 MAX_LINE_BYTES = 2**20
 MAX_ROWS = 20_000
 MAX_CATEGORY_CHARS = 60
+SEPARATORS = (",", ";", "\t")
 PROMPT_FIELDS = ("prompt", "question", "input")
 _HUB = re.compile(
     r"hub:(?P<name>\w[\w.-]*(?:/\w[\w.-]*)?)(?::(?P<config>[\w.-]+))?/(?P<split>[\w.\[\]:%-]+)"
@@ -197,7 +198,7 @@ def _text(name: str, number: int, line: bytes) -> str:
 def _csv_rows(name: str, data: bytes) -> Iterator[Row]:
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     text = "\n".join(_text(name, number, line) for number, line in enumerate(lines, start=1))
-    table = csv.reader(io.StringIO(text, newline=""), strict=True)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
     header: list[str] = []
     before = 0
     try:
@@ -214,6 +215,15 @@ def _csv_rows(name: str, data: bytes) -> Iterator[Row]:
                 yield number, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise UserError(f"'{name}', line {before + 1} is not valid CSV: {error}.") from None
+
+
+def _separator(text: str) -> str:
+    """Return what stands between the columns: in many countries spreadsheets write ';'."""
+    head = text.partition("\n")[0].lower()
+    for mark in SEPARATORS:
+        if {cell.strip().strip('"') for cell in head.split(mark)} & {*PROMPT_FIELDS}:
+            return mark
+    return SEPARATORS[0]
 
 
 def questions_from(name: str, rows: Iterable[Row], unit: str) -> tuple[Question, ...]:
@@ -246,7 +256,10 @@ def questions_from(name: str, rows: Iterable[Row], unit: str) -> tuple[Question,
 def _question(where: str, number: int, row: Mapping[str, Any]) -> Question:
     field_name = next((name for name in PROMPT_FIELDS if name in row), "")
     if not field_name:
-        raise UserError(f"{where} has no 'prompt' or 'question'; name the field like that.")
+        there = ", ".join(f"'{name[:20]}'" for name in list(row)[:6]) or "nothing"
+        raise UserError(
+            f"{where} has no 'prompt' or 'question', only {there}; name the field like that."
+        )
     prompt = field_text(where, row, field_name)
     if not prompt.strip():
         raise UserError(f"{where} has an empty {field_name}; fill it in or remove the row.")

@@ -278,8 +278,10 @@ class Steps:
 
     def withdraw(self, visit: Visit) -> Response:
         """Erase what the rater wrote; the link ends here."""
-        self._place[1].withdraw(self._writer(visit))
-        answer = self._pages.go(visit.request, "/withdrawn")
+        rater = self._writer(visit)
+        self._place[1].withdraw(rater)
+        # The next page knows nobody any more: the address says which language to go on in.
+        answer = self._pages.go(visit.request, f"/withdrawn?lang={rater.language}")
         self._sessions.forget(visit.request, answer, RATER)
         return answer
 

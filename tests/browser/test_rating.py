@@ -42,8 +42,11 @@ def test_a_whole_study_with_the_mouse_in_english(site: Site, visit: Open) -> Non
         assert 0 < vote["visible_ms"] <= vote["wall_ms"]
         assert vote["scrolled_left"] and vote["scrolled_right"]
     walk.look()
+    expect(page.locator(".bottom")).to_contain_text("You can stop whenever you like")
     walk.guess("left")
     walk.look()
+    expect(page.locator(".bottom")).not_to_contain_text("You can stop whenever you like")
+    expect(page.locator(".bottom")).to_contain_text("Withdraw")
     assert "DONE-42" in page.locator("main").inner_text()
     assert [row["value"] for row in site.world.rows("guess")] == ["left"] * 3
     assert page.url == f"{site.url}/rate"
@@ -291,7 +294,7 @@ def test_everything_works_without_javascript(site: Site, visit: Open) -> None:
     assert [row["outcome"] for row in site.world.rows("vote")] == ["right"] * 4
     page.locator(".bottom a").click()
     page.locator(".danger").click()
-    page.wait_for_url("**/rate/withdrawn")
+    page.wait_for_url("**/rate/withdrawn?lang=*")
     assert site.world.rows("rater")[0]["withdrawn_at"]
 
 

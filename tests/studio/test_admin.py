@@ -159,3 +159,13 @@ def test_on_a_space_with_login_the_named_accounts_get_in(
     monkeypatch.setattr("studio.admin.find_spec", lambda _: True)
     admin = Admin(Settings(workspace=tmp_path, admin_users="lab-one"))
     assert admin.accounts and admin.allowed(arriving("lab-one"))
+
+
+def test_without_a_password_the_page_says_where_the_key_is(admin: Admin, tmp_path: Path) -> None:
+    made = Admin(Settings(workspace=tmp_path))
+    with client(made) as http, client(admin) as guarded:
+        told = http.get("/lab").text
+        assert "terminal" in told and kept_key(tmp_path / "admin.key") not in told
+        assert "terminal" in http.post("/lab", data={"password": "wrong"}).text
+        assert http.post("/lab", data={"password": kept_key(tmp_path / "admin.key")}).text == "in"
+        assert "terminal" not in guarded.get("/lab").text

@@ -339,7 +339,7 @@ def test_withdrawing_asks_first_then_erases_and_the_link_ends(person: Person) ->
     asked = Page(person.browser.get("/rate/withdraw").text)
     assert not person.world.rows("rater")[0]["withdrawn_at"]
     answer = person.send(asked.form("/withdraw"))
-    assert answer.headers["location"] == "/rate/withdrawn"
+    assert answer.headers["location"] == "/rate/withdrawn?lang=en"
     assert "withdrawn" in person.browser.get("/rate/withdrawn").text
     assert person.world.rows("rater")[0]["withdrawn_at"]
     assert person.browser.get("/rate").status_code == 403

@@ -196,6 +196,10 @@
     document.documentElement.lang = page.documentElement.lang;
     document.documentElement.dir = page.documentElement.dir;
     document.getElementById('main').replaceWith(main);
+    // What stands below is another one at the end, and none where there is nothing to go on with.
+    const foot = page.querySelector('.bottom');
+    document.querySelector('.bottom')?.remove();
+    if (foot) main.after(document.adoptNode(foot));
     say(word.textContent, word.dataset.kind || '');
     spoken.textContent = '';
     window.scrollTo(0, 0);

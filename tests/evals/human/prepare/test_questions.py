@@ -86,11 +86,21 @@ def test_csv_with_quoted_line_breaks(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_columns_may_be_separated_as_spreadsheets_do(mark: str, tmp_path: Path) -> None:
+    lines = (("Prompt", "category", "language"), ("One, two; three?", "sums  and more", "en"))
+    rows = [mark.join(f'"{cell}"' for cell in line) for line in lines]
+    (found,) = read_questions(write(tmp_path, "\n".join(rows), "q.csv"))
+    assert (found.prompt, found.category, found.language) == (
+        "One, two; three?", "sums and more", "en",
+    )  # fmt: skip
+
+
 BAD = {
     b'{"prompt": "a"}\n{"prompt": ""}': "line 2 has an empty prompt",
     b'{"prompt": "a"}\n{"prompt": " a "}': "line 2 repeats the question of line 1",
     b'{"prompt": "a", "id": "x"}\n{"prompt": "b", "id": "x"}': "line 2 repeats the id of line 1",
-    b'{"text": "a"}': "line 1 has no 'prompt'",
+    b'{"text": "a"}': "line 1 has no 'prompt' or 'question', only 'text'",
     b'{"prompt": "a"}\n[1]': "line 2 is not a JSON object",
     b'{"prompt": "a"}\n{"prompt": ': "line 2 is not valid JSON",
     b"[" * 100_000: "line 1 is not valid JSON",
@@ -100,6 +110,8 @@ BAD = {
     b'{"prompt": "\xff\xfe"}': "line 1 is not UTF-8",
     b'{"prompt": ["a"]}': "'prompt' is no text",
     b'{"prompt": true}': "'prompt' is no text",
+    b'{"prompt": "a", "category": ["b"]}': "'category' is no text",
+    json.dumps({"prompt": "a", "category": "b" * 61}).encode(): "category has 61 characters",
     b'{"prompt": "a", "language": "<script>"}': "is no language tag",
     json.dumps({"prompt": "a" * 8001}).encode(): "8,001 characters",
     b"": "has no questions",

@@ -17,7 +17,7 @@ from evals.human.records import Refused
 from evals.human.rows import fetch_study
 from evals.human.schema import APPEND_ONLY, metadata
 from evals.human.store import Store
-from evals.human.studies import list_studies, load_study, note_deviation
+from evals.human.studies import list_pairs, list_studies, load_study, note_deviation
 from protocols.core.errors import EngineError, UserError
 from tests.evals.human.store.helpers import count, file_store, opened
 from tests.evals.human.store.postgres import Server
@@ -109,6 +109,20 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     with pytest.raises(EngineError, match="folder"):
         Store.open(str(tmp_path / "plain" / "studies.db"))
+
+
+def test_pairs_of_a_store_made_before_categories_stay(tmp_path: Path) -> None:
+    first = file_store(tmp_path)
+    opened(first)
+    before = list_pairs(first, "test-study")
+    first.close()
+    with sqlite3.connect(tmp_path / "studies.db") as raw:
+        raw.execute("ALTER TABLE pair DROP COLUMN category")
+        raw.execute("UPDATE alembic_version SET version_num = '0001'")
+    raw.close()
+    again = file_store(tmp_path)
+    assert list_pairs(again, "test-study") == before and before
+    again.close()
 
 
 def test_a_store_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
