@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from evals.human.blindability import WARN_ABOVE
 from evals.human.reporting import words
 from evals.human.reporting.basics import Flag, Level
-from evals.human.reporting.model import Blinding, Gold, Judge, Report, Row, Supply
+from evals.human.reporting.judge_model import Judge
+from evals.human.reporting.model import Blinding, Gold, Report, Row, Supply
 
 LENGTH_GAP = 0.1
 """A win rate that moves by a tenth at equal length is said to depend on length."""

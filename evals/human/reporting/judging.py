@@ -11,7 +11,7 @@ from statistics import fmean
 
 from evals.human.records import Verdict
 from evals.human.reporting.basics import Estimate, Kappas
-from evals.human.reporting.model import Judge, Judges, Share, Swap
+from evals.human.reporting.judge_model import Judge, Judges, Share, Swap
 from evals.human.reporting.quality import kappas
 from evals.human.reporting.votes import (
     LABELS,

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from evals.human.reporting import words
-from evals.human.reporting.model import Judge, Report, Row
+from evals.human.reporting.judge_model import Judge
+from evals.human.reporting.model import Report, Row
 
 WIDTH = 96
 BAR = 41

@@ -8,7 +8,7 @@ from typing import Any
 from evals.human.records import Judgement, Verdict
 from evals.human.render import render_html, to_text
 from evals.human.report import Report, build_report
-from evals.human.reporting.model import Judge
+from evals.human.reporting.judge_model import Judge
 from tests.evals.human.report.studies import (
     codes,
     counted,
