@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -45,7 +44,6 @@ class Quarantine:
 
     def __init__(self, workspace: Path) -> None:
         self._path = workspace / FILE
-        self._lock = threading.Lock()
 
     def held(self) -> dict[str, Word]:
         """The models in quarantine by id, read anew each time: another process may decide."""
@@ -55,7 +53,7 @@ class Quarantine:
     def history(self) -> list[Word]:
         """Every decision, oldest first. Lines that cannot be read are left out."""
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -92,12 +90,12 @@ class Quarantine:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         word = Word(model, action, reason, _one_line(who) or "the lab", now)
         line = json.dumps(asdict(word), ensure_ascii=False) + "\n"
-        with self._lock:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # One write at the file's end needs no lock, which other processes would not have anyway.
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
         return word
 
     def refuse(self, models: Sequence[str]) -> None:

@@ -32,10 +32,11 @@ def mirror_vote(store: Store, row: Mapping[str, Any], salt: str, reason: str) ->
     if store.mirror is None:
         return
     try:
-        _append(store.mirror / row["study"] / "votes.jsonl", dict(row))
+        # The row comes last: it is what says that the vote is here.
         if reason:
             text = {"hash": row["hash"], "salt": salt, "reason": reason}
             _append(_text_file(store.mirror, row["study"], row["rater"]), text)
+        _append(store.mirror / row["study"] / "votes.jsonl", dict(row))
     except OSError:
         LOG.exception("The mirror of the votes cannot be written")
 
@@ -66,9 +67,9 @@ def mirrored(folder: Path, study: str) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):
         try:
-            rows.append(json.loads(line))
+            rows += [json.loads(line)] if line else []
         except json.JSONDecodeError:
             LOG.warning("A torn line in %s is left out", path.name)
     return rows

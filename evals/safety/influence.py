@@ -200,7 +200,9 @@ def read_influences(path: Path) -> list[Influence]:
     """The rows of a file, the newest of each (protocol, attack, victim, task); [] without one."""
     if not path.is_file():
         return []
-    rows = [_row(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines: a model's text may hold other characters that end a line for Python.
+    lines = path.read_text(encoding="utf-8").split("\n")
+    rows = [_row(json.loads(line)) for line in lines if line]
     newest = {(r.protocol, r.attack, r.victim, r.task, r.models, r.seed): r for r in rows}
     return list(newest.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,8 @@ def test_a_failed_run_is_counted_and_not_raised() -> None:
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     found = influence("majority_vote", "liar", count=2)
+    odd = replace(found.answers[0], hostile="one\u2028two\x85three\r")
+    found = replace(found, answers=(odd, *found.answers[1:]))
     path = tmp_path / "rows.jsonl"
     assert read_influences(path) == []
     for _ in range(2):

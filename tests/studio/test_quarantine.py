@@ -52,6 +52,14 @@ def test_a_word_is_kept_with_who_and_when(tmp_path: Path) -> None:
         quarantine.hold("a", " \n ", "x")
 
 
+def test_a_damaged_line_hides_no_other(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path)
+    quarantine.hold("a", "It floods", "Lab member")
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b"\xff\xfe half a line\n")
+    assert set(quarantine.held()) == {"a"}
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=12))
 def test_the_last_word_counts(words: list[tuple[str, bool]]) -> None:
     import tempfile

@@ -142,6 +142,22 @@ def test_a_mirror_that_was_away_is_caught_up(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_text_that_the_mirror_could_not_take_is_caught_up(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    store = file_store(tmp_path, mirror=mirror)
+    service = RatingService(store)
+    opened(store, 6, pairs_per_rater=6)
+    rater = entered(service)
+    (mirror / SLUG).mkdir(parents=True)
+    (mirror / SLUG / "text").write_text("no folder")
+    cast(service, rater, reason="a reason")
+    (mirror / SLUG / "text").unlink()
+    store.close()
+    file_store(tmp_path, mirror=mirror).close()
+    texts = (mirror / SLUG / "text" / f"{rater.id}.jsonl").read_text()
+    assert json.loads(texts)["reason"] == "a reason" and len(mirrored(mirror, SLUG)) == 1
+
+
 def test_a_backup_is_a_plain_sqlite_file(
     store: Store, service: RatingService, tmp_path: Path
 ) -> None:
