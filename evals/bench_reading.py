@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any
 
 from evals.bench_plan import Cell, member, outcome_of
 from evals.code_version import code_digest, scoring_digest
@@ -12,10 +12,8 @@ from evals.metrics.grade import Grade
 from evals.records import BenchRecord, Failure, Member, Reading
 from evals.run_end import RunEnd
 from protocols.core.errors import StudioError
-from protocols.core.events import CallEnded, CallFailed, CallStarted, Event, Owner
+from protocols.core.events import CallEnded, CallFailed, CallStarted, Event
 from protocols.core.registry import get_protocol
-
-OWNERS = get_args(Owner)
 
 
 class RunReading(RunEnd):

@@ -86,16 +86,6 @@ ANALYSES = (*OF_RECORDS, "participants", "harm")
 """All analyses in the order in which they are shown; the last two are not made of records."""
 
 
-def analyse(
-    records: Sequence[BenchRecord],
-    seed: int = 0,
-    names: Names = IDS,
-) -> list[Finding]:
-    """Every analysis, each with what it could find in these records."""
-    evidence = Evidence(records, seed, names)
-    return [make(evidence) for make in OF_RECORDS.values()]
-
-
 def claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
     """The paper's claims beside what was found here: analysis, paper, here, verdict, why."""
     rows = [

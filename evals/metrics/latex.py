@@ -21,7 +21,6 @@ CLOSE = 1e-9
 
 SPACES = re.compile(r"\\[,;:! ]|\\q?quad|~|\\left|\\right|\\displaystyle|\\limits")
 WRAPPED = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|boxed|box)\s?\{([^{}]*)\}")
-SHORT_FRACTION = re.compile(r"\\frac\s?(\d)\s?(\d)|\\frac\s?(\d)\s?\{")
 SHORT_ROOT = re.compile(r"\\sqrt\s?(\w)")
 UNITS = re.compile(r"(?<=[\d}\s])(?:\^\{?2\}?\s?)?\b(?:degrees?|cm|mm|km|units?|inches|feet)\b\.?")
 THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d{3}(?!\d))")

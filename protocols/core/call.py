@@ -6,7 +6,6 @@ A call is single-use. Before the run it says what to ask; afterwards it holds th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple
@@ -177,15 +176,6 @@ class ScoreCall(BaseCall):
     def recall(self, scores: Mapping[str, float]) -> None:
         """End well with the log-probabilities that were given when the same was asked before."""
         self._scores, self.state = dict(scores), "ok"
-
-    @property
-    def probabilities(self) -> dict[str, float]:
-        """The label probabilities, normalised over the labels."""
-        logprobs = self.logprobs
-        top = max(logprobs.values())
-        weights = {label: math.exp(value - top) for label, value in logprobs.items()}
-        total = sum(weights.values())
-        return {label: weight / total for label, weight in weights.items()}
 
 
 AnyCall = Call | ScoreCall

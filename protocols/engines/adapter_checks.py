@@ -39,7 +39,6 @@ NAME = re.compile(r"^[A-Za-z0-9_.]+$")
 PART = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])(\.default)?\.weight$")
 OUTER = re.compile(r"^(?:base_model\.model\.|model\.|language_model\.|transformer\.)+")
 """What stands before a layer's own path, differently in files and in memory."""
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def check_adapter(model: ModelSpec, folder: Path) -> None:
