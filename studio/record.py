@@ -1,20 +1,24 @@
 """Records the example runs in ``assets/traces`` with the real embedded models.
 
 A recording is a live run, thinned to ten updates a second. The script is in the repository so that
-anyone can make the same recordings again.
+anyone can make the same recordings again: ``python -m studio.record`` all of them, or those of the
+protocols named.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import click
 
+from protocols.core.artifacts import ArtifactStore
 from protocols.core.engine import Engine
+from protocols.core.events import Event, RunStarted
 from protocols.core.models import RunSpec, Sampling
 from protocols.core.run import run
 from protocols.core.trace import TraceHeader, TraceWriter
@@ -55,13 +59,7 @@ async def record(example: Example, pool: Pool, engine: Engine, settings: Setting
     store = Workspace(settings.workspace, settings.assets).artifacts
     run_id = f"{example.protocol}-{spec.digest[:8]}"
     events = [event async for event in run(spec, pool.specs, engine, artifacts=store)]
-    today = datetime.now(UTC).date().isoformat()
-    header = TraceHeader(
-        run=run_id,
-        spec=spec,
-        engine=engine.name,
-        label=f"Recorded on {today} with the embedded models",
-    )
+    header = TraceHeader(run=run_id, spec=spec, engine=engine.name, label=label_of(events, store))
     path = settings.assets / "traces" / f"{run_id}.jsonl"
     for old in path.parent.glob(f"{example.protocol}-*.jsonl"):
         old.unlink()
@@ -70,6 +68,14 @@ async def record(example: Example, pool: Pool, engine: Engine, settings: Setting
     writer.write(e.model_copy(update={"seq": i, "run": run_id}) for i, e in kept)
     writer.close()
     return getattr(events[-1], "status", "interrupted")
+
+
+def label_of(events: Sequence[Event], store: ArtifactStore) -> str:
+    """Where a recording comes from, and what its protocol was fitted to."""
+    label = f"Recorded on {datetime.now(UTC).date().isoformat()} with the embedded models"
+    opening = next(event for event in events if isinstance(event, RunStarted))
+    stored = store.get(opening.protocol, opening.artifact)
+    return f"{label}, fitted to {stored.manifest.task.replace(',', ', ')}" if stored else label
 
 
 async def record_all(settings: Settings, examples: Sequence[Example]) -> None:
@@ -91,7 +97,9 @@ CAPITALS, CURRENCIES, ELEMENTS, UNITS = (
 )
 LEARNT = (BASE, ADDER, ROMAN)
 """Models of the examples that need a fit, made before recording by, for each protocol P,
-``studio fit --protocol P --pool embedded --models`` (these) ``--task addition,roman --limit 8``."""
+``studio fit --protocol P --pool embedded --models`` (these) ``--task addition,roman --limit 8``,
+and of the cascade, by the same with ``--limit 16``. A recording's label says what it was fitted to.
+"""
 EXAMPLES = (
     Example(
         "multiagent_refine", "What is the capital of Kenya?", (CAPITALS, BASE, CURRENCIES, ELEMENTS)
@@ -119,8 +127,8 @@ EXAMPLES = (
     Example("self_consistency", "What is 47 + 38?", (BASE,), config={"samples": 5}),
     Example("single_model", "Write 87 in Roman numerals.", (ROMAN,)),
     Example("random_router", "What is the capital of Kenya?", (BASE, CAPITALS, CURRENCIES)),
-    Example("cascade", "What is 47 + 38?", (BASE, ADDER, ROMAN)),
-    Example("multiagent_feedback", "What is the capital of Kenya?", (BASE, CAPITALS, CURRENCIES)),
+    Example("cascade", "What is 47 + 38?", LEARNT),
+    Example("multiagent_feedback", "Why is the sky blue?", (BASE, ELEMENTS, FRENCH)),
     Example("multiagent_finetuning", "What is 47 + 38?", (BASE, ADDER, ROMAN)),
     Example(
         "llm_blender",
@@ -146,4 +154,6 @@ show a view; each is recorded with seed 0."""
 
 if __name__ == "__main__":
     no_telemetry()
-    asyncio.run(record_all(Settings(), EXAMPLES))
+    named = sys.argv[1:]
+    wanted = [one for one in EXAMPLES if not named or one.protocol in named]
+    asyncio.run(record_all(Settings(), wanted))

@@ -208,4 +208,6 @@ def test_a_fitted_protocol_can_be_recorded(tmp_path: Path) -> None:
         finally:
             ctx.manager.close()
     (stored,) = (tmp_path / "assets" / "traces").glob("toy-*.jsonl")
-    assert getattr(read_trace(stored).events[0], "artifact", "")
+    trace = read_trace(stored)
+    assert getattr(trace.events[0], "artifact", "")
+    assert trace.header.label.endswith(f", fitted to {data.task}")
