@@ -29,6 +29,11 @@ def cell(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#!])", r"\\\1", words)
 
 
+def number(value: JsonValue) -> str:
+    """A measurement, without decimals that say nothing."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def header(base: str, tags: Sequence[str], library: str = "peft") -> list[str]:
     """The part of a card that programs read."""
     about = {"base_model": base, "library_name": library, "tags": list(tags)}
@@ -78,7 +83,7 @@ def model_card(
             "",
             "Measured on dev items, which the choice was made on:",
             "",
-            *(f"- {name}: {value}" for name, value in metrics.items()),
+            *(f"- {name}: {number(value)}" for name, value in metrics.items()),
             "",
         ]
     )
@@ -89,7 +94,8 @@ def student_card(
 ) -> None:
     """Write the card of a distilled student into its folder."""
     kept = ("rows", "asked", "n", "agreement", "low", "high", "before", "closed")
-    measured = [f"- {name}: {report[name]}" for name in (*kept, "teacher_score", "student_score")]
+    told = (*kept, "teacher_score", "student_score")
+    measured = [f"- {name}: {number(report[name])}" for name in told]
     named = Path(base.source).name if Path(base.source).is_absolute() else base.source
     lines = [
         *header(named, ["distillation"]),

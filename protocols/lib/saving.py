@@ -55,9 +55,20 @@ def save_model(model: ModelSpec, out: Path, whole: bool = False) -> None:
         _adapter(model, part)
     else:
         shutil.copytree(model.source, part)
+    _shared(part)
     if out.exists():
         out.rmdir()
     part.rename(out)
+
+
+def _shared(folder: Path) -> None:
+    """Give files the mode of new ones: safetensors lets nobody else read what it writes."""
+    probe = folder / ".mode"
+    probe.touch()
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for file in filter(Path.is_file, folder.rglob("*")):
+        file.chmod(mode)
 
 
 def _adapter(model: ModelSpec, folder: Path) -> None:

@@ -52,6 +52,9 @@ def test_an_adapter_loads_in_peft_and_a_whole_model_in_transformers(tmp_path: Pa
     save_model(model, tmp_path / "adapter")
     save_model(model, tmp_path / "whole", whole=True)
     base = pool[0].source
+    files = [*(tmp_path / "adapter").iterdir(), *(tmp_path / "whole").iterdir()]
+    (tmp_path / "new").touch()
+    assert {file.stat().st_mode for file in files} == {(tmp_path / "new").stat().st_mode}
     plain = AutoModelForCausalLM.from_pretrained(base)
     without = logits(plain)
     tuned = logits(PeftModel.from_pretrained(plain, tmp_path / "adapter"))
