@@ -142,7 +142,7 @@ PROTOCOL = ProtocolSpec(
         "on, given the question and the text so far, and the chosen model continues exactly where "
         "the last one stopped. Colours and underlines show who wrote which words."
     ),
-    paper=Reference("Feng et al. 2026, Section 2", "https://arxiv.org/abs/2606.07812"),
+    paper=Reference("Feng et al. 2025, Switch Generation", "https://arxiv.org/abs/2510.09913"),
     answer=answer,
     estimate=estimate,
     config=SwitchGeneration,

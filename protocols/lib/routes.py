@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from protocols.core.call import Call, Step
 from protocols.core.errors import EngineError
 from protocols.core.events import Answer, Decision, Phase, Progress
-from protocols.core.models import Frozen
+from protocols.core.models import Frozen, ModelSpec
 from protocols.core.registry import Config, Context, Estimate, fit_setting
 from protocols.lib.calibration import Level
 from protocols.lib.choice import entropy
@@ -47,6 +47,12 @@ class RouterConfig(Config):
         ge=0.0,
         le=1.0,
         description="Below this confidence the fallback answers; 0 takes what the fit found best.",
+    )
+    thrift: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="How much likelier the largest model must be than one without any size.",
     )
     encoder: str = fit_setting(
         "auto",
@@ -141,7 +147,10 @@ def softmax(logits: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Route:
-    """What a router says of one question: probabilities by model id, and how it came to them."""
+    """What a router says of one question: probabilities by model id, and how it came to them.
+
+    ``price`` is taken off a model's probability where it is ranked.
+    """
 
     scores: Mapping[str, float]
     best: str
@@ -149,16 +158,18 @@ class Route:
     how: str
     by: str = ""
     sources: tuple[str, ...] = ()
+    price: Mapping[str, float] = field(default_factory=dict)
     ranked: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        order = sorted(self.scores, key=lambda name: (-self.scores[name], name))
+        worth = {name: score - self.price.get(name, 0.0) for name, score in self.scores.items()}
+        order = sorted(worth, key=lambda name: (-worth[name], name))
         object.__setattr__(self, "ranked", tuple(order))
 
     @property
     def confidence(self) -> float:
         """The likeliest model's probability."""
-        return self.scores[self.ranked[0]]
+        return max(self.scores.values())
 
     def bound(self, config: RouterConfig) -> float:
         """The confidence that is enough."""
@@ -168,8 +179,10 @@ class Route:
         """The reasons, for people."""
         enough = f"enough is {bound:.0%}" if bound else "which is enough: it is always followed"
         told = [self.how, f"{self.confidence:.0%} sure, {enough}"]
-        level = self.trust.level
-        if level and level.answers < LEAST_CASES:
+        level, chosen = self.trust.level, self.scores[self.ranked[0]]
+        if chosen < self.confidence:
+            told.append(f"{self.ranked[0]}, smaller, is {chosen:.0%} likely")
+        elif level and level.answers < LEAST_CASES:
             told.append(f"how often that is right is not known from {level.answers} questions")
         elif level:
             told.append(
@@ -216,6 +229,7 @@ def without_router(card: Card, why: str) -> Route:
 async def follow(ctx: Context, route: Route) -> AsyncIterator[Step]:
     """Show the choice, take the fallback if it is not sure enough, and let somebody answer."""
     config: RouterConfig = ctx.config
+    route = replace(route, price=prices(ctx.models, config.thrift))
     bound = route.bound(config)
     yield route.decision(bound)
     unsure = route.confidence < bound - LEAST
@@ -229,6 +243,15 @@ async def follow(ctx: Context, route: Route) -> AsyncIterator[Step]:
     order = [*first, *(name for name in route.ranked if name not in first)]
     async for step in in_turn(ctx, order):
         yield step
+
+
+def prices(models: Sequence[ModelSpec], thrift: float) -> dict[str, float]:
+    """What models cost by their size, in probability: the largest ``thrift``.
+
+    One of unknown size counts as the largest.
+    """
+    largest = max(model.parameters for model in models) or 1
+    return {model.id: thrift * (model.parameters or largest) / largest for model in models}
 
 
 def fallen(route: Route, fallback: str, bound: float) -> Decision:

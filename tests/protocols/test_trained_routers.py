@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,10 @@ from protocols.core.events import (
     dump,
     parse,
 )
-from protocols.core.models import RunSpec
+from protocols.core.models import ModelSpec, RunSpec
 from protocols.engines.scripted import ScriptedEngine
 from protocols.lib import encoders
-from protocols.lib.routes import CARD
+from protocols.lib.routes import CARD, Route, Trust, prices
 from tests.fitted import TOPICS, experts, fit_topics, question_about, topic_data
 from tests.helpers import make_pool, play
 
@@ -56,9 +56,10 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, int],
 
 def asked(
     protocol: str, store: ArtifactStore, question: str, count: int = 4,
-    engine: ScriptedEngine | None = None, **config: Any,
+    engine: ScriptedEngine | None = None, sizes: Sequence[int] = (0, 0, 0, 0), **config: Any,
 ) -> list[Event]:  # fmt: skip
-    pool = make_pool(count)
+    sized = zip(make_pool(count), sizes, strict=False)
+    pool = [model.model_copy(update={"parameters": size}) for model, size in sized]
     spec = RunSpec.model_validate(
         {
             "protocol": protocol,
@@ -248,6 +249,34 @@ def test_below_the_confidence_the_best_single_model_answers_and_it_is_said(
     assert fallen.chosen == f"best single: {best}" and "less than 100%" in fallen.why
     assert answer(events).contributors == {best: 1.0}
     assert one(events, "route").chosen == "gamma", "its own choice stays visible"
+
+
+def test_a_thrifty_router_takes_a_smaller_model_that_is_nearly_as_likely() -> None:
+    scores, sizes = {"large": 0.6, "small": 0.4}, {"large": 70, "small": 7}
+    models = [ModelSpec(id=name, source=name, parameters=size) for name, size in sizes.items()]
+    chosen = {
+        thrift: Route(scores, "large", Trust(), "", price=prices(models, thrift)).ranked[0]
+        for thrift in (0.0, 0.2, 0.25, 1.0)
+    }
+    # Smaller by nine tenths: worth 0.2 of probability from thrift 0.2 / 0.9 on.
+    assert chosen == {0.0: "large", 0.2: "large", 0.25: "small", 1.0: "small"}
+    unknown = [model.model_copy(update={"parameters": 0}) for model in models]
+    assert set(prices(unknown, 0.5).values()) == {0.5}
+
+
+@BOTH
+def test_what_thrift_chose_is_said_and_is_no_doubt(
+    protocol: str, stores: Mapping[tuple[str, int], ArtifactStore]
+) -> None:
+    question, sizes = question_about(TOPICS[2], 777), (9, 9, 900, 9)
+    events = asked(protocol, stores[protocol, 4], question, sizes=sizes, thrift=1.0)
+    route = one(events, "route")
+    assert max(route.scores, key=lambda name: route.scores[name]) == "gamma" != route.chosen
+    assert f"{route.chosen}, smaller, is" in route.why
+    assert answer(events).contributors == {route.chosen: 1.0}
+    assert (
+        one(asked(protocol, stores[protocol, 4], question, sizes=sizes), "route").chosen == "gamma"
+    )
 
 
 def test_the_fallback_may_be_a_majority(
