@@ -104,6 +104,7 @@ def described(cell: Cell) -> dict[str, Any]:
         "item": cell.item.id,
         "split": cell.item.split,
         "domain": cell.item.domain,
+        "options": len(cell.item.choices),
         "group": cell.item.group,
         "protocol": spec.protocol,
         "level": protocol.level,
@@ -151,6 +152,8 @@ def refreshed(
         changes |= again | {"others": {**record.others, **again["others"]}}
     if (members := members_of(cell, book)) != record.members:
         changes["members"] = members
+    if (options := len(cell.item.choices)) != record.options:
+        changes["options"] = options
     if cell.design and cell.design != record.design:
         changes["design"] = cell.design
     return record.model_copy(update=changes) if changes else None

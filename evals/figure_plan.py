@@ -169,9 +169,10 @@ def cost(plan: Plan, answers: Answers) -> float:
     )
 
 
-def step_cost(plan: Plan, step: Step, todo: Answers) -> float:
-    """Seconds of a step: its answers and its fits."""
-    left = {(name, pool) for name, pool, *_ in todo} if step.fit else set()
+def step_cost(plan: Plan, step: Step, todo: Answers, known: Answers) -> float:
+    """Seconds of a step: its answers, and the fits of what has not answered anything before."""
+    before = {(name, pool) for name, pool, *_ in known}
+    left = {(name, pool) for name, pool, *_ in todo} - before if step.fit else set()
     fits = sum(plan.fit_seconds.get(name, 0.0) * len(pool) for name, pool in left)
     return cost(plan, todo) + fits
 
@@ -195,7 +196,7 @@ def in_order(
     for step, spec in zip(plan.steps, specs, strict=True):
         wanted = planned(plan, step, spec)
         todo = still_to_do(wanted, known)
-        yield step, spec, todo, step_cost(plan, step, todo)
+        yield step, spec, todo, step_cost(plan, step, todo, known)
         known = known | wanted
 
 

@@ -67,6 +67,7 @@ class BenchRecord(Frozen):
     item: str
     split: Split
     domain: str = Field("", description="The item's own domain; two skills are joined by '+'.")
+    options: int = Field(0, description="Options the item has; 0 = none are offered.")
     group: str = Field("", description="Items of one group count together, if the task says so.")
     protocol: str
     level: str

@@ -256,6 +256,8 @@ COLUMNS = {
     "high": "to",
     "emergence": "Solved",
     "null": "Null",
+    "chance": "By lot",
+    "parser": "Read otherwise",
     "regression": "Lost",
     "tokens": "Tokens",
     "items": "n",

@@ -85,6 +85,18 @@ def test_two_steps_ask_nothing_twice() -> None:
     assert both == planned(twice, twice.steps[1], large)
 
 
+def test_a_step_that_only_has_more_items_is_not_fitted_again() -> None:
+    step = {"about": "x", "protocols": ["majority_vote"], "fit": True}
+    twice = plan(
+        steps=[{**step, "name": "one", "limit": 3}, {**step, "name": "two", "limit": 6}],
+        fit_seconds={"majority_vote": 1000.0},
+    )
+    few, many = (spec(limit=limit, baselines=False, rank_items=0) for limit in (3, 6))
+    first, second = (one[-1] for one in in_order(twice, [few, many], there([])))
+    models = sum(len(pool) for _, pool in few.pools())
+    assert first - second == pytest.approx(1000 * models)
+
+
 @given(st.sampled_from([1, 2, 3, 4, 8, 16, 32]))
 def test_seconds_follow_a_power_of_the_size(size: int) -> None:
     assert seconds_of(plan(), "majority_vote", size) == pytest.approx(size / 2)

@@ -200,10 +200,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     logs = [moco(tmp_path, f"t_m_{n}_single_model.json", ["m"], [n]) for n in (0, 1)]
     with pytest.raises(UserError, match=r"twice, in .*one run at a time"):
         read_foreign(logs)
-    empty = tmp_path / "nothing"
-    empty.mkdir()
+    (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="no file of results"):
-        read_foreign([empty])
+        read_foreign([tmp_path / "nothing"])
 
 
 def test_an_import_never_takes_another_ones_place(tmp_path: Path) -> None:

@@ -197,6 +197,33 @@ def test_another_attempt_of_a_member_is_the_null(lucky: int, verdict: str) -> No
     assert found.claims[0].verdict == verdict
 
 
+def test_options_drawn_by_lot_are_a_null_too() -> None:
+    alone = [one for seed in (0, 1) for one in solos({"a": [0] * 60, "b": [0] * 60}, seed=seed)]
+    system = rows("system", "p", "ab", [1] * 30 + [0] * 30, options=4)
+    for row in system[40:]:
+        row["options"] = 0
+    whole = frame(alone, system)
+    found = emergence(whole, members(whole))
+    line = found.table.iloc[0]
+    assert (line["null"], line["chance"], line["parser"]) == pytest.approx((0, 40 * 0.25 / 60, 0))
+    assert line["excess"] == pytest.approx(0.5 - 10 / 60)
+    assert "16.7% for options drawn by lot" in found.sentence
+    assert found.claims[0].verdict == "confirmed"
+    whole["options"] = 2
+    assert emergence(whole, members(whole)).claims[0].verdict == "not confirmed"
+
+
+def test_what_another_reading_credits_to_a_member_is_no_emergence() -> None:
+    alone = [one for seed in (0, 1) for one in solos({"a": [0] * 60, "b": [0] * 60}, seed=seed)]
+    whole = frame(alone, rows("system", "p", "ab", [1] * 40 + [0] * 20))
+    others = members(whole)
+    strict = emergence(whole, others.assign(member_compatible=0.0))
+    assert strict.claims[0].verdict == "confirmed" and not strict.table["parser"].iloc[0]
+    lenient = emergence(whole, others.assign(member_compatible=1.0))
+    assert lenient.table["parser"].iloc[0] == pytest.approx(40 / 60)
+    assert lenient.table["excess"].iloc[0] == 0 and lenient.claims[0].verdict == "not confirmed"
+
+
 # Strength
 
 
