@@ -11,11 +11,22 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evals.analyses.core import Claim, Finding, by_item, difference, mean_of, nothing, of_role, row
-from evals.names import IDS, Names
+from evals.analyses.core import (
+    Claim,
+    Finding,
+    by_item,
+    difference,
+    mean_of,
+    nothing,
+    of_items,
+    of_role,
+    row,
+)
+from evals.names import IDS, Names, protocol_title
 
 TITLE = "Individual against compositional strength"
 PAPER = "6 of 6 panels show no significant correlation (p > .05)"
+FEWEST_ORDERS = 2
 YARDSTICKS = ("random_router", "oracle_router", "single_model", "self_consistency")
 
 
@@ -39,7 +50,8 @@ def strength(frame: pd.DataFrame, seed: int = 0, names: Names = IDS) -> Finding:
     task, model, own, value (system with minus system without, paired by item), low, high, items;
     ``more["correlations"]`` has one row per protocol and task, ``more["contributors"]`` each
     model's worth over all panels (mean of each item over protocols) with its interval and
-    ``verdict``: adds, harms, or not told apart.
+    ``verdict``: adds, harms, or not told apart; ``more["attribution"]`` each model's share where
+    sub-pools were run (:func:`attribution`).
     """
     systems = of_role(frame, "system", "baseline")
     systems = systems[~systems["protocol"].isin(YARDSTICKS)]
@@ -51,11 +63,29 @@ def strength(frame: pd.DataFrame, seed: int = 0, names: Names = IDS) -> Finding:
     table = pd.DataFrame(rows)
     found = pd.DataFrame(_correlations(table))
     pooled = contributors(panels, seed)
+    shares = attribution(frame)
     told = f"{_sentence(table, found, names)} {_pooled_sentence(pooled, names)}"
-    return Finding(
-        "strength", TITLE, told, table,
-        {"correlations": found, "contributors": pooled}, _claims(found), _notes(table),
-    )  # fmt: skip
+    more = {"correlations": found, "contributors": pooled, "attribution": shares}
+    notes = [*_notes(table), *_told_shares(shares, names)]
+    return Finding("strength", TITLE, told, table, more, _claims(found), notes)
+
+
+def _told_shares(shares: pd.DataFrame, names: Names) -> list[str]:
+    """Each protocol's shares in a sentence, or which runs would give them."""
+    if shares.empty:
+        return [
+            "Shares of contributors (Shapley values) need a pool of n at every size from 2 to n in "
+            "several orders: studio bench --sizes 2,3,4 --orders 8 --models (four of them)."
+        ]
+    told = []
+    for protocol, part in shares.groupby("protocol"):
+        first = part.sort_values("share", ascending=False, kind="stable")
+        pairs = zip(first["model"], first["share"], strict=True)
+        listed = ", ".join(f"{names.model(model)} {share:.0%}" for model, share in pairs)
+        orders = int(part["orders"].iloc[0])
+        how = f"estimated over {orders} orders of the pool" if orders else "exact"
+        told.append(f"Shares by Shapley values ({how}), {protocol_title(str(protocol))}: {listed}.")
+    return told
 
 
 @dataclass(frozen=True)
@@ -197,29 +227,62 @@ def _worth(worth: Mapping[frozenset[str], float], subset: frozenset[str]) -> flo
     return worth.get(subset, 0.0)
 
 
-def attribution(frame: pd.DataFrame) -> pd.DataFrame:
-    """Shapley values where a protocol was run over every sub-pool: protocol, model, value, share.
+def marginals(
+    worth: Mapping[frozenset[str], float], orders: Sequence[Sequence[str]]
+) -> dict[str, list[float]]:
+    """What each player adds to those before it, once for each order whose every beginning is known.
 
-    A single model is its own sub-pool of one. ``share`` divides positive values only.
+    Over orders drawn by lot their mean is an unbiased estimate of the Shapley value. Source:
+    Castro, Gomez and Tejada 2009.
+    """
+    found: dict[str, list[float]] = {}
+    for order in orders:
+        begun = [frozenset(order[:size]) for size in range(len(order) + 1)]
+        if any(one not in worth for one in begun[1:]):
+            continue
+        for player, before, after in zip(order, begun, begun[1:], strict=False):
+            found.setdefault(player, []).append(_worth(worth, after) - _worth(worth, before))
+    return found
+
+
+def attribution(frame: pd.DataFrame) -> pd.DataFrame:
+    """Shapley values: protocol, model, value, share, and ``orders``.
+
+    They are exact where a protocol was run over every sub-pool (``orders`` is 0 then), else means
+    over that many orders of the pool, each run at every size. A single model is its own sub-pool of
+    one. ``share`` divides positive values only.
     """
     systems, solo = of_role(frame, "system"), of_role(frame, "solo")
-    alone = {frozenset([str(m)]): float(by_item(p).mean()) for m, p in solo.groupby("pool")}
     rows: list[dict[str, object]] = []
     for protocol, part in systems[~systems["protocol"].isin(YARDSTICKS)].groupby("protocol"):
-        sets = part["pool"].map(lambda name: frozenset(name.split(",")))
-        worth = {s: float(by_item(part[sets == s]).mean()) for s in set(sets)}
-        whole = max(worth, key=len)
-        worth |= {one: v for one, v in alone.items() if one <= whole and one not in worth}
-        try:
-            values = shapley(worth)
-        except ValueError:
-            continue
+        values, orders = _values(part, of_items(solo, part))
         positive = sum(v for v in values.values() if v > 0) or 1.0
         rows += [
-            {"protocol": protocol, "model": m, "value": v, "share": max(0.0, v) / positive}
+            {
+                "protocol": protocol, "model": m, "value": v, "share": max(0.0, v) / positive,
+                "orders": orders,
+            }
             for m, v in values.items()
-        ]
+        ]  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _values(part: pd.DataFrame, solo: pd.DataFrame) -> tuple[dict[str, float], int]:
+    """One protocol's Shapley values, and from how many orders; none from fewer than two."""
+    pools = part["pool"].map(lambda name: tuple(name.split(",")))
+    sets = pools.map(frozenset)
+    worth = {s: float(by_item(part[sets == s]).mean()) for s in set(sets)}
+    whole = max(worth, key=len)
+    alone = {frozenset([str(m)]): float(by_item(p).mean()) for m, p in solo.groupby("pool")}
+    worth |= {one: v for one, v in alone.items() if one <= whole and one not in worth}
+    try:
+        return shapley(worth), 0
+    except ValueError:
+        found = marginals(worth, sorted({pool for pool in pools if frozenset(pool) == whole}))
+    orders = min(map(len, found.values()), default=0)
+    if orders < FEWEST_ORDERS:
+        return {}, 0
+    return {player: sum(many) / len(many) for player, many in found.items()}, orders
 
 
 def _sentence(table: pd.DataFrame, found: pd.DataFrame, names: Names) -> str:

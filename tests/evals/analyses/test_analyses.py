@@ -24,6 +24,7 @@ from evals.analyses.strength import (
     attribution,
     correlation,
     critical_r,
+    marginals,
     power_of,
     shapley,
     strength,
@@ -279,6 +280,34 @@ def test_shapley_values_are_the_mean_over_all_orders(numbers: list[int]) -> None
     found = shapley(worth)
     assert found == pytest.approx(expected)
     assert sum(found.values()) == pytest.approx(worth[frozenset(players)])
+
+
+@given(st.lists(st.integers(-8, 8), min_size=7, max_size=7))
+def test_over_all_orders_the_mean_of_what_is_added_is_the_shapley_value(numbers: list[int]) -> None:
+    subsets = [frozenset(s) for k in (1, 2, 3) for s in itertools.combinations("abc", k)]
+    worth = {s: float(n) for s, n in zip(subsets, numbers, strict=True)}
+    added = marginals(worth, list(itertools.permutations("abc")))
+    assert {m: sum(v) / len(v) for m, v in added.items()} == pytest.approx(shapley(worth))
+    del worth[frozenset("ab")]
+    left = marginals(worth, list(itertools.permutations("abc")))
+    assert all(len(many) == 4 for many in left.values())
+
+
+def test_orders_that_were_run_at_every_size_give_shapley_values() -> None:
+    """Each model adds as many right answers as it has, whatever was there before."""
+    own = {"a": 1, "b": 2, "c": 3, "d": 4}
+    whole = [solos({m: [1] * n + [0] * (10 - n) for m, n in own.items()})]
+    for order, chain in enumerate(("abcd", "dbca")):
+        for size in (2, 3, 4):
+            right = sum(own[m] for m in chain[:size])
+            values = [1] * right + [0] * (10 - right)
+            whole.append(rows("system", "p", chain[:size], values, order=order))
+    found = attribution(frame(*whole))
+    assert dict(zip(found["model"], found["value"], strict=True)) == pytest.approx(
+        {m: n / 10 for m, n in own.items()}
+    )
+    assert set(found["orders"]) == {2} and found["share"].sum() == pytest.approx(1)
+    assert attribution(frame(*whole[:-1])).empty, "one order is no sample"
 
 
 def test_shapley_needs_every_subset() -> None:
