@@ -215,7 +215,8 @@ class RunManager:
                     writer.write([event])
                     live.events.append(event)
         finally:
-            writer.close()
+            # In a thread: it waits for the disk, and the other runs need not.
+            await asyncio.to_thread(writer.close)
 
     def _events(
         self, live: LiveRun, pool: tuple[ModelSpec, ...], control: Control

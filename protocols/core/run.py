@@ -92,7 +92,8 @@ async def run(
     an answer is; only yardsticks are given it, no other protocol can see it.
     Raises :class:`UserError` before the first event if the spec cannot be carried out.
     """
-    prepared = prepare(spec, pool, engine, artifacts, score)
+    # In a thread: an artifact's files are checked, and a merged model has gigabytes of them.
+    prepared = await asyncio.to_thread(prepare, spec, pool, engine, artifacts, score)
     session = RunSession(prepared, engine, control or Control(), stall_s, score)
     try:
         async with aclosing(stamped(session, run_id or spec.digest)) as events:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -57,8 +58,7 @@ class ScoreJob:
 
     def give_up(self) -> None:
         """Tell the caller that nothing will come."""
-        if not self.done.done():
-            self.done.set_exception(EngineError("The engine stopped. Run again: it is loaded."))
+        _fail(self.done)
 
 
 @dataclass(eq=False)
@@ -80,8 +80,13 @@ class Task:
 
     def give_up(self) -> None:
         """Tell the caller that it will not be run; as a failure, not as if he had left."""
-        if not self.done.done():
-            self.done.set_exception(EngineError("The engine stopped. Run again: it is loaded."))
+        _fail(self.done)
+
+
+def _fail(done: Future[Any]) -> None:
+    """Say that the engine stopped; a caller may leave in the very moment that it is said."""
+    with suppress(InvalidStateError):
+        done.set_exception(EngineError("The engine stopped. Run again: it is loaded."))
 
 
 Group = tuple[Row | Part, ...]

@@ -7,6 +7,7 @@ knows requests and base models; one worker thread per base does the computing.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
@@ -33,6 +34,7 @@ from protocols.core.errors import (
 )
 from protocols.core.events import Finish
 from protocols.core.models import Capability, ModelSpec
+from protocols.core.torch_setup import free_gpu, on_gpu
 from protocols.engines.checks import check_to_load
 from protocols.engines.loads import Loads, taken_away
 from protocols.engines.prompter import Prompter
@@ -116,8 +118,10 @@ class TransformersEngine:
             if base is None:
                 return
             if not model.adapter:
-                del self._bases[_key(model)]
-                await asyncio.to_thread(base.worker.stop)
+                # Not as an argument: whoever holds the worker holds the weights.
+                leaving = [self._bases.pop(_key(model)).worker]
+                del base
+                await asyncio.to_thread(_end_all, leaving)
             elif model.adapter in base.adapters:
                 base.adapters.discard(model.adapter)
                 with suppress(EngineError):  # with a worker that ended, the adapter is gone too
@@ -245,9 +249,9 @@ class TransformersEngine:
     async def close(self) -> None:
         """End all workers, also of a load that is still running."""
         await self._loads.close()
-        while self._bases:
-            _, base = self._bases.popitem()
-            await asyncio.to_thread(base.worker.stop)
+        leaving = [base.worker for base in self._bases.values()]
+        self._bases.clear()
+        await asyncio.to_thread(_end_all, leaving)
 
 
 class Mailbox:
@@ -341,6 +345,16 @@ def check_one_vocabulary(models: Sequence[ModelSpec], prompters: Sequence[Prompt
                 "next-token probabilities cannot be added up. Pick models of one family, or a "
                 "protocol of the text level."
             )
+
+
+def _end_all(workers: list[BatchWorker]) -> None:
+    """End workers and give back the memory of their weights, on a GPU to the other processes."""
+    while workers:
+        workers.pop().stop()
+    if on_gpu():
+        free_gpu()
+    else:
+        gc.collect()  # layers and what is installed in them hold each other
 
 
 def _key(model: ModelSpec) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from typing import Any
 
 from protocols.engines.prompter import Prompter
 
+log = logging.getLogger(__name__)
 PATIENCE_S, TRIES = 0.2, 25
 """How long aborted requests have to leave before their engine is shut down all the same."""
 
@@ -71,13 +73,20 @@ class Base:
     async def end(self) -> None:
         """End its processes; requests that are still open fail."""
         self.leaving = True
+        try:
+            await self._abort_open()
+        except Exception as error:  # it died just now; what is left of it is ended all the same
+            log.warning("vLLM did not end its requests: %s", error)
+        finally:
+            await asyncio.to_thread(shut_down, self)
+
+    async def _abort_open(self) -> None:
         for _ in range(TRIES):
-            if self._idle.is_set() or self.engine.errored:
+            if self._idle.is_set() or self.dead:
                 break
             await self.engine.abort(list(self._open))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), PATIENCE_S)
-        await asyncio.to_thread(shut_down, self)
 
 
 def shut_down(base: Base) -> None:

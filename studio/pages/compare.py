@@ -76,7 +76,8 @@ def listing(ctx: StudioContext) -> str:
     if not joinable:
         return (
             f"{OPEN}<p>No study is open to everybody at the moment. Come back "
-            "later, or ask the lab for an invitation.</p>"
+            "later, or ask the lab for an invitation.</p><p>Until then, <a href='/'>ask a question"
+            "</a> of many models together and then of one of them.</p>"
         )
     items = "".join(
         f"<li><a href='/join/{escape(spec.slug)}'>{escape(spec.title)}</a></li>"

@@ -15,6 +15,7 @@ from studio.context import StudioContext
 from studio.files import asset
 from studio.pages import fitting, picker
 from studio.pages.common import warning
+from studio.pages.opening import OPENING_PROTOCOL, opening_form
 from studio.pool import Pool
 
 LEVEL_NAMES = {
@@ -25,7 +26,6 @@ LEVEL_NAMES = {
     "baselines": "baseline",
 }
 FREE = " They run here: it takes time, not money."
-OPENING_PROTOCOL = "multiagent_refine"
 SETUP = (
     "<button type='button' class='studio-setup-button' aria-expanded='false' "
     "aria-controls='setup'>Protocol and models</button>"
@@ -65,21 +65,22 @@ class Controls:
 def build(ctx: StudioContext) -> Controls:
     """Lay out the column."""
     first = protocols()[OPENING_PROTOCOL]
+    question, models = opening_form(ctx, first.examples[0])
     with gr.Column(elem_classes="studio-panel studio-ask"):
-        asked = _ask(ctx, first)
+        asked = _ask(ctx, first, question, len(models))
     gr.HTML(SETUP, js_on_load=asset("setup.js"), elem_classes="studio-narrow")
     with gr.Column(elem_classes="studio-panel studio-setup", elem_id="setup"):
-        return Controls(**asked, **_setup(ctx, first))
+        return Controls(**asked, **_setup(ctx, first, models))
 
 
-def _ask(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
-    """The question, its examples, Run, and what that will cost."""
+def _ask(ctx: StudioContext, first: ProtocolSpec, asked: str, count: int) -> dict[str, Any]:
+    """The question, its examples, Run, and what that will cost with so many models."""
     question = gr.Textbox(
         label="Your question",
-        lines=3,
+        lines=2,
         max_lines=8,
         placeholder="Ask something the models can work on together",
-        value=first.examples[0],
+        value=asked,
         elem_id="question",
     )
     examples = gr.HTML(
@@ -91,7 +92,6 @@ def _ask(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
     )
     run = gr.Button("Run", variant="primary", elem_id="run")
     told = gr.HTML("", elem_classes="studio-notice", visible=False)
-    count = len(picker.opening(ctx.opening_pool))
     free = runs_here(ctx.opening_pool)
     shown = gr.HTML(told_cost(first.id, {}, count, cost.MAX_TOKENS["balanced"], free=free))
     return {
@@ -99,7 +99,7 @@ def _ask(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _setup(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
+def _setup(ctx: StudioContext, first: ProtocolSpec, picked: list[str]) -> dict[str, Any]:
     """How the models collaborate, which ones, and how much they may do."""
     pool = ctx.opening_pool
     protocol = gr.Dropdown(
@@ -111,7 +111,7 @@ def _setup(ctx: StudioContext, first: ProtocolSpec) -> dict[str, Any]:
     with gr.Accordion("Models", open=True):
         names = [(p.title, p.id) for p in ctx.pools.values()]
         preset = gr.Dropdown(names, value=pool.id, label="Pool", visible=len(names) > 1)
-        models = picker.build(pool, picker.opening(pool))
+        models = picker.build(pool, picked)
     effort = gr.Radio(list(cost.EFFORTS), value="balanced", label="Effort", elem_id="effort")
     with gr.Accordion("Details", open=False):
         tokens = gr.Slider(8, 1024, cost.MAX_TOKENS["balanced"], step=8, label="Tokens per answer")

@@ -25,7 +25,7 @@ def build(pool: Pool, picked: list[str]) -> gr.HTML:
         picked,
         html_template='<div class="studio-picker"></div>',
         js_on_load=asset("picker.js"),
-        cards=[card(entry) for entry in pool.entries],
+        cards=cards(pool, {}, picked),
         elem_id="models",
     )
 
@@ -33,12 +33,14 @@ def build(pool: Pool, picked: list[str]) -> gr.HTML:
 def update(pool: Pool, held: Mapping[str, Word], picked: Sequence[str] | None = None) -> gr.HTML:
     """The same picker showing another pool; what is ``held`` cannot be picked."""
     free = opening(pool, held) if picked is None else [m for m in picked if m not in held]
-    return gr.HTML(value=free, cards=cards(pool, held))
+    return gr.HTML(value=free, cards=cards(pool, held, free))
 
 
-def cards(pool: Pool, held: Mapping[str, Word]) -> list[dict[str, Any]]:
-    """Every card of a pool, with the reason on those that are in quarantine."""
-    return [card(entry, held.get(entry.spec.id)) for entry in pool.entries]
+def cards(pool: Pool, held: Mapping[str, Word], first: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Every card of a pool, those on top that come ``first``; with the reason on held ones."""
+    places = {name: place for place, name in enumerate(first)}
+    entries = sorted(pool.entries, key=lambda one: places.get(one.spec.id, len(places)))
+    return [card(entry, held.get(entry.spec.id)) for entry in entries]
 
 
 def opening(pool: Pool, held: Collection[str] = ()) -> list[str]:

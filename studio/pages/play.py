@@ -12,8 +12,9 @@ from studio.files import asset
 from studio.pages import controls as column
 from studio.pages import fitting
 from studio.pages.common import PRIVATE
+from studio.pages.opening import opening_recording
 from studio.pages.play_form import Form, asked
-from studio.pages.running import Runs, again_button, opening_recording
+from studio.pages.running import Runs, again_button
 
 MINE = '<div class="studio-mine"></div>'
 BuildPage = Callable[[StudioContext], None]

@@ -10,10 +10,9 @@ import gradio as gr
 
 from protocols.core.errors import NotFittedError, StudioError
 from studio import live
-from studio.context import StudioContext
 from studio.files import asset
 from studio.pages.common import EXPECT, PRIVATE, notice, visitor_of
-from studio.pages.controls import OPENING_PROTOCOL
+from studio.pages.opening import opening_recording
 from studio.pages.play_form import Form, Values, changed_pool
 
 Ticket = dict[str, Any]
@@ -22,13 +21,6 @@ UNFITTED = (
     "{} has to be fitted to these models first: press Start under Train / search, or choose there "
     "what was fitted before."
 )
-
-
-def opening_recording(ctx: StudioContext) -> str:
-    """The recorded run that greets a first visitor, if there is one."""
-    rows = ctx.workspace.list_recordings()
-    debates = [row for row in rows if row.protocol == OPENING_PROTOCOL]
-    return next((row.run for row in [*debates, *rows]), "")
 
 
 def again_button() -> gr.HTML:
@@ -85,7 +77,8 @@ class Runs:
     def arrive(self, given: Values, request: gr.Request) -> Values:
         """What a page shows at first: the run in its address, or the recording for newcomers."""
         ctx, asked = self.page.ctx, live.asked_run(request)
-        run = asked or opening_recording(ctx)
+        greeting = opening_recording(ctx)
+        run = asked or (greeting.run if greeting else "")
         opened = {
             self.page.controls.models: changed_pool(ctx, self.built),
             self.ticket: {"run": run} if run else None,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +260,43 @@ def test_a_close_waits_for_a_load_and_leaves_nothing_running(
 
     loop.run(go())
     assert not [t for t in threading.enumerate() if t.name == "batch" and t not in before]
+
+
+def test_an_unloaded_base_leaves_no_weights_behind(
+    loop: Loop, base_model: Path, tmp_path: Path
+) -> None:
+    other = tiny(tmp_path / "qwen2", base_model, "qwen2")
+
+    async def go() -> None:
+        engine = TransformersEngine()
+        await engine.load([other])
+        weights = weakref.ref(engine._bases[f"{other.source}@"].worker.model)
+        await engine.unload(other)
+        assert weights() is None, "what another process may need now is still held"
+        await engine.close()
+
+    gc.disable()
+    try:
+        loop.run(go())
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", ["score", "task"])
+def test_nobody_who_leaves_keeps_the_others_from_hearing_the_end(kind: str) -> None:
+    from protocols.engines.batch_jobs import ScoreJob, Task
+
+    class Leaving(Future[Any]):
+        """Its owner leaves in the very moment that he is told."""
+
+        def set_exception(self, exception: BaseException | None) -> None:
+            self.cancel()
+            super().set_exception(exception)
+
+    left: Future[Any] = Leaving()
+    job = ScoreJob([1], "", [1], done=left) if kind == "score" else Task(lambda: None, done=left)
+    job.give_up()
+    assert left.cancelled()
 
 
 def test_an_architecture_that_cannot_be_batched_is_refused(

@@ -29,7 +29,7 @@ class Core:
     """Stands for ``vllm.AsyncLLM``; the test says what its requests hear."""
 
     def __init__(self) -> None:
-        self.errored = self.over = False
+        self.errored = self.over = self.dies_of_it = False
         self.requests: dict[str, asyncio.Queue[tuple[str, str | None]]] = {}
         self.adapters, self.free = 0, asyncio.Event()
         self.free.set()
@@ -58,6 +58,8 @@ class Core:
         self.say("")
 
     async def abort(self, ids: Sequence[str]) -> None:
+        if self.dies_of_it:
+            raise RuntimeError("the processes have ended")
         for one in ids:
             self.requests[one].put_nowait(("", "abort"))
 
@@ -163,6 +165,22 @@ def test_a_base_whose_processes_die_is_told_apart_and_replaced(here: World, loop
         assert await eventually(lambda: len(cores(here)) == 2 and bool(cores(here)[1].requests))
         cores(here)[1].say("Yes.", "stop")
         assert text_of(await again) == "Yes." and cores(here)[0].over
+        await here.engine.close()
+
+    loop.run(go(), 60)
+
+
+def test_a_base_that_dies_while_it_is_ended_leaves_nothing(here: World, loop: Loop) -> None:
+    async def go() -> None:
+        await here.engine.load([here.base])
+        waiting = asyncio.create_task(complete(here, ask(here.base)))
+        assert await eventually(lambda: bool(cores(here)[0].requests))
+        cores(here)[0].dies_of_it = True
+        await here.engine.unload(here.base)
+        assert cores(here)[0].over, "its processes were ended"
+        cores(here)[0].die()
+        with pytest.raises(EngineDied):
+            await waiting
         await here.engine.close()
 
     loop.run(go(), 60)

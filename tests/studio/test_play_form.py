@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,10 +16,12 @@ from protocols.core.registry import protocols
 from protocols.engines.scripted import ScriptedEngine
 from studio import cost
 from studio.app import compose
-from studio.pages import controls, fitting
+from studio.pages import controls, fitting, picker
 from studio.pages.controls import run_fields
+from studio.pages.opening import opening_form, opening_recording
 from studio.pages.play_form import Form, Values, asked
 from studio.settings import REPOSITORY, Settings
+from studio.workspace import Workspace
 
 ASKABLE = [p.id for p in protocols().values() if not p.yardstick]
 
@@ -54,6 +58,22 @@ def spec_of(protocol: str, **changes: Any) -> RunSpec:
         "config": {name: config[name] for name in run_fields(chosen)},
     }
     return RunSpec.model_validate({**fields, **changes})
+
+
+def test_the_form_opens_with_what_the_recording_shows(page: Form) -> None:
+    recorded, now = opening_recording(page.ctx), page.run_spec(opened(page))
+    assert recorded is not None
+    spec = recorded.spec
+    assert (now.protocol, now.question, now.pool) == (spec.protocol, spec.question, spec.pool)
+    on_top = [card["id"] for card in page.controls.models.props["cards"]][: len(spec.pool)]
+    assert on_top == list(spec.pool), "what is picked can be seen"
+
+
+def test_without_a_recording_the_form_opens_with_an_example(page: Form, tmp_path: Path) -> None:
+    bare = replace(page.ctx, workspace=Workspace(tmp_path, tmp_path))
+    assert opening_recording(bare) is None
+    asked_first, models = opening_form(bare, "An example?")
+    assert asked_first == "An example?" and models == picker.opening(bare.opening_pool)
 
 
 @pytest.mark.parametrize("protocol", ASKABLE)
