@@ -19,12 +19,13 @@ from studio.pages.opening import OPENING_PROTOCOL, opening_form
 from studio.pool import Pool
 
 LEVEL_NAMES = {
-    "api": "who answers?",
-    "text": "what do they say?",
-    "logit": "next token",
-    "weight": "who do they become?",
-    "baselines": "baseline",
+    "api": "API level",
+    "text": "Text level",
+    "logit": "Logit level",
+    "weight": "Weight level",
+    "baselines": "Baseline",
 }
+"""The levels of collaboration as the field calls them."""
 FREE = " They run here: it takes time, not money."
 SETUP = (
     "<button type='button' class='studio-setup-button' aria-expanded='false' "

@@ -16,12 +16,21 @@ from studio.pages.common import PRIVATE, notice
 from studio.pages.controls import LEVEL_NAMES
 from studio.workspace import RunRow
 
+LEVEL_QUESTIONS = {
+    "api": f"{LEVEL_NAMES['api']}: who answers?",
+    "text": f"{LEVEL_NAMES['text']}: what do they say?",
+    "logit": f"{LEVEL_NAMES['logit']}: what is the next token?",
+    "weight": f"{LEVEL_NAMES['weight']}: who do they become?",
+    "baselines": "Baselines: what has to be beaten",
+}
+OTHERS = "Others"
+
 
 def build(ctx: StudioContext) -> None:
     """Lay out the page and connect it."""
-    order = [*LEVEL_NAMES.values(), "others"]
+    order = [*LEVEL_QUESTIONS.values(), OTHERS]
     rows = [row_fields(row) for row in ctx.workspace.list_recordings()]
-    rows.sort(key=lambda row: (order.index(row["group"].lower()), row["title"]))
+    rows.sort(key=lambda row: (order.index(row["group"]), row["title"]))
     with gr.Row(elem_classes="studio-play"):
         with gr.Column(scale=4, min_width=320, elem_classes="studio-controls"):
             gr.HTML(
@@ -49,7 +58,7 @@ def row_fields(row: RunRow) -> dict[str, Any]:
     """What the gallery shows of a run; ``group`` is the level of collaboration it belongs to."""
     known = protocols().get(row.protocol)
     return {
-        "group": LEVEL_NAMES[known.level].capitalize() if known else "Others",
+        "group": LEVEL_QUESTIONS[known.level] if known else OTHERS,
         "about": known.summary.partition(". ")[0].rstrip(".") if known else "",
         "run": row.run,
         "title": row.title,

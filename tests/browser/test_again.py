@@ -33,7 +33,7 @@ def in_form(page: Page, protocol: str) -> None:
     expect(page.locator(".studio-picker-count")).to_contain_text("3 of")
 
 
-LEVEL = {"Majority vote": "what do they say?", "Prompt routing": "who answers?"}
+LEVEL = {"Majority vote": "Text level", "Prompt routing": "API level"}
 
 
 def test_the_same_question_is_asked_another_way_and_found_again(
