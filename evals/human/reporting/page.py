@@ -42,7 +42,7 @@ def environment() -> Environment:
     made.globals.update(
         percent=words.percent,
         p_value=words.p_value,
-        digits=words.digits,
+        brief=words.brief,
         number=words.number,
         count=words.count,
         spread=words.spread,

@@ -57,7 +57,7 @@ def _lengths(asked: Mapping[str, PairText]) -> Mapping[str, str]:
     if not asked:
         return {}
     middle = int(statistics.median(len(pair.prompt) for pair in asked.values()))
-    short, long = f"up to {middle} characters", f"more than {middle}"
+    short, long = f"up to {middle} characters", f"more than {middle} characters"
     return {item: short if len(pair.prompt) <= middle else long for item, pair in asked.items()}
 
 
@@ -65,7 +65,7 @@ def _rows(votes: Votes, labels: Mapping[str, str]) -> list[Row]:
     """A row for each group, the one with the most votes first."""
     found = grouped((j for j in votes.main if j.item in labels), lambda j: labels[j.item])
     rows = []
-    for label, mine in sorted(found.items(), key=lambda one: (-len(one[1]), one[0])):
+    for label, mine in sorted(found.items(), key=lambda one: _place(one[0], len(one[1]))):
         whole = tally(mine)
         rows.append(
             Row(
@@ -76,3 +76,8 @@ def _rows(votes: Votes, labels: Mapping[str, str]) -> list[Row]:
             )
         )
     return rows
+
+
+def _place(label: str, votes: int) -> tuple[bool, int, str]:
+    """Where a group stands: what is no group of its own comes last."""
+    return label in (UNSAID, OTHERS), -votes, label

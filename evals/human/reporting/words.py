@@ -32,6 +32,15 @@ def p_value(p: float | None, alpha: float = 0.05) -> str:
     return f"p = {digits(p, alpha)}"
 
 
+def brief(p: float, alpha: float = 0.05) -> str:
+    """Return a p-value for a cell of a table, which a longer number would burst.
+
+    >>> brief(0.012033), brief(3e-19), brief(3e-9, 1e-6)
+    ('0.012', '<0.0001', '0.000000003')
+    """
+    return p_value(p, alpha).removeprefix("p = ").replace("p < ", "<")
+
+
 def digits(p: float, alpha: float = 0.05) -> str:
     """Return a probability with three digits, more if it would else be on ``alpha``'s other side.
 

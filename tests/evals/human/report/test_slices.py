@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,12 +18,12 @@ from evals.human.reporting.votes import Votes
 from tests.evals.human.report.studies import counted, pair, spec, study
 
 
-def sliced(*groups: tuple[int, int, dict[str, str]]) -> StudyData:
+def sliced(*groups: tuple[int, int, dict[str, Any]]) -> StudyData:
     """A study of groups of won and lost pairs, each pair with the group's own fields."""
     judgements = [counted(wins, losses) for wins, losses, _ in groups]
     fields = [more for wins, losses, more in groups for _ in range(wins + losses)]
     data = study(chain.from_iterable(judgements), spec=spec())
-    pairs = [pair(j.item, **more) for j, more in zip(data.judgements, fields, strict=True)]
+    pairs = [replace(pair(j.item), **more) for j, more in zip(data.judgements, fields, strict=True)]
     return replace(data, pairs=tuple(pairs))
 
 
@@ -42,7 +43,10 @@ def test_votes_stand_with_the_category_language_and_length_of_their_question() -
     assert lines(data) == {
         "Category": {"sums": (7, 1), "facts": (1, 3), UNSAID: (1, 1)},
         "Language of the question": {"en": (8, 2), "ar": (1, 3)},
-        "Length of the question": {"up to 10 characters": (8, 2), "more than 10": (1, 3)},
+        "Length of the question": {
+            "up to 10 characters": (8, 2),
+            "more than 10 characters": (1, 3),
+        },
     }
 
 
