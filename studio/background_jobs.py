@@ -57,7 +57,9 @@ class Jobs:
             async for step in steps():
                 if step.level == "warning":
                     warned |= {step.note: None}
-                self._tell(study, done=step.done, total=step.total, note=step.note)
+                # A step that counts nothing, such as a warning, leaves the count as it was.
+                counted = {"done": step.done, "total": step.total} if step.total else {}
+                self._tell(study, note=step.note, **counted)
         except StudioError as error:
             problem = error.message
         except Exception:

@@ -204,7 +204,8 @@ def monitor(done: Progress, raters: Sequence[RaterRow]) -> str:
     return (
         f"<div class='studio-monitor'><progress max='1' value='{share:.4f}'></progress>"
         f"<table><caption>So far</caption>{table}</table>"
-        f"<table><caption>Votes by day (UTC)</caption>{days or '<tr><td>none</td></tr>'}</table>"
+        "<table><caption>Answers by day (UTC), with repeats and skips</caption>"
+        f"{days or '<tr><td>none</td></tr>'}</table>"
         f"{_roster(raters)}"
         "<p>Results stay sealed until the study is locked, for you as well.</p></div>"
     )
@@ -242,10 +243,11 @@ def job(title: str, done: float, total: float, note: str, problem: str) -> str:
         return f"<p role='alert' class='studio-warn'>{escape(problem)}</p>"
     if not title:
         return ""
-    size = f" max='{max(total, 1)}' value='{done}'" if total else ""
+    so_far = f": {done:g} of {total:g}" if total else ""
+    bar = f"<progress max='{max(total, 1)}' value='{done}'></progress>" if total else ""
     return (
-        f"<div class='studio-job'><p role='status'>{escape(title)}: {done:g} of {total:g}. "
-        f"{escape(note)}</p><progress{size}></progress></div>"
+        f"<div class='studio-job'><p role='status'>{escape(title)}{so_far}. {escape(note)}</p>"
+        f"{bar}</div>"
     )
 
 
