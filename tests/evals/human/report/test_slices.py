@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -69,6 +69,7 @@ def test_the_page_shows_the_lines_and_escapes_their_names() -> None:
     assert "By kind of question" in page and "&lt;b&gt;" in page and "<bdi><b>" not in page
 
 
+@settings(max_examples=12)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=20))
 def test_every_vote_stands_in_one_line_of_each_slice(groups: list[tuple[int, int]]) -> None:
     data = sliced(*((w, n, {"category": f"kind {i}"}) for i, (w, n) in enumerate(groups)))
