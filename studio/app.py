@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from concurrent.futures import wait
 
 import click
 import gradio as gr
@@ -111,15 +112,21 @@ def serve(settings: Settings) -> None:
         click.echo(f"The lab's pages open with {ctx.admin.link(address)}")
         if settings.warm:
             # Only now: loading models beside the start would keep the page waiting.
-            threading.Thread(target=prepare_models, args=(ctx,), daemon=True).start()
+            threading.Thread(target=prepare, args=(ctx,), daemon=True).start()
         demo.block_thread()
     finally:
         ctx.manager.close()
         ctx.lab.close()
 
 
+def prepare(ctx: StudioContext) -> None:
+    """Make what visitors would wait for: first models, then the Results page. Runs in a thread."""
+    prepare_models(ctx)
+    results.prepare(ctx)
+
+
 def prepare_models(ctx: StudioContext) -> None:
-    """Fetch the embedded base if it is missing, then warm the opening pool. Runs in a thread."""
+    """Fetch the embedded base if it is missing, then load the opening pool."""
     from protocols.engines.embedded_base import ensure_base
 
     try:
@@ -127,7 +134,7 @@ def prepare_models(ctx: StudioContext) -> None:
     except StudioError as error:
         log.warning("%s", error.message)
         return
-    ctx.manager.warm_up(ctx.opening_pool.specs)
+    wait([ctx.manager.warm_up(ctx.opening_pool.specs)])
 
 
 def routes(ctx: StudioContext) -> list[BaseRoute]:

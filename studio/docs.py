@@ -1,6 +1,7 @@
-"""Writes the generated parts of README.md, and with ``--check`` says whether they are up to date.
+"""Writes what is made of other files here; with ``--check`` says whether it is up to date.
 
-A generated part stands between ``<!-- name -->`` and ``<!-- /name -->``.
+These are the generated parts of README.md, each between ``<!-- name -->`` and ``<!-- /name -->``,
+and the findings that ship beside the stored results they follow from.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -21,6 +23,7 @@ from studio.pool import Entry, load_pool
 from studio.pool_recipes import SPECIALISTS
 from studio.results_tables import results_markdown
 from studio.settings import REPOSITORY, Settings
+from studio.stored_results import current, remember
 
 README = REPOSITORY / "README.md"
 
@@ -146,6 +149,19 @@ def generated(text: str) -> str:
     return text
 
 
+def ship_findings(*, check: bool) -> bool:
+    """Make the findings that ship anew if they are of other results or other code.
+
+    False if they are and this is a ``check``.
+    """
+    with TemporaryDirectory() as nothing_here:
+        settings = Settings(workspace=Path(nothing_here))
+        found = current(settings)
+        if not (found.known or check):
+            remember(found, settings, ship=True)
+    return bool(found.known) or not check
+
+
 def main() -> int:
     """Write or check; returns the exit code."""
     before = README.read_text(encoding="utf-8")
@@ -154,6 +170,9 @@ def main() -> int:
         README.write_text(after, encoding="utf-8")
     elif before != after:
         click.echo("README.md is out of date: run make docs.", err=True)
+        return 1
+    if not ship_findings(check="--check" in sys.argv):
+        click.echo("assets/results/findings.json.gz is out of date: run make docs.", err=True)
         return 1
     return 0
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import StudioError
 from protocols.core.events import Answer
-from studio.stored_results import result_files
+from studio.settings import Settings
+from studio.stored_results import Stored, current
 from studio.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -59,44 +59,34 @@ class Credit:
     equal: float
 
 
-def standing(model: str, assets: Path) -> Standing:
-    """What the results that ship with the studio say; empty where they do not have the model."""
-    state = _state(assets)
-    return standing_of(model, *_frames(state)) if state else Standing((), (), ())
+def standing(model: str, settings: Settings) -> Standing:
+    """What the results that ship with the studio say; empty where they do not have the model.
 
-
-def frame_of(assets: Path) -> pd.DataFrame | None:
-    """All records that ship with the studio as a frame; None where there are none."""
-    state = _state(assets)
-    return _frame(state) if state else None
-
-
-def _state(assets: Path) -> tuple[tuple[str, int], ...]:
-    return tuple((str(p), p.stat().st_mtime_ns) for p in result_files(assets))
+    Raises :class:`UserError` for a damaged file.
+    """
+    found = current(settings)
+    if not found.answers:
+        return Standing((), (), ())
+    return standing_of(model, found.frame, found.finding("strength").table)
 
 
 def standing_of(model: str, frame: pd.DataFrame, worth: pd.DataFrame) -> Standing:
-    """A model's lines out of all records and the table of :func:`strength`."""
+    """A model's lines out of the reported records and the table of :func:`strength`."""
     lines = (_alone(model, frame), _worth(model, worth), _credit(model, frame))
     return Standing(*(tuple(found) for found in lines))
 
 
-@lru_cache(maxsize=2)
-def _frames(state: tuple[tuple[str, int], ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is reported, and the worth of models by protocol and task. Once per state of files."""
-    from evals.analyses.strength import strength
-    from evals.frames import reported_rows
-
-    frame = reported_rows(_frame(state))
-    return frame, strength(frame).table
+def frame_of(settings: Settings) -> pd.DataFrame | None:
+    """All records that ship with the studio as a frame; None where there are none."""
+    found = current(settings)
+    return _frame(found) if found.answers else None
 
 
 @lru_cache(maxsize=2)
-def _frame(state: tuple[tuple[str, int], ...]) -> pd.DataFrame:
-    from evals.analyses.everything import load
+def _frame(found: Stored) -> pd.DataFrame:
     from evals.frames import to_frame
 
-    return to_frame(load([Path(name) for name, _ in state]))
+    return to_frame(found.records)
 
 
 def _alone(model: str, frame: pd.DataFrame) -> Iterator[Line]:

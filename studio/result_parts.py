@@ -98,11 +98,6 @@ class Shown:
         self._standings: str | None = None
         self._making = RLock()
 
-    @property
-    def whole(self) -> bool:
-        """Whether everything is made already."""
-        return self._standings is not None and set(self.found.analyses) <= set(self._parts)
-
     def part(self, analysis: str) -> Part:
         """An analysis of stored records or attacks."""
         with self._making:
@@ -172,12 +167,12 @@ def overview(found: Stored, findings: Sequence[Finding], left: int = 0) -> str:
 
     ``left`` analyses are still being made.
     """
-    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in found.reported}))
-    unreported = len(found.records) - len(found.reported)
+    reported, seeds = found.told
+    unreported = found.answers - reported
     dev = f"{unreported:,} more on dev items stand in the protocols' tables only. "
     return (
         f"{_in_short(findings, left)}{contents(found)}<h2 id='claims'>The paper and here</h2>"
-        f"<p>{len(found.reported):,} answers, seeds {seeds}. {dev if unreported else ''}"
+        f"<p>{reported:,} answers, seeds {', '.join(map(str, seeds))}. {dev if unreported else ''}"
         "Intervals are 95 %. Pick a point of a figure, or a button in the table under it, to read "
         f"the runs behind it.</p>{claims_html(findings)}"
         + (f"<p class='studio-files'>{_table_link('claims', 'this table')}</p>" if findings else "")
@@ -217,10 +212,10 @@ def contents(found: Stored) -> str:
 
 def _standings(found: Stored) -> str:
     tables = "".join(
-        results_html(name, kept)
-        + f"<p class='studio-files'>{_table_link(f'{STANDINGS}-{name}', 'this table')}</p>"
-        for name, kept in found.files.items()
-        if kept.records
+        results_html(one)
+        + f"<p class='studio-files'>{_table_link(f'{STANDINGS}-{one.name}', 'this table')}</p>"
+        for one in found.standings
+        if one.systems
     )
     told = f"<h2 id='{STANDINGS}'>Every protocol and what it has to beat</h2>{tables}"
     return (told if tables else "") + imports_html(found.imports, found.names)
@@ -234,8 +229,8 @@ def table_csv(found: Stored, participants: Finding, name: str) -> str | None:
         made = [findings[one] for one in ANALYSES if one in findings]
         return str(claims_table(made).to_csv(index=False))
     if first == STANDINGS:
-        files = found.files
-        return str(results_frame(files[more]).to_csv(index=False)) if more in files else None
+        made_of = {one.name: one for one in found.standings}
+        return str(results_frame(made_of[more]).to_csv(index=False)) if more in made_of else None
     if first != participants.id and first not in found.analyses:
         return None
     finding = participants if first == participants.id else found.finding(first)

@@ -7,7 +7,7 @@ machine. Differences are paired over the items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from html import escape
 
 import pandas as pd
@@ -23,6 +23,21 @@ LONG = (
     *("unparsed, failed", "against the best single model", "against it at equal calls"),
     *("calls", "scorings", "tokens", "seconds"),
 )
+
+
+@dataclass(frozen=True)
+class Standings:
+    """The rows of a file of records, and what they are made of as sentences."""
+
+    name: str
+    told: Sequence[str]
+    systems: Sequence[System]
+
+
+def standings(name: str, kept: Kept) -> Standings:
+    """The table of a file of records; no sentences where it has no answers of systems."""
+    found = systems(lines(to_frame(kept.records))) if kept.records else []
+    return Standings(name, described(name, kept, found) if found else (), found)
 
 
 def described(name: str, kept: Kept, found: Sequence[System]) -> list[str]:
@@ -55,17 +70,13 @@ def _counts(found: Sequence[System]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def of_file(kept: Kept) -> list[System]:
-    """The rows of a file of records."""
-    return systems(lines(to_frame(kept.records))) if kept.records else []
-
-
 def results_markdown(name: str, kept: Kept) -> str:
     """A file's table for the README: short, and every number in a fold."""
-    found = of_file(kept)
+    made = standings(name, kept)
+    found = made.systems
     if not found:
         return f"**{name}** has no answers of systems."
-    first, count, *rest = described(name, kept, found)
+    first, count, *rest = made.told
     head, *rows = _short(found)
     table = [_joined(head), _joined(["---"] * len(head)), *map(_joined, rows)]
     long = [_joined(LONG), _joined(["---"] * len(LONG))]
@@ -114,10 +125,10 @@ def _long(one: System, line: Line) -> list[str]:
     ]  # fmt: skip
 
 
-def results_frame(kept: Kept) -> pd.DataFrame:
+def results_frame(made: Standings) -> pd.DataFrame:
     """A file's table for programs: one row per system and pool size, with the ids."""
     return pd.DataFrame(
-        [_numbers(one.name, line) for one in of_file(kept) for _, line in sorted(one.lines.items())]
+        [_numbers(one.name, line) for one in made.systems for _, line in sorted(one.lines.items())]
     )
 
 
@@ -148,20 +159,19 @@ def points(found: Estimate | None) -> str:
     return f"{found.value * 100:+.0f} ({found.low * 100:.0f} to {found.high * 100:.0f})"
 
 
-def results_html(name: str, kept: Kept) -> str:
+def results_html(made: Standings) -> str:
     """A file's table for a page: its columns sort, its rows are filtered by a word."""
-    found = of_file(kept)
-    if not found:
+    if not made.systems:
         return ""
-    first, count, *rest = described(name, kept, found)
-    head, *rows = _short(found)
+    first, count, *rest = made.told
+    head, *rows = _short(made.systems)
     buttons = "".join(
         f"<th scope='col' aria-sort='none'><button type='button' data-sort>{escape(title)}"
         "</button></th>"
         for title in head
     )
     body = "".join(map(_html_row, rows))
-    label = escape(f"Results: {name}")
+    label = escape(f"Results: {made.name}")
     notes = "".join(f"<li>{escape(sentence)}</li>" for sentence in rest)
     return (
         f"<section class='studio-standings'><p>{escape(first)} <strong>{escape(count)}</strong></p>"

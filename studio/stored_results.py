@@ -1,8 +1,12 @@
-"""What the Results page and ``studio figures`` show, read once for each state of the files."""
+"""What the Results page and ``studio figures`` show, read once for each state of the files.
+
+Whoever asks for what follows from the records gets it from what is kept of these very files, if
+there is such; records are read only when somebody asks for them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -24,7 +28,16 @@ from evals.safety import Influence, read_influences
 from protocols.core.errors import StudioError, UserError
 from studio.lab import Lab
 from studio.pool import known_names, load_pool
+from studio.results_tables import Standings, standings
 from studio.settings import Settings
+from studio.stored_findings import (
+    NAME,
+    Called,
+    StoredFinding,
+    StoredFindings,
+    kept_in,
+    key_of,
+)
 
 INFLUENCES = "*.jsonl"
 IMPORTS = "imports"
@@ -32,19 +45,64 @@ IMPORTS = "imports"
 State = tuple[tuple[str, int], ...]
 
 
+class ResultFiles(Mapping[str, Kept]):
+    """Files of kept records by name, each read when it is first asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = {path.name.removesuffix(KEPT): path for path in paths}
+        self._read: dict[str, Kept] = {}
+        self._reading = RLock()
+
+    def __getitem__(self, name: str) -> Kept:
+        with self._reading:
+            if name not in self._read:
+                self._read[name] = kept(self._paths[name])
+            return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Records, what follows from them, and measured attacks. Equal only to itself, to be cached."""
+    """Records, what follows from them, and measured attacks. Equal only to itself, to be cached.
 
-    records: Sequence[BenchRecord]
-    influences: Sequence[Influence]
+    ``known`` is what is known to follow from these very files, whose ``key`` says what they hold:
+    it is not made again.
+    """
+
+    files: Mapping[str, Kept]
+    influences: Sequence[Influence] = ()
     seed: int = 0
     names: Names = IDS
-    files: Mapping[str, Kept] = field(default_factory=dict)
     imports: Mapping[str, Sequence[BenchRecord]] = field(default_factory=dict)
     """What was measured elsewhere, by import; it is shown apart and enters no analysis."""
-    _made: dict[str, Finding] = field(default_factory=dict)
-    _making: RLock = field(default_factory=RLock)
+    known: StoredFindings | None = None
+    key: str = ""
+    _made: dict[str, Finding] = field(default_factory=dict, init=False)
+    _counts: dict[str, dict[int, int]] = field(default_factory=dict, init=False)
+    _making: RLock = field(default_factory=RLock, init=False)
+
+    @cached_property
+    def records(self) -> Sequence[BenchRecord]:
+        """The newest record of every key. Raises :class:`UserError` for a damaged file."""
+        every = (one for file in self.files.values() for one in file.records)
+        return list(newest(every).values())
+
+    @cached_property
+    def answers(self) -> int:
+        """How many records there are."""
+        return self.known.answers if self.known else len(self.records)
+
+    @cached_property
+    def told(self) -> tuple[int, list[int]]:
+        """How many records the analyses speak of, and of which seeds."""
+        if self.known:
+            return self.known.reported, self.known.seeds
+        return len(self.reported), sorted({record.seed for record in self.reported})
 
     @cached_property
     def reported(self) -> Sequence[BenchRecord]:
@@ -68,7 +126,7 @@ class Stored:
     @property
     def analyses(self) -> tuple[str, ...]:
         """What can be found here, the participants' apart: that one needs the studies."""
-        return (*(OF_RECORDS if self.records else ()), "harm")
+        return (*(OF_RECORDS if self.answers else ()), "harm")
 
     def finding(self, analysis: str) -> Finding:
         """One analysis, made when it is first asked for. Raises :class:`UserError` for others."""
@@ -76,9 +134,19 @@ class Stored:
             raise UserError(f"There is no analysis '{analysis}'.")
         with self._making:
             if analysis not in self._made:
-                make = OF_RECORDS.get(analysis)
-                self._made[analysis] = make(self.evidence) if make else harm(self.influences)
+                self._made[analysis] = self._finding(analysis)
             return self._made[analysis]
+
+    def _finding(self, analysis: str) -> Finding:
+        known = self._known(analysis)
+        if known:
+            return known.finding()
+        make = OF_RECORDS.get(analysis)
+        return make(self.evidence) if make else harm(self.influences)
+
+    def _known(self, analysis: str) -> StoredFinding | None:
+        found = self.known.findings if self.known else ()
+        return next((one for one in found if one.id == analysis), None)
 
     @property
     def findings(self) -> dict[str, Finding]:
@@ -92,10 +160,38 @@ class Stored:
 
     def counts(self, analysis: str) -> dict[int, int]:
         """How many records stand behind each row of an analysis' table."""
+        with self._making:
+            if analysis not in self._counts:
+                known = self._known(analysis)
+                self._counts[analysis] = known.counts if known else self._counted(analysis)
+            return self._counts[analysis]
+
+    def _counted(self, analysis: str) -> dict[int, int]:
         finding = self.finding(analysis)
         if analysis == "harm":
             return {int(row): len(self.attack(int(row)).answers) for row in finding.table.index}
         return self._point_rows.counts(finding)
+
+    @cached_property
+    def standings(self) -> Sequence[Standings]:
+        """Every file's protocols beside what they have to beat."""
+        if self.known:
+            return self.known.standings
+        return [standings(name, file) for name, file in self.files.items()]
+
+    def stored_findings(self) -> StoredFindings:
+        """All of it as data to be kept; what is not made yet is made."""
+        reported, seeds = self.told
+        models = sorted({model for record in self.records for model in record.pool})
+        protocols = sorted({record.protocol for record in self.records})
+        return StoredFindings(
+            answers=self.answers, reported=reported, seeds=seeds,
+            called=Called.of(models, protocols, self.names),
+            findings=[
+                StoredFinding.of(self.finding(name), self.counts(name)) for name in self.analyses
+            ],
+            standings=list(self.standings),
+        )  # fmt: skip
 
     @cached_property
     def _point_rows(self) -> PointRows:
@@ -127,7 +223,8 @@ def result_files(assets: Path) -> list[Path]:
 
 def influence_files(assets: Path, workspace: Path) -> list[Path]:
     """The files of measured attacks: those that ship with the studio and those made here."""
-    return [*sorted((assets / "safety").glob(INFLUENCES)), *(workspace / "safety").glob(INFLUENCES)]
+    folders = (assets / "safety", workspace / "safety")
+    return [path for folder in folders for path in sorted(folder.glob(INFLUENCES))]
 
 
 def import_folders(workspace: Path) -> list[Path]:
@@ -144,13 +241,43 @@ def state_of(assets: Path, workspace: Path) -> State:
 
 @lru_cache(maxsize=2)
 def stored(assets: Path, workspace: Path, state: State) -> Stored:
-    """All that is stored, read once per ``state``. Raises :class:`UserError` for a damaged file."""
-    files = {path.name.removesuffix(KEPT): kept(path) for path in result_files(assets)}
-    records = list(newest(one for file in files.values() for one in file.records).values())
-    influences = attacks(influence_files(assets, workspace))
+    """All that is stored, opened once per ``state``. Raises :class:`UserError` for a damaged file.
+
+    What is known of the files ships with them or was kept in the workspace.
+    """
+    key = _key(assets, workspace)
+    files, influences = ResultFiles(result_files(assets)), influence_files(assets, workspace)
     names = names_of(Settings(assets=assets, workspace=workspace))
     imports = {folder.name: read_records(folder) for folder in import_folders(workspace)}
-    return Stored(records, influences, names=names, files=files, imports=imports)
+    kept_here = (kept_in(place).find(NAME, key) for place in _places(assets, workspace))
+    known = next((one for one in kept_here if one and one.called.still(names)), None)
+    found = Stored(files, attacks(influences), 0, names, imports, known, key)
+    if not known:
+        _ = found.records  # A damaged file is told of now.
+    return found
+
+
+def _places(assets: Path, workspace: Path) -> tuple[Path, Path]:
+    """Where findings that ship and findings that were made here are kept."""
+    return assets / "results", workspace / "results"
+
+
+def _key(assets: Path, workspace: Path) -> str:
+    """What findings follow from now; none while a file cannot be read."""
+    with suppress(OSError):
+        return key_of([*result_files(assets), *influence_files(assets, workspace)], Stored.seed)
+    return ""
+
+
+def remember(found: Stored, settings: Settings, *, ship: bool = False) -> None:
+    """Keep in the workspace what follows from the files, unless it is known already.
+
+    ``ship`` keeps it beside the files that ship instead. Nothing is kept of files that changed
+    meanwhile: what was read of them may be older or newer than they are.
+    """
+    places, key = _places(settings.assets, settings.workspace), found.key
+    if (ship or not found.known) and key and key == _key(settings.assets, settings.workspace):
+        kept_in(places[0 if ship else 1]).keep(NAME, key, found.stored_findings())
 
 
 def names_of(settings: Settings) -> Names:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.model_standing import Line, frame_of
 from studio.pool import Pool
+from studio.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,9 +91,9 @@ def _line(name: str, part: pd.DataFrame) -> Line:
     return Line(name, found.value, found.low, found.high, found.n)
 
 
-def record_html(protocol: str, assets: Path, pools: Mapping[str, Pool]) -> str:
+def record_html(protocol: str, settings: Settings, pools: Mapping[str, Pool]) -> str:
     """What the stored results say of a protocol, in a few sentences; ``pools`` name its models."""
-    frame = frame_of(assets)
+    frame = frame_of(settings)
     track = track_record(protocol, frame) if frame is not None else None
     if track is not None:
         told = _told(track, pools.values())

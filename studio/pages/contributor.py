@@ -27,7 +27,10 @@ from studio.task_words import title_of
 LONGEST = 64
 HEADS = ("", "<span class='studio-sr'>as a bar</span>", "Share", "95% interval", "n")
 TO_POOL = "<p><a href='/pool'>All contributed models</a></p>"
-READING = "<p role='status'>Reading the stored results …</p>"
+READING = (
+    "<p role='status'>Working out from the stored results what it is worth …</p>"
+    "<span class='studio-busy'></span>"
+)
 STUDY = (
     "<p>Blinded pairs of this model's answers and the system's, on questions of your choice. The "
     "lab opens studies: log in there, or send the lab this link.</p>"
@@ -54,7 +57,7 @@ def build(ctx: StudioContext) -> None:
         if find(ctx, model) is None:
             return ["", ""]
         lab = ctx.admin.allowed(request)
-        found = standing(model, ctx.settings.assets)
+        found = standing(model, ctx.settings)
         strength = _section(
             "Alone", found.alone, "Mean score on test or dev items of stored results.", model
         ) + _section(

@@ -209,7 +209,7 @@ class Form:
         spec = get_protocol(str(protocol))
         if spec.level == "baselines":
             return ""
-        return record_html(spec.id, self.ctx.settings.assets, self.ctx.pools)
+        return record_html(spec.id, self.ctx.settings, self.ctx.pools)
 
     def explained(self) -> list[Component]:
         """The components that :meth:`protocol` changes."""

@@ -6,8 +6,9 @@ the records that ship with the studio, when the page is first asked for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
+from time import sleep
 from typing import Any
 
 import gradio as gr
@@ -22,7 +23,7 @@ from studio.lab import Published
 from studio.pages.common import PRIVATE
 from studio.provenance import PointRecords, attack_html, provenance_html, study_html
 from studio.result_parts import Part, overview, part, shown_of
-from studio.stored_results import Stored, current, names_of, participants_of
+from studio.stored_results import Stored, current, names_of, participants_of, remember
 
 INTRO = (
     "<h1>Results</h1><p>Each number carries its count, its interval and what it was tested "
@@ -32,6 +33,8 @@ READING = (
     "<div class='studio-reading' role='status'><p>Reading the stored results. The first time takes "
     "some seconds.</p><span class='studio-busy'></span></div>"
 )
+STUDIES = "participants"
+PAUSE_S = 1.0
 NONE_STORED = "<p>No results are stored here yet. Make some with <code>studio bench</code>.</p>"
 NO_STUDY = "<p>No study is published yet.</p>"
 FOCUS = "() => document.querySelector('.studio-behind:not(:empty)')?.focus()"
@@ -110,62 +113,68 @@ def everything(ctx: StudioContext) -> Stored:
 def questions(ctx: StudioContext) -> Iterator[list[Any]]:
     """The overview, the protocols' tables, then four parts of each analysis.
 
-    What takes long comes one after another, what is made already at once; parts that stay as they
-    are are skipped.
+    They come one after another, also when all of it is known: a browser draws one figure while
+    others are on the way. Parts that stay as they are are skipped.
     """
     try:
         found = everything(ctx)
     except StudioError as error:
         yield [f"<p role='alert'>{escape(error.message)}</p>", "", *nothing_shown()]
         return
-    if not found.records:
-        yield [NONE_STORED, "", *_all_parts(ctx, found)]
-        return
-    shown = shown_of(found)
-    seen = not shown.whole
-    if seen:
-        yield from _one_by_one(found)
-    everyone = participants_of(ctx.lab, found.names)
-    findings = [everyone if name == everyone.id else found.finding(name) for name in ANALYSES]
-    parts = [
-        gr.skip() if seen and place // 4 != ANALYSES.index(everyone.id) else one
-        for place, one in enumerate(_all_parts(ctx, found))
-    ]
-    yield [overview(found, findings), shown.standings(), *parts]
-
-
-def _one_by_one(found: Stored) -> Iterator[list[Any]]:
-    """Each analysis when it is done, with what is known until then; nothing of it is final."""
-    unchanged = [gr.skip()] * (4 * len(ANALYSES))
-    yield [overview(found, (), len(ANALYSES)), "", *nothing_shown()]
-    known: list[Finding] = []
+    made = dict(found.findings) if found.known else {}
+    first = overview(found, _in_order(made), _left(made)) if found.answers else NONE_STORED
+    yield [first, "", *nothing_shown()]
     for place, name in enumerate(ANALYSES):
-        if name not in found.analyses:
-            continue
-        made = _shown(shown_of(found).part(name))
-        known.append(found.finding(name))
-        parts = [*unchanged[: 4 * place], *made, *unchanged[4 * place + 4 :]]
-        yield [overview(found, known, len(ANALYSES) - len(known)), gr.skip(), *parts]
+        news, shown = name not in made, _part_of(ctx, found, name, made)
+        told = overview(found, _in_order(made), _left(made)) if news and found.answers else None
+        yield [gr.skip() if told is None else told, gr.skip(), *_at(place, shown)]
+    yield [gr.skip(), shown_of(found).standings(), *_at()]
+    if found.answers:
+        remember(found, ctx.settings)
 
 
-def _all_parts(ctx: StudioContext, found: Stored) -> Iterator[Any]:
-    """The parts of every analysis; the studies' is another one after every lock."""
-    for name in ANALYSES:
-        if name in found.analyses:
-            yield from _shown(shown_of(found).part(name))
-        elif name == "participants":
-            yield from _shown(part(found, participants_of(ctx.lab, found.names)))
-        else:
-            yield from nothing_shown(1)
+def prepare(ctx: StudioContext) -> None:
+    """Make what the page shows before somebody asks for it, while nothing is played."""
+    for _ in questions(ctx):
+        while ctx.manager.playing:
+            sleep(PAUSE_S)
 
 
-def _shown(made: Part) -> list[Any]:
-    return [made.told, gr.Plot(made.figure, visible=made.figure is not None), made.points, ""]
+def _in_order(made: Mapping[str, Finding]) -> list[Finding]:
+    return [made[name] for name in ANALYSES if name in made]
 
 
-def nothing_shown(times: int = len(ANALYSES)) -> list[Any]:
+def _left(made: Mapping[str, Finding]) -> int:
+    """How many analyses are still to be made."""
+    return len(ANALYSES) - len(made)
+
+
+def _part_of(ctx: StudioContext, found: Stored, name: str, made: dict[str, Finding]) -> Part | None:
+    """One analysis as it is shown, put among those made; none where there are no records for it.
+
+    That of the studies is another one after every lock, so it is not kept.
+    """
+    if name == STUDIES:
+        made[name] = participants_of(ctx.lab, found.names)
+        return part(found, made[name])
+    if name not in found.analyses:
+        return None
+    made[name] = found.finding(name)
+    return shown_of(found).part(name)
+
+
+def _at(place: int = 0, shown: Part | None = None) -> list[Any]:
+    """The parts of all analyses: those of one at its place, the others as they are."""
+    parts = [gr.skip()] * (4 * len(ANALYSES))
+    if shown:
+        figure = gr.Plot(shown.figure, visible=shown.figure is not None)
+        parts[4 * place : 4 * place + 4] = [shown.told, figure, shown.points, ""]
+    return parts
+
+
+def nothing_shown() -> list[Any]:
     """The parts of analyses of which nothing is known."""
-    return ["", gr.Plot(visible=False), "", ""] * times
+    return ["", gr.Plot(visible=False), "", ""] * len(ANALYSES)
 
 
 def runs_behind(ctx: StudioContext, asked: str) -> list[Any]:
@@ -185,7 +194,7 @@ def runs_behind(ctx: StudioContext, asked: str) -> list[Any]:
 
 def told_behind(ctx: StudioContext, point: Point) -> str:
     """What is behind a point as HTML. Raises :class:`UserError` for a point that is not there."""
-    if point.analysis == "participants":
+    if point.analysis == STUDIES:
         names = names_of(ctx.settings)
         return study_html(participants_of(ctx.lab, names), point, names)
     found = everything(ctx)

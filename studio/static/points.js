@@ -111,7 +111,7 @@ function hook() {
   for (const plot of document.querySelectorAll('.js-plotly-plot')) {
     if (!plot.on || hooked.get(plot) === plot._ev) continue;
     hooked.set(plot, plot._ev);
-    delete plot.dataset.fits;
+    plot.dataset.fits = 'wide'; // So it comes; to lay it out again is to draw it twice.
     if (window.Plotly) requestAnimationFrame(() => fit(plot));
     plot.on('plotly_click', (event) => {
       const named = event.points.map((point) => point.customdata).find((data) => data && data[0]);

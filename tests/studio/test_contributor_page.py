@@ -58,10 +58,12 @@ def test_strength_and_credit_have_known_answers() -> None:
     assert not (stranger.alone or stranger.worth or stranger.credit)
 
 
-def test_shipped_results_speak_of_the_embedded_models() -> None:
-    found = standing("smollm2-roman", REPOSITORY / "assets")
+def test_shipped_results_speak_of_the_embedded_models(tmp_path: Path) -> None:
+    here = Settings(assets=REPOSITORY / "assets", workspace=tmp_path)
+    found = standing("smollm2-roman", here)
     assert found.alone and all(line.n > 0 and 0 <= line.value <= 1 for line in found.alone)
-    assert standing("smollm2-roman", Path("/nonexistent")) == type(found)((), (), ())
+    empty = Settings(assets=tmp_path, workspace=tmp_path)
+    assert standing("smollm2-roman", empty) == type(found)((), (), ())
 
 
 def stored(folder: Path, run: str, shares: dict[str, float], count: int = 2) -> None:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from evals.frames import reported_rows, to_frame
-from evals.results_file import KEPT, kept_records
+from evals.results_file import KEPT, Kept, kept_records
 from evals.tasks import load_task
 from protocols.core.call import Call
 from protocols.core.errors import UserError
@@ -73,20 +73,21 @@ def test_a_protocol_stands_beside_the_best_of_its_own_models_on_the_same_questio
 
 
 def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path) -> None:
-    assert "do not have it yet" in record_html("majority_vote", tmp_path, {})
-    settings = Settings(assets=ASSETS)
+    empty = Settings(assets=tmp_path, workspace=tmp_path)
+    assert "do not have it yet" in record_html("majority_vote", empty, {})
+    settings = Settings(assets=ASSETS, workspace=tmp_path)
     whole = load_pool("embedded-32", settings)
     title = "<i>Artificial</i>"
     pools = {"small": load_pool("embedded", settings), "whole": replace(whole, title=title)}
-    shown = record_html("majority_vote", ASSETS, pools)
+    shown = record_html("majority_vote", settings, pools)
     assert "of these models alone" in shown and "test questions" in shown and "dev" not in shown
     assert "32 models of the pool &lt;i&gt;Artificial" in shown and title not in shown
     assert "smollm2-" not in shown, "models stand with their names"
-    frame = frame_of(ASSETS)
+    frame = frame_of(settings)
     assert frame is not None
     seen = set(frame.loc[frame["split"] == "test", "protocol"])
     name = min(set(frame["protocol"]) - seen)
-    assert "dev questions only" in record_html(name, ASSETS, pools)
+    assert "dev questions only" in record_html(name, settings, pools)
 
 
 def test_a_track_record_keeps_to_test_items_and_to_one_pool() -> None:
@@ -114,7 +115,7 @@ def test_records_and_frames_are_reported_by_one_rule() -> None:
     )
     for some in ([*dev, *test], dev):
         assert reported_rows(to_frame(some))["key"].tolist() == [
-            one.key for one in Stored(some, ()).reported
+            one.key for one in Stored({"some": Kept(some)}).reported
         ]
 
 

@@ -19,7 +19,7 @@ from evals.records import BenchRecord, Reading, read_records
 from evals.results_file import Kept, keep_records, kept, kept_records
 from evals.results_table import BEST, compared, lines, systems, tally
 from protocols.core.errors import UserError
-from studio.results_tables import results_html, results_markdown
+from studio.results_tables import results_html, results_markdown, standings
 from tests.evals.bench.helpers import measure, spec
 
 
@@ -178,14 +178,14 @@ def test_pools_that_lack_a_member_or_were_composed_are_no_sizes() -> None:
 
 def test_the_table_for_the_readme_and_the_page_have_a_row_for_each_system() -> None:
     kept = Kept(planted(), {"machines": ["2 made-up cores"]})
-    text, page = results_markdown("first", kept), results_html("first", kept)
+    text, page = results_markdown("first", kept), results_html(standings("first", kept))
     short = text.partition("<details>")[0]
     for title in ("Majority vote", "Best single model", "Self-consistency"):
         assert short.count(f"| {title} |") == 1 and page.count(f">{title}</th>") == 1
     for told in ("12 dev items of 1 task (toy)", "seed 0", "2 made-up cores", "83% (55 to 95)"):
         assert told in text and told in page
     assert "majority_vote" not in text + page, "people read titles"
-    assert page.count("data-sort") == 9 and results_html("none", Kept([])) == ""
+    assert page.count("data-sort") == 9 and results_html(standings("none", Kept([]))) == ""
 
 
 def test_a_summary_that_its_own_record_does_not_give_is_kept_whole(tmp_path: Path) -> None:
