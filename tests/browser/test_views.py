@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from protocols.core.events import (
     Answer,
@@ -51,21 +51,50 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+class Watched:
+    """One page for all these tests: a new window costs a second of processor time."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self._page: Page | None = None
+
+    def opened(self, browser: Browser) -> Page:
+        """The page, loaded anew; another one where its Chromium has died."""
+        if self._page is None or self._page.is_closed():
+            self._page = browser.new_page()
+            self._page.on("request", self._asked)
+            self._page.on("pageerror", lambda error: self.errors.append(str(error)))
+            self._page.on("console", self._said)
+        self._page.set_viewport_size({"width": 1000, "height": 900})
+        self._page.goto(f"{self.address}/light.html")
+        self.outside.clear()
+        self.errors.clear()
+        return self._page
+
+    def _asked(self, request: Request) -> None:
+        if self.address not in request.url and not request.url.startswith("data:"):
+            self.outside.append(request.url)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
+
+
+@pytest.fixture(scope="module")
+def watched(address: str) -> Watched:
+    return Watched(address)
+
+
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
+def page(browser: Browser, watched: Watched) -> Iterator[Page]:
     """A page whose every request and error is noted; both lists must stay clean."""
-    context = browser.new_context(viewport={"width": 1000, "height": 900})
-    opened = context.new_page()
-    outside: list[str] = []
-    errors: list[str] = []
-    opened.on("request", lambda r: outside.append(r.url) if address not in r.url else None)
-    opened.on("pageerror", lambda e: errors.append(str(e)))
-    opened.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    opened.goto(f"{address}/light.html")
+    opened = watched.opened(browser)
     yield opened
-    context.close()
-    assert [url for url in outside if not url.startswith("data:")] == []
-    assert errors == []
+    opened.evaluate("localStorage.clear(); sessionStorage.clear()")
+    assert watched.outside == []
+    assert watched.errors == []
 
 
 def until(events: list[Event], kind: type[Event], number: int = 0) -> int:
@@ -406,8 +435,9 @@ def test_loading_the_script_twice_changes_nothing(page: Page) -> None:
 @pytest.mark.parametrize("name", read.NAMES)
 def test_every_view_fits(browser: Browser, address: str, name: str, mode: str) -> None:
     events = read.events(name)
+    page = browser.new_page()
     for width in WIDTHS if mode == "light" else WIDTHS[-1:]:
-        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.set_viewport_size({"width": width, "height": 900})
         page.goto(f"{address}/{mode}.html")
         own(page)
         middle = len(events) * 3 // 5
@@ -420,7 +450,7 @@ def test_every_view_fits(browser: Browser, address: str, name: str, mode: str) -
         if width == 390:
             assert smallest_text(page) >= 10
             assert small_targets(page) == []
-        page.close()
+    page.close()
 
 
 def smallest_text(page: Page) -> float:
