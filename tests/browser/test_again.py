@@ -83,14 +83,12 @@ def test_a_guest_sees_the_form_of_a_run_and_none_of_its_owner_s_others(
     assert guest.locator(".studio-mine-run").count() == 0 == guest.locator(".ps-way").count()
 
 
-@pytest.mark.parametrize("kept", ["{", "null", "[1, null, {}]", json.dumps([{"run": 4}])])
-def test_whatever_a_browser_kept_the_page_opens(
-    scripted_app: Launch, visit: Open, kept: str
-) -> None:
+def test_whatever_a_browser_kept_the_page_opens(scripted_app: Launch, visit: Open) -> None:
     page = visit(scripted_app(ScriptedEngine("Answer: 4"))).page
-    page.evaluate("kept => localStorage.setItem('studio:runs', kept)", kept)
-    page.reload()
-    choose(page, "Majority vote", QUESTION, 3)
-    run(page)
-    ended(page, "Majority vote")
-    expect(page.locator(".studio-mine summary")).to_have_text("Your runs (1)")
+    for kept in ("{", "null", "[1, null, {}]", json.dumps([{"run": 4}])):
+        page.evaluate("kept => localStorage.setItem('studio:runs', kept)", kept)
+        page.goto(page.url.partition("?")[0])
+        choose(page, "Majority vote", QUESTION, 3)
+        run(page)
+        ended(page, "Majority vote")
+        expect(page.locator(".studio-mine summary")).to_have_text("Your runs (1)")

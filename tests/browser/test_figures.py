@@ -98,7 +98,7 @@ def test_fit_on_the_page_reload_and_run_with_what_was_made(
     engine = ScriptedEngine("The answer is 7.", delay_s=0.4)
     page = visit(scripted_app(engine, hosted=False)).page
     fitting(page, "Cascade", 4)
-    expect(page.locator("#fitting .studio-cost")).to_contain_text("At most 12 short answers")
+    expect(page.locator("#fitting .studio-cost")).to_contain_text("At most 12 answers of up to")
     page.locator("#fit-start").click()
     expect(page.locator(".ps-title")).to_have_text("Fitting: Cascade", timeout=LONG)
     page.reload()

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from protocols.engines.scripted import ScriptedEngine
 from tests.browser.conftest import Visit
 from tests.browser.harness import overflow
-from tests.browser.test_play import choose, run
+from tests.browser.test_play import choose, run, set_tokens
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
@@ -48,8 +48,7 @@ def test_a_flood_does_not_break_the_page(scripted_app: Launch, visit: Open) -> N
     url = scripted_app(ScriptedEngine(lambda r: "word " * 20_000, chunk=500))
     page = visit(url).page
     choose(page, "Majority vote", "Go on", models=3)
-    page.get_by_text("Details").click()
-    page.get_by_role("spinbutton", name="number input for Tokens per answer").fill("1024")
+    set_tokens(page, 1024)
     run(page)
     page.wait_for_selector('.ps[data-status="ok"]', timeout=60_000)
     page.get_by_role("button", name="Copy link").click()

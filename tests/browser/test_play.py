@@ -46,6 +46,12 @@ def pick(page: Page, models: int) -> None:
     expect(page.locator(".studio-picker-count")).to_have_text(re.compile(f"^{models} of"))
 
 
+def set_tokens(page: Page, count: int) -> None:
+    """How long each answer may become."""
+    page.get_by_text("Details").click()
+    page.get_by_role("spinbutton", name="number input for Tokens per answer").fill(str(count))
+
+
 def run(page: Page) -> None:
     before = page.url
     page.evaluate(WATCH)
@@ -122,6 +128,7 @@ def test_votes_are_tallied(real_app: str, visit: Open) -> None:
 def test_stop_gives_the_best_so_far_and_frees_the_models(real_app: str, visit: Open) -> None:
     page = visit(real_app).page
     choose(page, "Majority vote", "Tell a very long story about the sea.", 4, "thorough")
+    set_tokens(page, 1024)  # A late page must still find it running.
     run(page)
     said = "[...document.querySelectorAll('.ps-lane .ps-text')].some((n) => n.textContent)"
     page.wait_for_function(said, timeout=60_000)

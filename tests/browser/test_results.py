@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from evals.results_file import KEPT, keep_records
 from protocols.engines.scripted import ScriptedEngine
 from tests.browser.conftest import Visit, launched
 from tests.browser.harness import overflow
-from tests.browser.test_accessibility import RULES
+from tests.browser.test_accessibility import RULES, serious
 from tests.evals.bench.helpers import measure, spec
 
 pytestmark = pytest.mark.browser
@@ -94,5 +93,4 @@ def test_the_table_under_a_figure_does_the_same_by_keyboard(address: str, visit:
     panel = page.locator(".studio-behind")
     expect(panel).to_be_focused(timeout=LONG)
     assert overflow(page) <= 0
-    found = Axe().run(page, options=RULES).response["violations"]
-    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+    assert serious(page, RULES) == []
