@@ -13,9 +13,7 @@ from protocols.core.artifacts import Stored
 from protocols.core.errors import UserError
 from protocols.core.models import ModelSpec, pick
 from protocols.core.registry import protocols
-from protocols.lib.lora_algebra import CONFIG
 from protocols.lib.roles import role_of
-from protocols.lib.saving import derived_model, save_model
 from studio.output import JSON, say
 from studio.pool import load_pool
 from studio.settings import Settings
@@ -56,6 +54,8 @@ def list_artifacts(protocol: str, as_json: bool) -> None:
 @JSON
 def save(key: str, out: Path, model: str, pool: str, whole: bool, as_json: bool) -> None:
     """Save a model as a folder that transformers, peft and vLLM load, with its card."""
+    from protocols.lib.saving import derived_model, save_model
+
     stored, models = found(Settings(), key, pool)
     chosen = derived_model(stored, models, model)
     save_model(chosen, out, whole)
@@ -94,6 +94,8 @@ def as_pool(key: str, out: Path, pool: str, as_json: bool) -> None:
 
 def pool_row(student: ModelSpec, models: tuple[ModelSpec, ...], out: Path) -> dict[str, object]:
     """Save a student and describe it as a pool does, with its teacher's contributor."""
+    from protocols.lib.saving import save_model
+
     name = student.id.removeprefix("derived.")
     save_model(student, out / name)
     teacher = next((m for m in models if name == role_of("student", m.id)), student)
@@ -129,6 +131,8 @@ def stored_artifacts(settings: Settings, protocol: str = "") -> Iterator[Stored]
 
 def how_to_serve(model: ModelSpec, out: Path, kind: str) -> str:
     """The command that serves what was saved."""
+    from protocols.lib.lora_algebra import CONFIG
+
     if kind == "model":
         return f"Serve it with: vllm serve {out}"
     stated = json.loads((out / CONFIG).read_text(encoding="utf-8"))["r"]

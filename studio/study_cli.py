@@ -9,15 +9,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from protocols.core.engine import Engine
 from protocols.core.errors import UserError
 from protocols.core.events import Progress
-from studio.lab import Lab, read_plan
 from studio.output import ENGINE, JSON, say
 from studio.settings import Settings
+
+if TYPE_CHECKING:
+    from studio.lab import Lab
 
 
 @click.group()
@@ -28,6 +31,8 @@ def study() -> None:
 @contextmanager
 def opened() -> Iterator[Lab]:
     """The lab of this installation, closed at the end."""
+    from studio.lab import Lab
+
     lab = Lab(Settings())
     try:
         yield lab
@@ -40,6 +45,8 @@ def opened() -> Iterator[Lab]:
 @JSON
 def create(plan: Path, as_json: bool) -> None:
     """Store the plan in a YAML or JSON file as a new study."""
+    from studio.lab import read_plan
+
     try:
         text = plan.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
