@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
-from evals.imports.everything import FORMATS, keep, read_foreign
+from evals.imports.everything import FORMATS, IMPORTS, keep, read_foreign
 from studio.output import JSON, say
 from studio.settings import Settings
-from studio.stored_results import IMPORTS
 
 
 @click.group()

@@ -20,6 +20,7 @@ from evals.analyses.everything import OF_RECORDS, Evidence
 from evals.analyses.harm import harm
 from evals.analyses.participants import StudyReport, participants
 from evals.analyses.points import Point, PointRows, behind
+from evals.imports.everything import IMPORTS
 from evals.judges.registry import judge_entries
 from evals.names import IDS, Names
 from evals.records import RECORDS, BenchRecord, newest, read_records
@@ -40,8 +41,6 @@ from studio.stored_findings import (
 )
 
 INFLUENCES = "*.jsonl"
-IMPORTS = "imports"
-"""The folder of a workspace in which every import has its own."""
 State = tuple[tuple[str, int], ...]
 
 

@@ -15,6 +15,8 @@ from evals.records import BenchRecord, record_file
 from protocols.core.errors import UserError
 
 FORMATS = (LM_EVAL, MOCO)
+# A folder of a workspace; each import is a folder in it.
+IMPORTS = "imports"
 NAME = re.compile(r"[a-zA-Z0-9][\w.-]{0,59}")
 
 
