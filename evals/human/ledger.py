@@ -163,7 +163,7 @@ class Prefixed:
 
 
 def _vote_problem(row: Row[Any], previous: str, number: int, study: Study) -> str:
-    body = _body({name: getattr(row, name) for name in schema.vote.c.keys()})  # noqa: SIM118
+    body = _body({name: getattr(row, name) for name in schema.vote.c.keys()})  # noqa: SIM118  no mapping
     screen = seal(study.secret, Prefixed(row, "a_"), Prefixed(row, "p_"))
     said = row.reason or ""
     erased = row.reason is None and row.withdrawn_at

@@ -98,5 +98,5 @@ def catch_up(store: Store) -> None:
             rows = connection.execute(query.where(vote.c.study == slug).order_by(vote.c.number))
             missing = [row for row in rows if row.hash not in known]
         for row in missing:
-            values = {name: getattr(row, name) for name in vote.c.keys() if name != "id"}  # noqa: SIM118
+            values = {name: getattr(row, name) for name in vote.c.keys() if name != "id"}  # noqa: SIM118  no mapping
             mirror_vote(store, values, row.salt or "", row.reason or "")

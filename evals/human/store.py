@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sqlite3
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -220,7 +221,7 @@ def _address(url: str) -> URL:
 
 def _engines(address: URL) -> tuple[Engine, Engine]:
     if address.drivername == "sqlite":
-        Path(address.database or "").parent.mkdir(parents=True, exist_ok=True)
+        _begin_file(Path(address.database or ""))
         return _sqlite(address, writes=False), _sqlite(address, writes=True)
     try:
         # Writers of a study wait for each other, so few connections do; readers have their own
@@ -228,6 +229,14 @@ def _engines(address: URL) -> tuple[Engine, Engine]:
         return _server(address, 24, isolation_level="REPEATABLE READ"), _server(address, 8)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise EngineError("PostgreSQL needs the package psycopg; install it.") from error
+
+
+def _begin_file(path: Path) -> None:
+    """Make a new database's file for its owner's eyes only: it holds secrets and arms. SQLite gives
+    the files beside it the same rights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # there already, or not to be made: then opening it says why
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _server(address: URL, connections: int, **options: Any) -> Engine:

@@ -217,7 +217,7 @@ async def write_with_switcher(
             )[0]
             for line, calls in zip(going, asked, strict=True)
         }
-        async for step in writer.write(going, lambda line: authors[id(line)]):  # noqa: B023
+        async for step in writer.write(going, lambda line: authors[id(line)]):  # noqa: B023  used up here
             yield step
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,3 +157,12 @@ def test_refusals_are_of_two_kinds(store: Store) -> None:
     with pytest.raises(UserError, match="no study 'nowhere'") as caught:
         load_study(store, "nowhere")
     assert not isinstance(caught.value, Refused)
+
+
+def test_a_new_database_is_for_its_owners_eyes_only(tmp_path: Path) -> None:
+    """It holds the studies' secrets and says which answer is whose."""
+    store = file_store(tmp_path)
+    opened(store)
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert files and {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    store.close()
