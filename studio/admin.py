@@ -12,7 +12,6 @@ import logging
 import os
 import secrets
 import time
-from collections import deque
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,13 +23,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from evals.human.rate_limit import RateLimit
 from studio.files import asset
+from studio.rating.limiter import client_address
 from studio.same_origin import from_another_site
 from studio.settings import Settings
 
 COOKIE = "studio_lab"
 HOURS = 12
-FAILURES_A_MINUTE = 20
+TRIES_A_MINUTE = 20
+"""Of one address: whoever guesses must not lock the lab out."""
 GENERATED = (
     "<p>No password was set, so a key was made. Open the link that the terminal showed when the "
     "app was started; its end, behind <code>key=</code>, can be typed here too.</p>"
@@ -67,7 +69,8 @@ class Admin:
         self.accounts = bool(self._users)
         digest = hashlib.sha256(f"lab/{self._key}".encode()).digest()
         self._signer = TimestampSigner(digest, salt="lab")
-        self._failures: deque[float] = deque(maxlen=FAILURES_A_MINUTE)
+        self._tries, self._salt = RateLimit(TRIES_A_MINUTE), secrets.token_bytes(32)
+        self._hops = settings.proxy_hops
         self.generated = not settings.admin_password
 
     def link(self, address: str) -> str:
@@ -106,10 +109,9 @@ class Admin:
             given = str(form.get("password", ""))
         if not given:
             return self._page(200, "")
-        if self._blocked():
+        if self._blocked(request):
             return self._page(429, "Too many wrong passwords. Wait a minute and try again.")
         if not hmac.compare_digest(given.encode(), self._key.encode()):
-            self._failures.append(time.monotonic())
             return self._page(403, "That is not the password.")
         response = RedirectResponse("/studies", status_code=303)
         response.set_cookie(
@@ -133,9 +135,11 @@ class Admin:
             page.replace("<!--way-->", GENERATED if self.generated else ""), status, headers
         )
 
-    def _blocked(self) -> bool:
-        full = len(self._failures) == FAILURES_A_MINUTE
-        return full and time.monotonic() - self._failures[0] < 60.0
+    def _blocked(self, request: Request) -> bool:
+        """Count a try of an address, which is known by a hash only."""
+        address = client_address(request, self._hops).encode("utf-8", "replace")
+        hashed = hashlib.blake2b(address, key=self._salt, digest_size=16)
+        return self._tries.wait(hashed.hexdigest(), time.monotonic()) > 0
 
 
 def _manners(request: Request) -> dict[str, Any]:
