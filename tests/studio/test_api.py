@@ -274,7 +274,7 @@ def test_who_hangs_up_frees_the_models(serve: Serve) -> None:
 def test_a_run_whose_client_left_is_told_as_stopped(serve: Serve) -> None:
     """Stopping takes a moment: the reply is made before the run's end is there."""
     _, ctx = serve(ScriptedEngine(fail={"alpha": "hang"}))
-    live = ctx.manager.start(make_spec("single_model"), make_pool(1))
+    live = ctx.manager.start(make_spec("single_model", 1), make_pool(1))
     with pytest.raises(Failed, match="stopped") as failed:
         routes.result(ctx, live)
     assert failed.value.status == 500 and not live.ended
