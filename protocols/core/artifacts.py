@@ -141,16 +141,22 @@ class ArtifactStore:
         yield from sorted(found, key=lambda one: str(one.made().get("created", "")), reverse=True)
 
     def find(
-        self, protocol: str, key: str, models: Sequence[ModelSpec], config: Mapping[str, Any]
+        self,
+        protocol: str,
+        key: str,
+        models: Sequence[ModelSpec],
+        config: Mapping[str, Any],
+        version: int = 0,
     ) -> Stored | None:
         """The artifact named by ``key``; without one, the newest for these models and settings.
 
+        ``version`` leaves out what another version of the protocol made; 0 takes any.
         Raises :class:`UserError` if ``key`` names none or one that was made from other models.
         """
         prints = {fingerprint(model) for model in models}
         if not key:
-            fitting = (one for one in self.list(protocol) if _fits(one.manifest, prints, config))
-            return next(fitting, None)
+            every = (one for one in self.list(protocol) if _fits(one.manifest, prints, config))
+            return next((o for o in every if version in (0, o.manifest.algorithm)), None)
         found = self.get(protocol, key)
         if found is None:
             raise UserError(f"There is no artifact '{key[:40]}' of {protocol} here. Fit it first.")

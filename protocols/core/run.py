@@ -61,7 +61,8 @@ def prepare(
     if protocol.fit is None:
         return Prepared(spec, protocol, config, models)
     asked = {name: spec.config[name] for name in protocol.fit_fields if name in spec.config}
-    found = artifacts.find(protocol.id, spec.artifact, models, asked) if artifacts else None
+    wanted = (protocol.id, spec.artifact, models, asked, protocol.fit_version)
+    found = artifacts.find(*wanted) if artifacts else None
     if protocol.needs_artifact and not found:
         raise NotFittedError(
             f"{protocol.title} has to be fitted to these models first, with these settings. Do so "

@@ -348,6 +348,17 @@ def test_the_newest_that_fits_is_taken(tmp_path: Path) -> None:
     assert newest and newest.manifest.seed == 1
 
 
+def test_what_another_version_of_a_protocol_made_is_not_taken_by_itself(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    asyncio.run(fitted(store))
+    with registered(replace(PROTOCOL, fit_version=2)):
+        later = ScriptedEngine()
+        with pytest.raises(UserError, match="has to be fitted"):
+            asyncio.run(play(make_spec("toy"), later, artifacts=store))
+    key = next(store.list("toy")).manifest.key
+    assert store.find("toy", key, make_pool(3), {}, version=2), "but by name"
+
+
 def test_protocols_without_fit_say_so(tmp_path: Path) -> None:
     spec = toy_spec(protocol="single_model")
     with pytest.raises(UserError, match="nothing to fit"):
