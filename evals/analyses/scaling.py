@@ -151,7 +151,7 @@ def gain(systems: pd.DataFrame, small: int, large: int, seed: int) -> tuple[list
     """The protocols' relative gains from ``small`` to ``large`` pools, whose mean the paper quotes.
 
     Only of protocols that have something right in small pools. Also gives the absolute gain, paired
-    by item and averaged over all protocols.
+    by item and averaged over all protocols: each counts as much, however many items it answered.
     """
     relative: list[float] = []
     differences = []
@@ -164,8 +164,17 @@ def gain(systems: pd.DataFrame, small: int, large: int, seed: int) -> tuple[list
             differences.append(
                 pd.Series(both[:, 1] - both[:, 0], few.index.intersection(many.index))
             )
-    joined = pd.concat(differences, axis=1).mean(axis=1) if differences else pd.Series(dtype=float)
-    return relative, mean_of(joined.to_numpy(), seed)
+    return relative, mean_of(_evenly(differences), seed)
+
+
+def _evenly(differences: Sequence[pd.Series]) -> Floats:
+    """One number an item, whose mean is the mean of the protocols' means."""
+    if not differences:
+        return np.array([], dtype=float)
+    wide = pd.concat(differences, axis=1)
+    parts = wide * (len(wide) / wide.notna().sum() / len(differences))
+    found: Floats = parts.sum(axis=1).to_numpy(dtype=float)
+    return found
 
 
 def _told(relative: Sequence[float], protocols: int) -> str:
@@ -209,8 +218,13 @@ def _claims(
 
 
 def ranks(systems: pd.DataFrame, size: int) -> pd.Series:
-    """Each protocol's mean rank over the tasks at a pool size; 1 = best, equals share theirs."""
+    """Each protocol's mean rank over the tasks at a pool size; 1 = best, equals share theirs.
+
+    Of those that answered every task, over the items that all of these answered.
+    """
     part = systems[(systems["n"] == size) & ~systems["protocol"].isin(YARDSTICKS)]
+    tasks = part.groupby("protocol")["task"].transform("nunique")
+    part = on_same_items(part[tasks == part["task"].nunique()], "protocol")
     means = part.groupby(["task", "protocol"])["value"].mean().unstack("protocol")
     found: pd.Series = means.dropna(axis="columns").rank(axis="columns", ascending=False).mean()
     return found.sort_values(kind="stable")

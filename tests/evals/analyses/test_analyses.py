@@ -18,7 +18,7 @@ from evals.analyses.cost import cheapest, cost
 from evals.analyses.diversity import disagreement, diversity, regression
 from evals.analyses.emergence import emergence
 from evals.analyses.points import PointRows
-from evals.analyses.scaling import item_slopes, scaling
+from evals.analyses.scaling import gain, item_slopes, ranks, scaling
 from evals.analyses.singles import Singles
 from evals.analyses.strength import (
     attribution,
@@ -110,6 +110,19 @@ def planted(shares: dict[int, float], items: int = 120) -> pd.DataFrame:
     held = solos({m: [1.0] * 5 for m in MANY}, split="heldout")
     parts = [rows("system", "p", MANY[:n], drawn(share, items, n)) for n, share in shares.items()]
     return frame(alone, held, *parts)
+
+
+def test_a_protocol_with_more_items_does_not_count_more() -> None:
+    """Protocol p gains on all of 40 items, q on none of its 10; on those 10 they rank alike."""
+    whole = frame(
+        rows("system", "p", MANY[:2], [0.0] * 40),
+        rows("system", "p", MANY, [0.0] * 10 + [1.0] * 30),
+        rows("system", "q", MANY[:2], [0.0] * 10),
+        rows("system", "q", MANY, [0.0] * 10),
+    )
+    _, found = gain(whole, 2, 32, 0)
+    assert found.value == pytest.approx((30 / 40 + 0) / 2) and found.n == 40
+    assert ranks(whole, 32).to_dict() == {"p": 1.5, "q": 1.5}
 
 
 def test_a_planted_gain_is_found_and_flat_is_not() -> None:
