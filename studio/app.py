@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
+import sys
 import threading
 from concurrent.futures import wait
 
@@ -103,6 +105,7 @@ def serve(settings: Settings) -> None:
     """Launch and stay until interrupted. Raises :class:`UserError` if the port is taken."""
     settings = with_preset(settings)
     _check_port(settings)
+    end_in_order()
     ctx = compose(settings)
     demo = build(ctx)
     try:
@@ -123,6 +126,20 @@ def prepare(ctx: StudioContext) -> None:
     """Make what visitors would wait for: first models, then the Results page. Runs in a thread."""
     prepare_models(ctx)
     results.prepare(ctx)
+
+
+def end_in_order() -> None:
+    """Let SIGTERM end the app as Ctrl-C does; a second one ends it at once. Main thread only.
+
+    Left to itself the signal ends this process only: vLLM's own would go on for good, with their
+    models in memory.
+    """
+
+    def leave(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def prepare_models(ctx: StudioContext) -> None:

@@ -130,12 +130,18 @@ class Form:
         return {**now, **self.costs({**given, **now})}
 
     def picker(self, given: Values) -> Values:
-        """Another pool: its models, also where a setting names one."""
+        """Another pool: its models, also where a setting names one.
+
+        What is picked stays picked if the pool has it. Gradio also sends this when somebody passes
+        the list with the Tab key and chooses nothing.
+        """
         controls, spec = self.controls, self.spec(given)
         pool, panel = self.pool(given), self.controls.fitting
-        picked = picker.opening(pool, self.ctx.workspace.quarantine.held())
+        held, known = self.ctx.workspace.quarantine.held(), {model.id for model in pool.specs}
+        kept = [m for m in given[controls.models] or [] if m in known and m not in held]
+        picked = kept or picker.opening(pool, held)
         return {
-            controls.models: shown_pool(self.ctx, pool.id),
+            controls.models: picker.update(pool, held, picked),
             controls.settings: form.update(spec, run_fields(spec), pool.specs),
             panel.settings: form.update(spec, spec.fit_fields, pool.specs),
             **self.costs({**given, controls.models: picked}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,8 +54,9 @@ def real_app(
     """``python app.py`` with the embedded pool and a workspace of its own for runs."""
     folder = tmp_path_factory.mktemp("workspace")
     (folder / "models").symlink_to(workspace.resolve() / "models")
-    with running_app([sys.executable, "app.py"], folder) as (url, _):
+    with running_app([sys.executable, "app.py"], folder) as (url, process):
         yield url
+    assert process.returncode == 128 + signal.SIGTERM, "its engine was not closed"
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def running_app(
         yield _address(log, process, time.monotonic() + seconds), process
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=120)
 
 
 def _address(log: Path, process: subprocess.Popen[bytes], end: float) -> str:

@@ -69,6 +69,15 @@ def test_the_form_opens_with_what_the_recording_shows(page: Form) -> None:
     assert on_top == list(spec.pool), "what is picked can be seen"
 
 
+def test_another_pool_keeps_what_is_picked_and_there(page: Form) -> None:
+    controls, now = page.controls, opened(page)
+    picked = ["smollm2-units", "smollm2-clock"]
+    now |= {controls.models: picked, controls.pool: "embedded-32"}
+    assert page.picker(now)[controls.models].value == picked
+    now |= {controls.models: ["not-there"], controls.pool: "embedded"}
+    assert page.picker(now)[controls.models].value == picker.opening(page.ctx.opening_pool)
+
+
 def test_without_a_recording_the_form_opens_with_an_example(page: Form, tmp_path: Path) -> None:
     bare = replace(page.ctx, workspace=Workspace(tmp_path, tmp_path))
     assert opening_recording(bare) is None
