@@ -95,12 +95,13 @@ def _arms(ctx: StudioContext, fields: dict[str, Component]) -> gr.File:
     with gr.Row():
         fields["questions"] = gr.Dropdown(
             question_choices(), value="task:composite/test", label="Questions",
-            info="A task split, or hub:DATASET/SPLIT; or upload a file below.",
+            info="A task split, hub:DATASET/SPLIT, or your own file below: a 'prompt' in each row, if "
+            "you like with 'category' and 'language'.",
             allow_custom_value=True,
         )  # fmt: skip
         fields["limit"] = gr.Slider(1, 200, 25, step=1, label="Pairs per contributor")
     return gr.File(
-        label="Or your own, instead: .jsonl or .csv with a 'prompt' column",
+        label="Your own instead (.jsonl, .csv)",
         file_types=[".jsonl", ".csv"], type="filepath", height=140,
     )  # fmt: skip
 

@@ -40,6 +40,7 @@ def plan(page: Page, slug: str) -> None:
     page.get_by_role("spinbutton", name="number input for Share shown twice").fill("0")
     page.get_by_role("button", name="Create the study").click()
     expect(page.locator(".studio-study")).to_contain_text("smollm2-capitals")
+    expect(page.get_by_text("The study is stored")).to_be_visible()
 
 
 def test_a_lab_walks_a_study_from_plan_to_report(scripted_app: Launch, visit: Open) -> None:
@@ -55,6 +56,10 @@ def test_a_lab_walks_a_study_from_plan_to_report(scripted_app: Launch, visit: Op
     lab.locator(".studio-review details").first.click()
     expect(lab.locator(".studio-pairtext").first).to_be_visible()
     look_as_a_rater(visit, lab, address)
+    lab.get_by_role("button", name="Open the study to raters").click()
+    expect(lab.locator(".studio-warn")).to_be_visible()
+    lab.wait_for_timeout(300)  # what the study looks like now is drawn; the reason must stay
+    expect(lab.locator(".studio-warn")).to_be_in_viewport()
     lab.get_by_role("button", name="I have looked at the pairs").click()
     expect(lab.locator(".studio-steps [data-done='true']")).to_have_count(2)
     lab.get_by_role("button", name="Open the study to raters").click()
@@ -107,6 +112,13 @@ def test_a_draft_is_discarded_by_its_name_only(scripted_app: Launch, visit: Open
     lab = visit(address + "/studies").page
     log_in(lab, address)
     plan(lab, "a-mistake")
+    lab.set_viewport_size({"width": 360, "height": 740})
+    for label in ("Short name", "Votes at most"):
+        box = lab.get_by_label(label).bounding_box()
+        assert box and box["width"] > 270, "two columns are too narrow for a phone"
+    out = lab.get_by_role("button", name="Log out").bounding_box()
+    assert out and out["x"] + out["width"] <= 360
+    lab.set_viewport_size({"width": 1400, "height": 1000})
     lab.get_by_role("button", name="Discard the chosen study").click()
     discard = lab.get_by_role("button", name="Discard the study")
     discard.click()
