@@ -95,8 +95,8 @@ def _arms(ctx: StudioContext, fields: dict[str, Component]) -> gr.File:
     with gr.Row():
         fields["questions"] = gr.Dropdown(
             question_choices(), value="task:composite/test", label="Questions",
-            info="A task split, hub:DATASET/SPLIT, or your own file below: a 'prompt' in each row, if "
-            "you like with 'category' and 'language'.",
+            info="A task split, hub:DATASET/SPLIT, or your own file below: a 'prompt' in each row, "
+            "if you like with 'category' and 'language'.",
             allow_custom_value=True,
         )  # fmt: skip
         fields["limit"] = gr.Slider(1, 200, 25, step=1, label="Pairs per contributor")
