@@ -30,7 +30,7 @@ def build(ctx: StudioContext) -> None:
             study = gr.Dropdown([], label="Study", elem_id="study", scale=4)
             leave = gr.HTML("<form method='post' action='/lab/out'><button>Log out</button></form>")
         told = notice("")
-        status = gr.HTML(study_html.nothing_yet())
+        status = gr.HTML("")
         job = gr.HTML("")  # above the tabs: answers and judgements are made from two of them
         tabs = _tabs(ctx)
     panels = Panels(

@@ -59,12 +59,14 @@ class Handlers:
             allowed = self.ctx.admin.allowed(request)
             shown = gr.HTML(study_html.gate(allowed, self.ctx.admin.generated), visible=not allowed)
             if not allowed:
-                return [shown, gr.Column(visible=False), gr.skip(), gr.skip()]
+                return [shown, gr.Column(visible=False), gr.skip(), gr.skip(), gr.skip()]
             problem, rows = self._rows()
-            return [shown, gr.Column(visible=True), rows, notice(problem)]
+            # A lab that comes back must not read that it has no study while its own is drawn.
+            first = study_html.nothing_yet() if rows.value is None and not problem else gr.skip()
+            return [shown, gr.Column(visible=True), rows, notice(problem), first]
 
         panels = self.panels
-        outputs = [closed, inside, panels.study, panels.told]
+        outputs = [closed, inside, panels.study, panels.told, panels.status]
         gr.context.Context.root_block.load(arrive, None, outputs, queue=False, **PRIVATE)
         shown = panels.shown()
         panels.study.change(

@@ -67,9 +67,8 @@ def nothing_yet() -> str:
     steps = "".join(f"<li><strong>{tab}</strong>: {what}</li>" for tab, what in WAY)
     return (
         "<div class='studio-study'><h2>No study yet</h2><p>A study takes five steps, one tab each. "
-        "Begin with the plan below; a finished example is on the "
-        "<a href='/results'>Results page</a>.</p>"
-        f"<ol>{steps}</ol></div>"
+        f"Begin with the plan below.</p><ol>{steps}</ol>"
+        "<p><a href='/results'>Results, with a finished example</a></p></div>"
     )
 
 

@@ -16,6 +16,8 @@ MOST = 12
 """Groups that a slice has at most; the smallest are put together as the last."""
 OTHERS = "all others"
 UNSAID = "not said"
+SHORT = "up to"
+Place = Callable[[str, int], tuple[bool, int, str]]
 
 
 def slices(votes: Votes) -> tuple[Slice, ...]:
@@ -25,12 +27,16 @@ def slices(votes: Votes) -> tuple[Slice, ...]:
     of groups in all slices together (Holm): nothing here was planned.
     """
     asked = {j.item: votes.pairs[j.item] for j in votes.main if j.item in votes.pairs}
-    kinds: tuple[tuple[str, Mapping[str, str]], ...] = (
-        ("Category", _labels(asked, lambda pair: pair.category)),
-        ("Language of the question", _labels(asked, lambda pair: pair.language)),
-        ("Length of the question", _lengths(asked)),
+    kinds: tuple[tuple[str, Mapping[str, str], Place], ...] = (
+        ("Category", _labels(asked, lambda pair: pair.category), _by_votes),
+        ("Language of the question", _labels(asked, lambda pair: pair.language), _by_votes),
+        ("Length of the question", _lengths(asked), _by_length),
     )
-    made = [(by, _rows(votes, labels)) for by, labels in kinds if len({*labels.values()}) > 1]
+    made = [
+        (by, _rows(votes, labels, place))
+        for by, labels, place in kinds
+        if len({*labels.values()}) > 1
+    ]
     adjusted = iter(holm([row.estimate.p for row in chain.from_iterable(rows for _, rows in made)]))
     return tuple(
         Slice(
@@ -57,15 +63,15 @@ def _lengths(asked: Mapping[str, PairText]) -> Mapping[str, str]:
     if not asked:
         return {}
     middle = int(statistics.median(len(pair.prompt) for pair in asked.values()))
-    short, long = f"up to {middle} characters", f"more than {middle} characters"
+    short, long = f"{SHORT} {middle} characters", f"more than {middle} characters"
     return {item: short if len(pair.prompt) <= middle else long for item, pair in asked.items()}
 
 
-def _rows(votes: Votes, labels: Mapping[str, str]) -> list[Row]:
-    """A row for each group, the one with the most votes first."""
+def _rows(votes: Votes, labels: Mapping[str, str], place: Place) -> list[Row]:
+    """A row for each group, in the order that ``place`` gives."""
     found = grouped((j for j in votes.main if j.item in labels), lambda j: labels[j.item])
     rows = []
-    for label, mine in sorted(found.items(), key=lambda one: _place(one[0], len(one[1]))):
+    for label, mine in sorted(found.items(), key=lambda one: place(one[0], len(one[1]))):
         whole = tally(mine)
         rows.append(
             Row(
@@ -78,6 +84,11 @@ def _rows(votes: Votes, labels: Mapping[str, str]) -> list[Row]:
     return rows
 
 
-def _place(label: str, votes: int) -> tuple[bool, int, str]:
-    """Where a group stands: what is no group of its own comes last."""
+def _by_votes(label: str, votes: int) -> tuple[bool, int, str]:
+    """The group with the most votes first; what is no group of its own comes last."""
     return label in (UNSAID, OTHERS), -votes, label
+
+
+def _by_length(label: str, _: int) -> tuple[bool, int, str]:
+    """The shorter half first."""
+    return not label.startswith(SHORT), 0, label

@@ -79,3 +79,15 @@ def test_every_vote_stands_in_one_line_of_each_slice(groups: list[tuple[int, int
     assert (OTHERS in found) == (kinds > MOST)
     if found:
         assert sum(map(sum, found.values())) == len(data.judgements)
+
+
+def test_the_shorter_questions_stand_first_and_what_has_no_category_last() -> None:
+    data = sliced(
+        (2, 0, {"category": "sums", "prompt": "x" * 90}),
+        (3, 0, {"prompt": "x" * 90}),
+        (1, 0, {"category": "facts", "prompt": "x" * 10}),
+        (1, 0, {"category": "facts", "prompt": "x" * 100}),
+    )
+    found = lines(data)
+    assert list(found["Category"]) == ["facts", "sums", UNSAID]
+    assert next(iter(found["Length of the question"])).startswith("up to")
