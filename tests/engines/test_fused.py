@@ -104,13 +104,13 @@ def test_equal_seeds_fuse_equally(fusing: World, loop: Loop) -> None:
     models = [fusing.base, *fusing.adapters[:2]]
 
     def text(seed: int) -> str:
-        request = fused(models, "Tell a story.", temperature=1.2, seed=seed)
+        request = fused(models, "Tell a story.", temperature=1.2, seed=seed, max_tokens=8)
         return text_of(loop.run(heard(fusing.engine, request)))
 
-    seen = [(text(seed), text(seed), text(seed)) for seed in (1, 2, 3)]
-    # The first of each finds prompts that are not remembered, which may change a last bit.
-    assert all(second == third for _, second, third in seen)
-    assert len({third for *_, third in seen}) > 1
+    text(0)  # The first finds prompts that are not remembered, which may change a last bit.
+    seen = [(text(seed), text(seed)) for seed in (1, 2, 3)]
+    assert all(first == second for first, second in seen)
+    assert len(set(seen)) > 1
 
 
 def test_closing_early_frees_every_model(fusing: World, loop: Loop) -> None:

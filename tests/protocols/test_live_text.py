@@ -96,6 +96,7 @@ def test_a_ranker_with_a_liking_for_a_place_ranks_nobody(label: str) -> None:
     events = played(make_spec("llm_blender", 4), ScriptedEngine(say, scores))
     (kept,) = decisions(events, "keep")
     assert list(kept.scores.values()) == pytest.approx([0.5, 0.5])
+    assert kept.chosen == "fused text" and answer(events).text == FUSED, "not worse is kept"
 
 
 # AggLM

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from evals.judges.measure import finding
 from evals.judges.registry import BASELINES_CARD
 from protocols.core.models import content_hash
 from protocols.engines.embedded_base import BASE_ID, base_dir
-from protocols.training.preferences import preference_fingerprint
+from protocols.training.preferences import Preference, preference_fingerprint
 from protocols.training.sft import CONFIG, WEIGHTS, fingerprint
 from studio import judge_measure, judge_train
 from studio.cli import main
-from studio.judge_measure import UNTRAINED, choose_contrast, exam
+from studio.judge_measure import UNTRAINED, Exam, choose_contrast, exam
 from studio.judge_train import JUDGE, REWARD, SAID, read_said
 from studio.pool_cards import CARD, read_card
 from studio.settings import Settings
@@ -41,15 +41,29 @@ def test_committed_judges_are_small_and_safe(name: str) -> None:
     assert config["r"] <= 4 and config["base_model_name_or_path"] == BASE_ID
 
 
-def test_committed_cards_belong_to_the_committed_data() -> None:
-    """Training again from the files in the tree would change nothing."""
+@dataclass(frozen=True)
+class Rows:
+    """What the committed data says to train on and to measure with."""
+
+    preferences: list[Preference]
+    taught: list[tuple[str, str]]
+    sources: dict[str, int]
+    asked: Exam
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
     said = read_said(OUT)
-    preferences, _ = judge_train.reward_rows(said)
+    return Rows(judge_train.reward_rows(said)[0], *judge_train.judge_rows(said), exam(said))
+
+
+def test_committed_cards_belong_to_the_committed_data(rows: Rows) -> None:
+    """Training again from the files in the tree would change nothing."""
     wanted = {
-        REWARD: preference_fingerprint(preferences, judge_train.REWARD_SETTINGS),
-        JUDGE: fingerprint(judge_train.judge_rows(said)[0], judge_train.JUDGE_SETTINGS),
+        REWARD: preference_fingerprint(rows.preferences, judge_train.REWARD_SETTINGS),
+        JUDGE: fingerprint(rows.taught, judge_train.JUDGE_SETTINGS),
     }
-    mark = exam(said).mark
+    mark = rows.asked.mark
     for name, made_from in wanted.items():
         card = committed(name)
         assert card["made_from"] == made_from, name
@@ -57,14 +71,12 @@ def test_committed_cards_belong_to_the_committed_data() -> None:
     assert read_card(OUT, BASELINES_CARD)["tested_on"] == mark
 
 
-def test_training_saw_train_items_only() -> None:
-    said = read_said(OUT)
-    asked = {one.question for one in judge_train.reward_rows(said)[0]}
-    taught, sources = judge_train.judge_rows(said)
-    asked |= {question for question, _ in taught}
+def test_training_saw_train_items_only(rows: Rows) -> None:
+    asked = {one.question for one in rows.preferences}
+    asked |= {question for question, _ in rows.taught}
     steps = judge_train.JUDGE_SETTINGS.steps * judge_train.JUDGE_SETTINGS.batch
-    assert len(set(taught)) == len(taught) == sum(sources.values()) == steps
-    for pair in (*exam(said).test, *exam(said).dev):
+    assert len(set(rows.taught)) == len(rows.taught) == sum(rows.sources.values()) == steps
+    for pair in (*rows.asked.test, *rows.asked.dev):
         assert pair.item.split("-")[-2] in ("test", "dev")
         assert pair.question not in asked
 

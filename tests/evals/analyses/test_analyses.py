@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evals.analyses.core import best_alone, by_item, mean_of, paired
-from evals.analyses.cost import cheapest, cost
+from evals.analyses.cost import _sentence, cheapest, cost
 from evals.analyses.diversity import disagreement, diversity, regression
 from evals.analyses.emergence import emergence
 from evals.analyses.points import PointRows
@@ -405,3 +405,17 @@ def test_missing_runs_are_named(analysis: object) -> None:
     found = analysis(frame(solos({"a": [1.0]})))  # type: ignore[operator]
     assert found.table.empty and found.sentence.endswith(".")
     assert {claim.verdict for claim in found.claims} <= {"not testable at this size"}
+
+
+def test_the_sentence_about_cost_counts_whom_zero_lies_outside_of() -> None:
+    """An interval that only touches zero tells nothing apart; yardsticks are no systems."""
+    reaches = {
+        "better": (0.1, 0.3), "touches from above": (0.0, 0.2), "worse": (-0.3, -0.1),
+        "touches from below": (-0.2, 0.0), "unknown": (math.nan, math.nan),
+        "oracle_router": (0.2, 0.4),
+    }  # fmt: skip
+    table = pd.DataFrame(
+        [(name, *reach) for name, reach in reaches.items()],
+        columns=["protocol", "equal_low", "equal_high"],
+    )
+    assert "1 of 4 systems are better, 1 worse and 2 not told apart" in _sentence(table)
