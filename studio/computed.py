@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
@@ -25,6 +25,9 @@ ENDING = ".json.gz"
 
 class Kept(BaseModel, Generic[M]):
     """A value in its file, with the key it was computed under."""
+
+    # The outermost model decides how NaN is written, whatever the value's own model says.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     key: str
     value: M
