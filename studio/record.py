@@ -98,7 +98,9 @@ CAPITALS, CURRENCIES, ELEMENTS, UNITS = (
 LEARNT = (BASE, ADDER, ROMAN)
 """Models of the examples that need a fit, made before recording by, for each protocol P,
 ``studio fit --protocol P --pool embedded --models`` (these) ``--task addition,roman --limit 8``,
-and of the cascade, by the same with ``--limit 16``. A recording's label says what it was fitted to.
+of the cascade and multi-agent finetuning by the same with ``--limit 16``, the latter with
+``--set reference=gold``: these models agree too seldom to learn from a majority. A recording's
+label says what it was fitted to.
 """
 EXAMPLES = (
     Example(
@@ -129,7 +131,7 @@ EXAMPLES = (
     Example("random_router", "What is the capital of Kenya?", (BASE, CAPITALS, CURRENCIES)),
     Example("cascade", "What is 47 + 38?", LEARNT),
     Example("multiagent_feedback", "Why is the sky blue?", (BASE, ELEMENTS, FRENCH)),
-    Example("multiagent_finetuning", "What is 47 + 38?", (BASE, ADDER, ROMAN)),
+    Example("multiagent_finetuning", "What is 47 + 38?", LEARNT),
     Example(
         "llm_blender",
         "What are the capital and the currency of Kenya?",
