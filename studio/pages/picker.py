@@ -50,6 +50,12 @@ def opening(pool: Pool, held: Collection[str] = ()) -> list[str]:
     return specialists[:OPENING_MODELS]
 
 
+def kept(pool: Pool, held: Collection[str], picked: Sequence[str] | None) -> list[str]:
+    """Those of the picked models that a pool has and that may be used; without any its first."""
+    known = {model.id for model in pool.specs}
+    return [m for m in picked or () if m in known and m not in held] or opening(pool, held)
+
+
 def card(entry: Entry, held: Word | None = None) -> dict[str, Any]:
     """What a card shows."""
     spec = entry.spec

@@ -137,9 +137,8 @@ class Form:
         """
         controls, spec = self.controls, self.spec(given)
         pool, panel = self.pool(given), self.controls.fitting
-        held, known = self.ctx.workspace.quarantine.held(), {model.id for model in pool.specs}
-        kept = [m for m in given[controls.models] or [] if m in known and m not in held]
-        picked = kept or picker.opening(pool, held)
+        held = self.ctx.workspace.quarantine.held()
+        picked = picker.kept(pool, held, given[controls.models])
         return {
             controls.models: picker.update(pool, held, picked),
             controls.settings: form.update(spec, run_fields(spec), pool.specs),
@@ -234,18 +233,14 @@ class Form:
         return [self.controls.cost, self.controls.fitting.cost]
 
 
-def shown_pool(ctx: StudioContext, name: str) -> gr.HTML:
-    """The picker for a pool as it is now: contributions come, and models go into quarantine."""
-    pool = ctx.pools.get(str(name)) or ctx.opening_pool
-    return picker.update(pool, ctx.workspace.quarantine.held())
-
-
-def changed_pool(ctx: StudioContext, built: list[str]) -> Any:
+def changed_pool(ctx: StudioContext, built: list[str], picked: Sequence[str] | None) -> Any:
     """The opening pool's picker, if it is no longer as it was ``built``.
 
-    Otherwise nothing: an update would undo what a quick visitor has picked already.
+    Contributions come, and models go into quarantine. Otherwise nothing: an update would undo what
+    a quick visitor has picked already.
     """
-    ids = [spec.id for spec in ctx.opening_pool.specs]
-    if ids == built and not ctx.workspace.quarantine.held().keys() & set(ids):
+    ids, held = [spec.id for spec in ctx.opening_pool.specs], ctx.workspace.quarantine.held()
+    if ids == built and not held.keys() & set(ids):
         return gr.skip()
-    return shown_pool(ctx, ctx.opening_pool.id)
+    kept = picker.kept(ctx.opening_pool, held, picked)
+    return picker.update(ctx.opening_pool, held, kept)

@@ -80,7 +80,9 @@ class Runs:
         greeting = opening_recording(ctx)
         run = asked or (greeting.run if greeting else "")
         opened = {
-            self.page.controls.models: changed_pool(ctx, self.built),
+            self.page.controls.models: changed_pool(
+                ctx, self.built, given[self.page.controls.models]
+            ),
             self.ticket: {"run": run} if run else None,
         }
         return {**opened, **(self._restored(given, asked) if asked else {})}

@@ -136,10 +136,11 @@ def test_no_study_uses_it(ctx: StudioContext) -> None:
 
 def test_the_play_page_changes_only_when_the_pool_did(ctx: StudioContext) -> None:
     built = [spec.id for spec in ctx.opening_pool.specs]
-    assert "cards" not in str(play_form.changed_pool(ctx, built))
+    picked = ["smollm2-roman", HELD, "gone"]
+    assert "cards" not in str(play_form.changed_pool(ctx, built, picked))
     ctx.workspace.quarantine.hold(HELD, "It floods.", "Lab member")
-    update = play_form.changed_pool(ctx, built)
-    assert HELD not in update.value and any(card["held"] for card in update.props["cards"])
+    update = play_form.changed_pool(ctx, built, picked)
+    assert update.value == ["smollm2-roman"] and any(card["held"] for card in update.props["cards"])
 
 
 @pytest.mark.parametrize("who", ["", VISITOR, None])
