@@ -287,11 +287,13 @@ def test_a_stream_loses_nothing_that_happens_while_it_reads() -> None:
         def __getitem__(self, key: Any) -> Any:
             found = super().__getitem__(key)
             if isinstance(key, slice) and len(self) < 3:
-                kind = Ended(status="ok") if len(self) == 2 else Phase(title="late")
+                kind = Ended(status="ok") if len(self) == 2 else Phase(name="b", title="late")
                 self.append(kind)
             return found
 
-    live = LiveRun("run", make_spec("single_model"), events=Growing([Phase(title="first")]))
+    live = LiveRun(
+        "run", make_spec("single_model"), events=Growing([Phase(name="a", title="first")])
+    )
 
     async def read() -> list[str]:
         return [e.title async for e in routes._events(live) if isinstance(e, Phase)]
