@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import FormData
@@ -39,6 +39,14 @@ GENERATED = (
 )
 HOSTED = "SPACE_ID" in os.environ
 log = logging.getLogger(__name__)
+
+
+class CookieKind(TypedDict):
+    """Where a browser keeps and sends the lab's cookie."""
+
+    httponly: bool
+    secure: bool
+    samesite: Literal["lax", "none"]
 
 
 def has_accounts(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
@@ -142,7 +150,7 @@ class Admin:
         return self._tries.wait(hashed.hexdigest(), time.monotonic()) > 0
 
 
-def _manners(request: Request) -> dict[str, Any]:
+def _manners(request: Request) -> CookieKind:
     """How the cookie travels. A hosted Space lives in a frame of another site, where a browser
     neither sends nor takes Lax cookies, also not to remove one."""
     secure = HOSTED or request.url.scheme == "https"

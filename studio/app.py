@@ -112,7 +112,7 @@ def serve(settings: Settings) -> None:
         launch(demo, ctx, block=False)
         address = f"http://{settings.host}:{demo.server_port}"
         click.echo(f"Participation Studio is at {address}")
-        click.echo(f"The lab's pages open with {ctx.admin.link(address)}")
+        click.echo(f"The lab's pages open with {ctx.admin.link(settings.public_url or address)}")
         if settings.warm:
             # Only now: loading models beside the start would keep the page waiting.
             threading.Thread(target=prepare, args=(ctx,), daemon=True).start()

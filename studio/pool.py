@@ -103,9 +103,27 @@ def load_pool(name_or_file: str, settings: Settings) -> Pool:
 
 def _first_of_paper(name: str, settings: Settings) -> Pool:
     """The best models of the paper, by its ranking: its Figure 3 grows the pool in this order."""
-    whole, size = load_pool(REGISTRY, settings), PAPER_SIZES[name]
-    title = f"The paper's first {size} models"
-    return Pool(name, title, whole.description, whole.entries[:size])
+    return first_of_paper(name, load_pool(REGISTRY, settings))
+
+
+def first_of_paper(name: str, whole: Pool) -> Pool:
+    """The preset of this name, one of ``PAPER_SIZES``, out of the registry."""
+    size = PAPER_SIZES[name]
+    return Pool(name, f"The paper's first {size} models", _needs(name, whole), whole.entries[:size])
+
+
+def _needs(name: str, whole: Pool) -> str:
+    """What a preset is, how to ask for it, and what its models take."""
+    sizes = [entry.spec.parameters for entry in whole.entries[: PAPER_SIZES[name]]]
+    known, open_ones = sum(size or 0 for size in sizes), sum(not size for size in sizes)
+    left_out = f", without {open_ones} whose size is not stated" if open_ones else ""
+    return (
+        f"The preset {name}: the best {len(sizes)} of the paper by its own ranking. Their weights, "
+        f"{known / 1e9:.1f}B parameters, fill about {2 * known / 1e9:.0f} GB at 16 bits{left_out}. "
+        "They have to be fetched from the hub and need GPUs: "
+        f"'python -m studio doctor --plan --pool {name}' says what fits, and with "
+        f"STUDIO_POOL={name} the app opens with them."
+    )
 
 
 def contributed_file(pool: str, settings: Settings) -> Path:

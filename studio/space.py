@@ -33,7 +33,10 @@ MAX_TITLE, MAX_SHORT = 60, 60
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 SDKS = {"gradio", "docker", "static"}
 SECRETS = {
-    "STUDIO_ADMIN_PASSWORD": "password of the lab's pages; without it only named accounts get in",
+    "STUDIO_ADMIN_PASSWORD": (
+        "password of the lab's pages; without it a key is made whenever the disk was emptied, and "
+        "a link with it stands in the Space's log"
+    ),
     "STUDIO_API_KEYS": "keys of the API, separated by commas; without any the API is closed",
     "STUDIO_DATABASE_URL": (
         "PostgreSQL for studies: the only place where no vote can be lost; a Space reaches other "

@@ -21,7 +21,7 @@ from studio.model_cards import details, paper_pool
 from studio.pages import contribute
 from studio.pages.common import PRIVATE, notice
 from studio.pages.picker import cards
-from studio.pool import Pool, load_pool
+from studio.pool import PAPER_SIZES, Pool, first_of_paper, load_pool
 from studio.private_records import contact_of
 from studio.quarantine import Word
 from studio.withdrawal import withdraw
@@ -88,7 +88,9 @@ def refreshed(ctx: StudioContext) -> gr.HTML:
         except StudioError as error:
             log.warning("%s", error.message)
     paper = paper_pool(ctx.settings)
-    pools = [*ctx.pools.values(), *([paper] if paper else [])]
+    pools = list(ctx.pools.values())
+    if paper:
+        pools += [paper, *(first_of_paper(name, paper) for name in PAPER_SIZES)]
     return gr.HTML(cards=_shown(pools, held, ctx.settings.assets), pools=_about(pools))
 
 

@@ -16,6 +16,7 @@ from evals.human.roster import RaterRow
 from evals.human.statistics.power import power
 from evals.human.studies import StudyRow
 from studio.lab import Invitation
+from studio.settings import HOSTED
 
 SHOWN_PAIRS = 200
 SHOWN_RATERS = 500
@@ -50,11 +51,8 @@ def gate(logged_in: bool, generated: bool) -> str:
     """Why the page is empty for visitors, and the way in."""
     if logged_in:
         return ""
-    where = (
-        "The link stands in the terminal in which the app was started."
-        if generated
-        else "The password is the lab's."
-    )
+    place = "the Space's log" if HOSTED else "the terminal in which the app was started"
+    where = f"The link stands in {place}." if generated else "The password is the lab's."
     return (
         "<div class='studio-gate'><h2>Studies belong to the lab</h2>"
         "<p>Here a lab plans blinded A/B studies, invites raters and reads the reports.</p>"

@@ -124,6 +124,16 @@ def test_without_a_password_a_kept_key_is_the_link(tmp_path: Path) -> None:
         assert http.get(f"/lab?key={key}").text == "in"
 
 
+def test_the_lab_can_log_out_inside_of_a_hosted_spaces_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There a browser ignores whatever would set or delete a cookie that is not for other sites."""
+    monkeypatch.setattr("studio.admin.HOSTED", True)
+    with client(Admin(Settings(workspace=tmp_path))) as http:
+        deleted = http.post("/lab/out", follow_redirects=False).headers["set-cookie"].lower()
+    assert "max-age=0" in deleted and "samesite=none" in deleted and "secure" in deleted
+
+
 SPACE = {"SPACE_ID": "lab/space", "OAUTH_CLIENT_ID": "made-up"}
 
 

@@ -17,7 +17,8 @@ from protocols.core.models import ModelSpec
 from protocols.engines.hub import check_present, hub_facts, is_hub_id
 from studio.cli import main
 from studio.model_cards import NEEDS, details
-from studio.pool import PAPER_SIZES, REGISTRY, load_pool, preset_names
+from studio.pages.pool import _about, _shown
+from studio.pool import PAPER_SIZES, REGISTRY, first_of_paper, load_pool, preset_names
 from studio.settings import REPOSITORY, Settings
 
 SETTINGS = Settings()
@@ -41,6 +42,20 @@ def test_the_registry_has_the_paper_s_61_models() -> None:
 def test_a_preset_is_the_first_models_of_the_ranking(name: str, size: int) -> None:
     whole = load_pool(REGISTRY, SETTINGS).specs
     assert load_pool(name, SETTINGS).specs == whole[:size] and len(whole[:size]) == size
+
+
+def test_the_pool_page_names_every_preset_and_what_it_takes() -> None:
+    whole = load_pool(REGISTRY, SETTINGS)
+    presets = [first_of_paper(name, whole) for name in PAPER_SIZES]
+    cards = _shown([whole, *presets], {}, SETTINGS.assets)
+    assert len(cards) == 61, "one card a model, however many presets it is in"
+    inside = dict.fromkeys([preset.title for preset in presets], 0)
+    for title in (title for card in cards for title in card["pools"][1:]):
+        inside[title] += 1
+    assert list(inside.values()) == list(PAPER_SIZES.values())
+    for preset, told in zip(presets, _about(presets), strict=True):
+        weights = sum(spec.parameters or 0 for spec in preset.specs) * 2 / 1e9
+        assert f"about {weights:.0f} GB" in told["about"] and f"--pool {preset.id}" in told["about"]
 
 
 def test_sizes_in_names_are_the_sizes_given() -> None:
