@@ -255,7 +255,10 @@ def test_the_findings_that_ship_are_those_of_the_records_that_ship(tmp_path: Pat
 
 
 def differences(one: Any, other: Any, at: str = "") -> list[str]:
-    """Where two values of JSON differ; numbers may differ in their last digits only."""
+    """Where two values of JSON differ; numbers may differ in their last digits only.
+
+    A missing number is NaN before it is stored and null in the file.
+    """
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return [d for key in one for d in differences(one[key], other[key], f"{at}/{key}")]
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
@@ -264,4 +267,5 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
     if isinstance(one, float) and isinstance(other, float):
         same = math.isclose(one, other, rel_tol=1e-9) or (math.isnan(one) and math.isnan(other))
         return [] if same else [at]
-    return [] if one == other else [at]
+    missing = [value is None or value != value for value in (one, other)]
+    return [] if one == other or all(missing) else [at]
