@@ -57,9 +57,10 @@ def test_a_lab_walks_a_study_from_plan_to_report(scripted_app: Launch, visit: Op
     expect(lab.locator(".studio-pairtext").first).to_be_visible()
     look_as_a_rater(visit, lab, address)
     lab.get_by_role("button", name="Open the study to raters").click()
-    expect(lab.locator(".studio-warn")).to_be_visible()
+    refused = lab.get_by_text("have not been reviewed")
+    expect(refused).to_be_visible()
     lab.wait_for_timeout(300)  # what the study looks like now is drawn; the reason must stay
-    expect(lab.locator(".studio-warn")).to_be_in_viewport()
+    expect(refused).to_be_in_viewport()
     lab.get_by_role("button", name="I have looked at the pairs").click()
     expect(lab.locator(".studio-steps [data-done='true']")).to_have_count(2)
     lab.get_by_role("button", name="Open the study to raters").click()
