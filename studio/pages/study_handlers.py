@@ -60,9 +60,9 @@ class Handlers:
             shown = gr.HTML(study_html.gate(allowed, self.ctx.admin.generated), visible=not allowed)
             if not allowed:
                 return [shown, gr.Column(visible=False), gr.skip(), gr.skip(), gr.skip()]
-            problem, rows = self._rows()
+            problem, rows, some = self._rows()
             # A lab that comes back must not read that it has no study while its own is drawn.
-            first = study_html.nothing_yet() if rows.value is None and not problem else gr.skip()
+            first = gr.skip() if some or problem else study_html.nothing_yet()
             return [shown, gr.Column(visible=True), rows, notice(problem), first]
 
         panels = self.panels
@@ -90,14 +90,14 @@ class Handlers:
 
         gr.Timer(PULSE_S).tick(pulse, [panels.study, seen], moving, **QUIET)
 
-    def _rows(self, chosen: str = "") -> tuple[str, gr.Dropdown]:
+    def _rows(self, chosen: str = "") -> tuple[str, gr.Dropdown, bool]:
         try:
             rows = studies.list_studies(self.ctx.lab.store)
         except StudioError as error:
-            return error.message, gr.Dropdown(choices=[])
+            return error.message, gr.Dropdown(choices=[]), False
         names = [(f"{row.spec.title} · {row.spec.slug}", row.spec.slug) for row in reversed(rows)]
         value = chosen or (names[0][1] if names else None)
-        return "", gr.Dropdown(choices=names, value=value)
+        return "", gr.Dropdown(choices=names, value=value), bool(names)
 
     def show(self, slug: str | None) -> list[Any]:
         """Everything about the chosen study, in the order of ``Panels.shown``."""
