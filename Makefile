@@ -38,8 +38,9 @@ setup-test: $(TEST_STAMP) setup ## setup plus what the tests need (Chromium amon
 demo: setup ## launch the app on http://127.0.0.1:7860 with the embedded pool
 	$(BIN)/python app.py
 
-# Two processes; tests that share a costly start stay together (tests/conftest.py).
-WORKERS ?= -n 2 --dist loadfile
+# Three processes for two cores, as one of them mostly waits for a browser; tests that share a costly
+# start stay together (tests/conftest.py).
+WORKERS ?= -n 3 --dist loadfile
 
 test: setup-test ## run the tests (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"

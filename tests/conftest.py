@@ -12,6 +12,11 @@ from xdist.scheduler import LoadFileScheduling
 
 import protocols  # noqa: F401  hides broken torch extras before any test imports transformers
 
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+if WORKERS:
+    # Before torch is imported: threads of several workers on one core only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+
 ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile(
     "default", max_examples=25, deadline=None, derandomize=True,

@@ -299,7 +299,7 @@ def test_budgets_hold(protocol: str, count: int, seed: int, calls: int, tokens: 
 @every_protocol
 def test_a_time_budget_ends_a_silent_run(protocol: str) -> None:
     engine = ScriptedEngine(fail=lambda _: "hang")
-    spec = make_spec(protocol, 3, budget=Budget(seconds=0.2))
+    spec = make_spec(protocol, 3, budget=Budget(seconds=0.05))
     events = played(spec, engine)
     assert isinstance(events[-1], Ended) and events[-1].status == "budget"
     assert engine.open_streams == 0
@@ -308,7 +308,7 @@ def test_a_time_budget_ends_a_silent_run(protocol: str) -> None:
 @every_protocol
 def test_a_silent_model_is_given_up(protocol: str) -> None:
     engine = ScriptedEngine(fail={"alpha": "hang"})
-    events = asyncio.run(play(make_spec(protocol, 3), engine, stall_s=0.2))
+    events = asyncio.run(play(make_spec(protocol, 3), engine, stall_s=0.05))
     assert isinstance(events[-1], Ended) and events[-1].status in ("ok", "failed")
     assert events[-1].owner != "bug"
     assert engine.open_streams == 0
