@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import FormData
