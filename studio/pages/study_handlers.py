@@ -26,7 +26,7 @@ REVIEWED = "Noted: you have looked at the pairs. Next: open the study to raters.
 OPENED = "The study is open. Next: the Raters tab."
 PULSE_S = 2.0
 STORED = "The study is stored and chosen at the top of the page. Next: the Answers tab."
-Act = Callable[..., list[Any]]
+Act = Callable[..., Any]
 
 
 class Handlers:
@@ -41,14 +41,16 @@ class Handlers:
         ``said`` is what stands there when it could be done.
         """
 
-        def handle(request: gr.Request, *values: Any) -> list[Any]:
+        def handle(request: gr.Request, *values: Any) -> Any:
             try:
                 if not self.ctx.admin.allowed(request):
                     raise UserError("You are not logged in any more. Log in and try again.")
                 done = act(*values)
-                return [notice(said, "status"), *done]
+                told = [notice(said, "status"), *done]
             except StudioError as error:
-                return [notice(error.message), *[gr.skip()] * outputs]
+                told = [notice(error.message), *[gr.skip()] * outputs]
+            # Of a list Gradio would make the value of a single component, and show nothing.
+            return told if outputs else told[0]
 
         return handle
 
