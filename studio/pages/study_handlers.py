@@ -26,7 +26,7 @@ REVIEWED = "Noted: you have looked at the pairs. Next: open the study to raters.
 OPENED = "The study is open. Next: the Raters tab."
 PULSE_S = 2.0
 STORED = "The study is stored and chosen at the top of the page. Next: the Answers tab."
-Act = Callable[..., Any]
+Act = Callable[..., list[Any]]
 
 
 class Handlers:
