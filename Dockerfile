@@ -2,32 +2,31 @@
 #   docker build -t studio .                            for processors
 #   docker build --build-arg KIND=gpu -t studio .       for CUDA GPUs: run it with --gpus all
 #   docker run -p 7860:7860 -v studio:/data studio
+# A mirror of torch's builds: --build-arg TORCH_INDEX=https://...
 ARG KIND=cpu
 ARG PYTHON=3.11
 
-FROM python:${PYTHON}-slim AS packages-cpu
+FROM python:${PYTHON}-slim AS packages
 # Processors need torch's own builds for them: those of the package index carry gigabytes of CUDA.
-ENV REQUIREMENTS=requirements-cpu.txt PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
-
-FROM python:${PYTHON}-slim AS packages-gpu
-ENV REQUIREMENTS=requirements.txt
-
-FROM packages-${KIND} AS packages
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG KIND
 WORKDIR /opt/studio
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY scripts/install.sh scripts/
 COPY requirements.txt requirements-cpu.txt ./
 RUN python -m venv .venv
-RUN scripts/install.sh .venv/bin/python ${REQUIREMENTS}
+RUN case "$KIND" in \
+    cpu) PIP_EXTRA_INDEX_URL="$TORCH_INDEX" scripts/install.sh .venv/bin/python requirements-cpu.txt ;; \
+    gpu) scripts/install.sh .venv/bin/python requirements.txt ;; \
+    *) echo "KIND is cpu or gpu, not '$KIND'." >&2; exit 2 ;; \
+    esac
 
-FROM python:${PYTHON}-slim AS runtime-cpu
-
-FROM python:${PYTHON}-slim AS runtime-gpu
-# vLLM compiles small kernels when it starts.
-RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ \
-    && rm -rf /var/lib/apt/lists/*
-
-FROM runtime-${KIND} AS studio
+FROM python:${PYTHON}-slim AS studio
+ARG KIND
+# On a GPU vLLM compiles small kernels when it starts.
+RUN if [ "$KIND" = gpu ]; then \
+    apt-get update && apt-get install -y --no-install-recommends gcc g++ && rm -rf /var/lib/apt/lists/*; \
+    fi
 # Number 1000 is also who a hosted Space runs containers as.
 RUN useradd --create-home --uid 1000 studio && install -d -o studio -g studio /data
 WORKDIR /opt/studio
