@@ -113,8 +113,8 @@ def everything(ctx: StudioContext) -> Stored:
 def questions(ctx: StudioContext) -> Iterator[list[Any]]:
     """The overview, the protocols' tables, then four parts of each analysis.
 
-    They come one after another, also when all of it is known: a browser draws one figure while
-    others are on the way. Parts that stay as they are are skipped.
+    What is known already comes at once. What has to be made comes one analysis after another, and
+    then all of it again: a browser loses figures that arrive while it still draws others.
     """
     try:
         found = everything(ctx)
@@ -122,15 +122,25 @@ def questions(ctx: StudioContext) -> Iterator[list[Any]]:
         yield [f"<p role='alert'>{escape(error.message)}</p>", "", *nothing_shown()]
         return
     made = dict(found.findings) if found.known else {}
-    first = overview(found, _in_order(made), _left(made)) if found.answers else NONE_STORED
-    yield [first, "", *nothing_shown()]
+    whole = [_told(found, made), "", *nothing_shown()]
+    yield [*whole]
     for place, name in enumerate(ANALYSES):
         news, shown = name not in made, _part_of(ctx, found, name, made)
-        told = overview(found, _in_order(made), _left(made)) if news and found.answers else None
-        yield [gr.skip() if told is None else told, gr.skip(), *_at(place, shown)]
-    yield [gr.skip(), shown_of(found).standings(), *_at()]
+        four = slice(2 + 4 * place, 6 + 4 * place)
+        whole[four] = _four(shown) if shown else whole[four]
+        whole[0] = _told(found, made)
+        if news and name != STUDIES:
+            step = [gr.skip()] * len(whole)
+            step[0], step[four] = whole[0], whole[four]
+            yield step
+    whole[1] = shown_of(found).standings()
+    yield whole
     if found.answers:
         remember(found, ctx.settings)
+
+
+def _told(found: Stored, made: Mapping[str, Finding]) -> str:
+    return overview(found, _in_order(made), _left(made)) if found.answers else NONE_STORED
 
 
 def prepare(ctx: StudioContext) -> None:
@@ -163,13 +173,10 @@ def _part_of(ctx: StudioContext, found: Stored, name: str, made: dict[str, Findi
     return shown_of(found).part(name)
 
 
-def _at(place: int = 0, shown: Part | None = None) -> list[Any]:
-    """The parts of all analyses: those of one at its place, the others as they are."""
-    parts = [gr.skip()] * (4 * len(ANALYSES))
-    if shown:
-        figure = gr.Plot(shown.figure, visible=shown.figure is not None)
-        parts[4 * place : 4 * place + 4] = [shown.told, figure, shown.points, ""]
-    return parts
+def _four(shown: Part) -> list[Any]:
+    """What an analysis is told with, its figure, its points, and no runs behind one."""
+    figure = gr.Plot(shown.figure, visible=shown.figure is not None)
+    return [shown.told, figure, shown.points, ""]
 
 
 def nothing_shown() -> list[Any]:
