@@ -136,11 +136,12 @@ def answers_tab() -> AnswerParts:
     with gr.Row():
         item = gr.Dropdown([], label="Leave out a pair", value=None, scale=3)
         exclude = gr.Button("Leave it out")
+    told = notice("")  # Above the buttons: below them it can be out of sight.
     with gr.Row():
         reviewed = gr.Button("I have looked at the pairs")
         opened = gr.Button("Open the study to raters", variant="primary")
     return AnswerParts(
-        make, whose, contributor, system, bring, review, item, exclude, reviewed, opened, notice("")
+        make, whose, contributor, system, bring, review, item, exclude, reviewed, opened, told
     )
 
 

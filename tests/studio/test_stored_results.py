@@ -107,10 +107,10 @@ def texts(step: list[Any]) -> list[str]:
 def test_the_page_comes_in_parts_and_is_the_same_when_it_is_known(ctx: StudioContext) -> None:
     stored.cache_clear()
     first = list(questions(ctx))
-    assert len(first) == len(ANALYSES) + 2 and "Working on 9 of 9" in first[0][0]
+    assert len(first) == len(ANALYSES) + 1 and "Working on 9 of 9" in first[0][0]
     changed = [[at for at, one in enumerate(step) if one != gr.skip()] for step in first]
     assert changed[1][:1] == [0] and changed[1][1:] == [2, 3, 4, 5], "the first analysis alone"
-    assert "Working on" not in first[-2][0] and changed[-1] == [1], "protocols' tables come last"
+    assert "Working on" not in first[-1][0] and gr.skip() not in first[-1], "all comes again"
     (remembered,) = (ctx.settings.workspace / "results").iterdir()
     remembered.unlink()
     prepare(ctx)
@@ -118,8 +118,9 @@ def test_the_page_comes_in_parts_and_is_the_same_when_it_is_known(ctx: StudioCon
     fresh = ctx_of(ctx.settings.assets, ctx.settings.workspace)
     try:
         stored.cache_clear()
-        again = next(questions(fresh))
-        assert "Working on 1 of 9" in again[0], "all but the studies are known"
+        again = list(questions(fresh))
+        assert "Working on 1 of 9" in again[0][0], "all but the studies are known"
+        assert len(again) == 2, "figures that arrive one right after another are lost in a browser"
         assert texts(whole(fresh)) == texts(whole(ctx)), "made now or kept, the page is the same"
         assert "records" not in vars(everything(fresh)), "nobody asked for records"
     finally:

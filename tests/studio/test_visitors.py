@@ -33,7 +33,9 @@ def asks(session: str, address: str = "203.0.113.5", **headers: str) -> Any:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "headers": raw, "client": (address, 1), "path": "/"}
     request = Request(scope)
-    return SimpleNamespace(request=request, session_hash=session, cookies=request.cookies)
+    return SimpleNamespace(
+        request=request, session_hash=session, cookies=request.cookies, headers=request.headers
+    )
 
 
 @pytest.fixture
