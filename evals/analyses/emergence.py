@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
-from evals.analyses.core import Claim, Finding, growing, nothing, of_role
+from evals.analyses.core import RESAMPLES, Claim, Finding, growing, nothing, of_role
 from evals.metrics.accuracy import wilson
 from evals.names import protocol_title
 
@@ -47,7 +49,7 @@ def emergence(frame: pd.DataFrame, members: pd.DataFrame) -> Finding:
     return Finding(
         "emergence",
         TITLE,
-        _sentence(table),
+        _sentence(table, *over_items(joined)),
         table,
         {"examples": _examples(joined)},
         _claims(table),
@@ -136,10 +138,29 @@ def resampled(unsolved: pd.DataFrame, chance: Attempts) -> tuple[float | None, i
     return (sum(tries) / len(tries) if tries else None), len(tries)
 
 
-def _sentence(table: pd.DataFrame) -> str:
+def over_items(joined: pd.DataFrame, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the share solved of all unsolved answers, over all protocols and sizes.
+
+    Items are drawn again, each with all answers to it: several protocols and sizes answer one item,
+    and their answers go together (ratio estimate, percentile bootstrap). Wilson's interval over
+    items where they do not differ, which resampling could only repeat.
+    """
+    unsolved = joined[joined["members_right"] == 0]
+    counted = unsolved.groupby(["task", "item"])["right"].agg(["sum", "size"]).astype(float)
+    solved, asked = counted["sum"].to_numpy(), counted["size"].to_numpy()
+    if not len(counted) or np.ptp(solved / asked) == 0:
+        return wilson(float((solved / asked).sum()), len(counted))
+    drawn = stats.bootstrap(
+        (solved, asked), lambda s, a, axis=-1: s.sum(axis) / a.sum(axis), paired=True,
+        n_resamples=RESAMPLES, method="percentile", rng=seed, batch=512,
+    ).confidence_interval  # fmt: skip
+    return float(drawn.low), float(drawn.high)
+
+
+def _sentence(table: pd.DataFrame, least: float, most: float) -> str:
     unsolved, solved = int(table["unsolved"].sum()), int(table["solved"].sum())
     kept, lost = int(table["all_right"].sum()), int(table["lost"].sum())
-    low, high = (100 * end for end in wilson(solved, unsolved))
+    low, high = 100 * least, 100 * most
     tries = int(table["null_tries"].sum())
     hits = float((table["null"].fillna(0) * table["null_tries"]).sum())
     null = f"{hits / tries:.1%} of {tries} repeated single attempts" if tries else "not measured"
@@ -147,8 +168,8 @@ def _sentence(table: pd.DataFrame) -> str:
     back = f" Of {kept} items that every member solves, the systems lose {lost}." if kept else ""
     return (
         f"Over all protocols and sizes, systems solve {solved} of {unsolved} answers to items that "
-        f"no member solves alone ({solved / max(1, unsolved):.1%}, 95 % interval {low:.1f} to "
-        f"{high:.1f} %); the null is {null}.{back}"
+        f"no member solves alone ({solved / max(1, unsolved):.1%}, 95 % interval over items "
+        f"{low:.1f} to {high:.1f} %); the null is {null}.{back}"
     )
 
 

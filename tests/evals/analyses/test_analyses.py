@@ -211,6 +211,20 @@ def test_another_attempt_of_a_member_is_the_null(lucky: int, verdict: str) -> No
     assert found.claims[0].verdict == verdict
 
 
+def test_answers_of_several_protocols_to_one_item_are_not_so_many_items() -> None:
+    alone, right = solos({"a": [0] * 60, "b": [0] * 60}), [1] * 12 + [0] * 48
+
+    def told(protocols: int) -> str:
+        systems = [rows("system", f"p{number}", "ab", right) for number in range(protocols)]
+        whole = frame(alone, *systems)
+        return emergence(whole, members(whole)).sentence.partition("interval over items ")[2][:12]
+
+    draws = np.random.default_rng(1).binomial(60, 0.2, 100_000) / 60
+    low, high = (float(end) for end in told(1).rstrip(" %);").split(" to "))
+    assert [low, high] == pytest.approx(100 * np.quantile(draws, [0.025, 0.975]), abs=1.7)
+    assert told(8) == told(1), "the same items again tell nothing new"
+
+
 def test_options_drawn_by_lot_are_a_null_too() -> None:
     alone = [one for seed in (0, 1) for one in solos({"a": [0] * 60, "b": [0] * 60}, seed=seed)]
     system = rows("system", "p", "ab", [1] * 30 + [0] * 30, options=4)
