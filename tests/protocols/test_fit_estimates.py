@@ -16,10 +16,9 @@ from protocols.core.fit import FitData, FitItem
 from protocols.core.models import ModelSpec
 from protocols.core.registry import FitEstimate, FitSize, get_protocol, protocols
 from protocols.engines.scripted import ScriptedEngine
-from protocols.training import dpo, sft
 from tests.protocols.fits import GREEDY, fit_spec, play_fit
 from tests.protocols.weight.tiny import tiny_pool
-from tests.training.tiny_base import tiny_base
+from tests.training.tiny_base import tiny_adapters
 
 NAMES = ("plain", "right", "wrong")
 TRAIN, DEV = 8, 6
@@ -90,16 +89,7 @@ def judge(request: ScoreRequest) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def trainable(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Sequence[ModelSpec]:
     """A tiny base with a tokenizer, and two adapters of it."""
-    root = tmp_path_factory.mktemp("pool")
-    base = tiny_base(base_model, root / "tiny-base")
-    adapters = {"plain": ""}
-    for seed, name in enumerate(NAMES[1:]):
-        model, _ = sft.load_base(base, "cpu")
-        settings = dpo.DpoSettings(rank=2, seed=seed)
-        made = dpo.with_adapter(model, dpo.Student(ModelSpec(id="x", source="x"), base), settings)
-        sft.save_adapter(made, root / name, base.name)
-        adapters[name] = str(root / name)
-    return [ModelSpec(id=n, source=str(base), adapter=a) for n, a in adapters.items()]
+    return tiny_adapters(base_model, tmp_path_factory.mktemp("pool"), NAMES)
 
 
 @pytest.mark.parametrize(("protocol", "config"), cases())

@@ -33,7 +33,7 @@ from protocols.training.preferences import Preference
 from protocols.training.sparta_training import drifted, matches
 from protocols.training.students import adapter_changed
 from protocols.training.trainers import fresh_lora
-from tests.training.tiny_base import tiny_base
+from tests.training.tiny_base import tiny_adapters
 
 NAMES = ("plain", "right", "wrong")
 SMALL: dict[str, dict[str, Any]] = {
@@ -102,17 +102,7 @@ def data(train: int = 8, dev: int = 4) -> FitData:
 @pytest.fixture(scope="module")
 def pool(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[ModelSpec]:
     """A random base, and two adapters of it."""
-    root = tmp_path_factory.mktemp("pool")
-    base = tiny_base(base_model, root / "tiny-base")
-    adapters = {"plain": ""}
-    for seed, name in enumerate(NAMES[1:]):
-        folder = root / name
-        model, _ = sft.load_base(base, "cpu")
-        settings = dpo.DpoSettings(rank=2, seed=seed)
-        made = dpo.with_adapter(model, dpo.Student(ModelSpec(id="x", source="x"), base), settings)
-        sft.save_adapter(made, folder, base.name)
-        adapters[name] = str(folder)
-    return [ModelSpec(id=n, source=str(base), adapter=a) for n, a in adapters.items()]
+    return tiny_adapters(base_model, tmp_path_factory.mktemp("pool"), NAMES)
 
 
 def fit_spec(protocol: str, **config: Any) -> FitSpec:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from protocols.core.models import ModelSpec
+from protocols.training import dpo, sft
 
 
 def tiny_base(tokenizer: Path, folder: Path) -> Path:
@@ -26,3 +30,16 @@ def tiny_base(tokenizer: Path, folder: Path) -> Path:
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
     return folder
+
+
+def tiny_adapters(tokenizer: Path, root: Path, names: Sequence[str]) -> list[ModelSpec]:
+    """A pool to train: a tiny base by the first name, adapters of it by the others."""
+    base = tiny_base(tokenizer, root / "tiny-base")
+    adapters = {names[0]: ""}
+    for seed, name in enumerate(names[1:]):
+        model, _ = sft.load_base(base, "cpu")
+        settings = dpo.DpoSettings(rank=2, seed=seed)
+        made = dpo.with_adapter(model, dpo.Student(ModelSpec(id="x", source="x"), base), settings)
+        sft.save_adapter(made, root / name, base.name)
+        adapters[name] = str(root / name)
+    return [ModelSpec(id=n, source=str(base), adapter=a) for n, a in adapters.items()]
