@@ -83,6 +83,10 @@ def test_a_point_leads_to_its_records_and_to_a_stored_run(address: str, visit: O
 
 def test_the_table_under_a_figure_does_the_same_by_keyboard(address: str, visit: Open) -> None:
     page = arrive(visit, address, width=360, height=800)
+    expect(page.locator(".studio-standings").first).to_be_visible(timeout=LONG)
+    offered = page.get_by_role("button", name="Figure (SVG)").count()
+    assert offered > 1
+    expect(page.locator(".js-plotly-plot")).to_have_count(offered)  # None was lost on the way.
     assert overflow(page) <= 0
     points = page.locator(".studio-points").first
     points.locator("summary").focus()
