@@ -14,6 +14,7 @@ from protocols.engines.scripted import ScriptedEngine
 from tests.browser.conftest import Visit, launched
 from tests.browser.harness import overflow
 from tests.browser.test_accessibility import RULES, serious
+from tests.conftest import ROOT
 from tests.evals.bench.helpers import measure, spec
 
 pytestmark = pytest.mark.browser
@@ -99,3 +100,16 @@ def test_the_table_under_a_figure_does_the_same_by_keyboard(address: str, visit:
     expect(panel).to_be_focused(timeout=LONG)
     assert overflow(page) <= 0
     assert serious(page, RULES) == []
+
+
+def test_no_figure_of_the_results_that_ship_is_lost_on_the_way(
+    scripted_app: Callable[..., str], visit: Open
+) -> None:
+    """All is known beforehand here, so figures come as fast as they can be sent."""
+    address = scripted_app(ScriptedEngine(), assets=ROOT / "assets")
+    for width in (1400, 360):
+        page = arrive(visit, address, width=width, height=800)
+        expect(page.locator(".studio-standings").first).to_be_visible(timeout=LONG)
+        offered = page.get_by_role("button", name="Figure (SVG)").count()
+        assert offered >= 8
+        expect(page.locator(".js-plotly-plot")).to_have_count(offered)
